@@ -1,0 +1,129 @@
+// Package plan is the closed set of Cloudflare zone plans and what each allows.
+//
+// The facts were read in Cloudflare's public documentation (repository cloudflare/cloudflare-docs, as stored
+// in 2026) and are named beside each field of Limits. A contract may allow more than its plan's public
+// table; the numbers here are what every zone of that plan can count on.
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Plan is a Cloudflare zone plan. The zero value is not a plan.
+type Plan string
+
+// The zone plans Cloudflare sells, from the smallest to the largest.
+const (
+	Free       Plan = "free"
+	Pro        Plan = "pro"
+	Business   Plan = "business"
+	Enterprise Plan = "enterprise"
+)
+
+// BaselineCustomRules is how many custom WAF rules the edge component itself always adds. They count
+// against Limits.CustomRules together with the operator's own.
+const BaselineCustomRules = 2
+
+// The managed rulesets an operator's zone can deploy. Cloudflare gives each the same ID in every account.
+// Source: waf/managed-rules/reference.
+const (
+	// FreeManagedRuleset is Cloudflare's small ruleset against widespread attacks, on every plan.
+	FreeManagedRuleset = "77454fe2d30c4220b5701f6fdfb893ba"
+	// CloudflareManagedRuleset is the full managed ruleset, on paid plans.
+	CloudflareManagedRuleset = "efb7b8c949ac4650a09736fc376e9aee"
+	// OWASPCoreRuleset is Cloudflare's implementation of the OWASP core ruleset, on paid plans.
+	OWASPCoreRuleset = "4814384a9e5d4991b9815dcfc25d2f1f"
+)
+
+// Limits is what a plan allows.
+type Limits struct {
+	// CustomRules is the most custom WAF rules a zone may have. Source: waf/custom-rules, "Number of rules".
+	CustomRules int
+	// RateLimitRules is the most rate limiting rules a zone may have. On Enterprise it needs application
+	// security in the contract. Source: waf/rate-limiting-rules, "Number of rules".
+	RateLimitRules int
+	// RateLimitPeriods are the counting periods allowed, in seconds, ascending. Source:
+	// waf/rate-limiting-rules, "Counting periods".
+	RateLimitPeriods []int
+	// RateLimitTimeouts are the mitigation timeouts allowed, in seconds, ascending. Source:
+	// waf/rate-limiting-rules, "Mitigation timeout periods".
+	RateLimitTimeouts []int
+	// LogAction tells whether custom rules may use the log action. Source: waf/custom-rules, "Supported
+	// actions".
+	LogAction bool
+	// Regex tells whether expressions may use the matches operator. Source: waf/custom-rules, "Regex support".
+	Regex bool
+	// ManagedRulesets tells whether the paid managed rulesets may be deployed; without it only
+	// FreeManagedRuleset is there.
+	ManagedRulesets bool
+	// MaxUploadMB is the largest request body on a proxied hostname, in megabytes. Source:
+	// support, error 413 ("payload too large").
+	MaxUploadMB int
+}
+
+// periods are all counting periods and mitigation timeouts Cloudflare supports, in seconds; a plan allows a
+// prefix of them. Source: waf/rate-limiting-rules, footnote of the availability table.
+var periods = []int{
+	10, 15, 20, 30, 40, 45, 60, 90, 120, 180, 240, 300, 480, 600, 900, 1200, 1800, 2400, 3600, 65535, 86400,
+}
+
+func upTo(seconds int) []int {
+	n := 0
+	for n < len(periods) && periods[n] <= seconds {
+		n++
+	}
+	return slices.Clone(periods[:n])
+}
+
+// All returns every plan, from the smallest to the largest.
+func All() []Plan { return []Plan{Free, Pro, Business, Enterprise} }
+
+// Parse returns the plan named s, exactly as written in the constants; anything else is an error that lists
+// the plans there are.
+func Parse(s string) (Plan, error) {
+	if p := Plan(s); p.Valid() {
+		return p, nil
+	}
+	names := make([]string, 0, len(All()))
+	for _, p := range All() {
+		names = append(names, string(p))
+	}
+	return "", fmt.Errorf("parsing plan %q: must be one of %s", s, strings.Join(names, ", "))
+}
+
+// Valid tells whether p is one of the plans of this package.
+func (p Plan) Valid() bool { return slices.Contains(All(), p) }
+
+// Limits returns what the plan allows. An invalid plan allows nothing.
+func (p Plan) Limits() Limits {
+	switch p {
+	case Free:
+		return Limits{
+			CustomRules: 5, RateLimitRules: 1,
+			RateLimitPeriods: upTo(10), RateLimitTimeouts: upTo(10),
+			MaxUploadMB: 100,
+		}
+	case Pro:
+		return Limits{
+			CustomRules: 20, RateLimitRules: 2,
+			RateLimitPeriods: upTo(60), RateLimitTimeouts: upTo(3600),
+			ManagedRulesets: true, MaxUploadMB: 100,
+		}
+	case Business:
+		return Limits{
+			CustomRules: 100, RateLimitRules: 5,
+			RateLimitPeriods: upTo(600), RateLimitTimeouts: upTo(86400),
+			Regex: true, ManagedRulesets: true, MaxUploadMB: 200,
+		}
+	case Enterprise:
+		return Limits{
+			CustomRules: 1000, RateLimitRules: 100,
+			RateLimitPeriods: upTo(65535), RateLimitTimeouts: upTo(86400),
+			LogAction: true, Regex: true, ManagedRulesets: true, MaxUploadMB: 500,
+		}
+	default:
+		return Limits{}
+	}
+}

@@ -1,0 +1,249 @@
+package settings
+
+import (
+	"net/netip"
+	"time"
+
+	"homelab/components/internal/access"
+	"homelab/components/internal/plan"
+)
+
+// Settings is a stack's configuration: complete, defaults filled in, and valid.
+type Settings struct {
+	// Domain is the zone's apex, lower case, ASCII (homelab:domain; required).
+	Domain string
+	// Timezone is the IANA zone that schedules and logs use (homelab:timezone; default Etc/UTC).
+	Timezone string
+	// AdminEmail is the ACME contact and the mail address of last resort (homelab:adminEmail; required).
+	AdminEmail string
+	// Protect makes the engine refuse to delete or replace the server, the Storage Boxes and the primary
+	// IPs (homelab:protect; default true).
+	Protect bool
+	// Cloudflare is the zone and its rules (homelab:cloudflare).
+	Cloudflare Cloudflare
+	// Tailscale is the tailnet and who is in it (homelab:tailscale).
+	Tailscale Tailscale
+	// Server is the machine (homelab:server).
+	Server Server
+	// Ports are the ports the server listens on (homelab:ports).
+	Ports Ports
+	// Storage is the Storage Boxes (homelab:storage).
+	Storage Storage
+	// Networks are the container networks (homelab:networks).
+	Networks Networks
+	// Users are the people the portal knows, sorted by name (homelab:users; at least one, one in group admins).
+	Users []User
+	// Auth is the portal (homelab:auth).
+	Auth Auth
+	// Services are the services offered (homelab:services).
+	Services Services
+	// Credentials are the secrets the stack works with, each under a key of its own.
+	Credentials Credentials
+}
+
+// Cloudflare is the zone and its rules.
+type Cloudflare struct {
+	// ZoneID is the zone's ID: 32 hexadecimal digits (zoneId; required).
+	ZoneID string
+	// Plan is the zone's plan; it limits the rules below (plan; default free).
+	Plan plan.Plan
+	// BlockedCountries are ISO 3166-1 alpha-2 codes, upper case, sorted; their visitors are blocked at the
+	// edge (blockedCountries; default none).
+	BlockedCountries []string
+	// RateLimit is the limit on requests from one address (rateLimit).
+	RateLimit RateLimit
+	// Rules are the operator's own custom WAF rules, in the order they are evaluated, after the built-in
+	// ones (rules; default none).
+	Rules []Rule
+}
+
+// RateLimit is a limit on the requests one address may make to public hostnames.
+type RateLimit struct {
+	// Requests is how many requests are allowed in one period (requests; default 50).
+	Requests int
+	// PeriodSeconds is the counting period in seconds (periodSeconds; default 10; limited by the plan).
+	PeriodSeconds int
+	// BlockSeconds is for how many seconds an address is blocked once over the limit (blockSeconds;
+	// default 10; limited by the plan).
+	BlockSeconds int
+}
+
+// RuleAction is what a custom WAF rule does with a request it matches.
+type RuleAction string
+
+// The actions a custom rule may take.
+const (
+	Block            RuleAction = "block"
+	ManagedChallenge RuleAction = "managed_challenge"
+	JSChallenge      RuleAction = "js_challenge"
+	Challenge        RuleAction = "challenge"
+	// Log only records the match; Enterprise plan only.
+	Log RuleAction = "log"
+)
+
+// Rule is a custom WAF rule of the operator.
+type Rule struct {
+	// Name identifies the rule: lower-case letters, digits and hyphens, unique (name; required).
+	Name string
+	// Expression is in Cloudflare's Rules language (expression; required; matches needs Business or larger).
+	Expression string
+	// Action is what happens to a matching request (action; required).
+	Action RuleAction
+}
+
+// Tailscale is the tailnet and who is in it.
+type Tailscale struct {
+	// Tailnet is the MagicDNS suffix, such as tail1234.ts.net (tailnet; required).
+	Tailnet string
+	// Admins are the logins that reach SSH and every private service, sorted (admins; at least one).
+	Admins []string
+	// Members are the logins that reach private services only, sorted (members; default none).
+	Members []string
+	// OverwritePolicy takes over a policy file that is already there; without it a first deployment to a
+	// tailnet with a policy fails and changes nothing (overwritePolicy; default false).
+	OverwritePolicy bool
+}
+
+// Server is the machine.
+type Server struct {
+	// Name is the server's and its host name: one DNS label (name; default homelab).
+	Name string
+	// Type is the Hetzner server type (type; default cx33).
+	Type string
+	// Location is the Hetzner location (location; default fsn1).
+	Location string
+	// Image is the Debian system image (image; default debian-13).
+	Image string
+	// BreakGlass opens SSH to the internet for one CIDR; nil keeps it closed (breakGlass; default absent).
+	BreakGlass *BreakGlass
+}
+
+// BreakGlass is a way in for when the tailnet is not there.
+type BreakGlass struct {
+	// CIDR is where SSH may come from: public, at most /16 (IPv4) or /48 (IPv6) wide (cidr; required).
+	CIDR netip.Prefix
+	// Reason says why the hole is there (reason; required).
+	Reason string
+}
+
+// Ports are the ports the server listens on.
+type Ports struct {
+	// HTTPS is the TCP port Cloudflare connects to, one of those it proxies (https; default 443).
+	HTTPS int
+	// SSH is the TCP port of the host's SSH daemon (ssh; default 22).
+	SSH int
+	// Tailscale is the UDP port of the tailnet's direct connections (tailscale; default 41641).
+	Tailscale int
+}
+
+// Storage is the Storage Boxes.
+type Storage struct {
+	// Media holds the media library (media; default bx21 in fsn1).
+	Media MediaBox
+	// Backup holds the backup repository (backup; default bx11 in hel1).
+	Backup BackupBox
+}
+
+// MediaBox is the Storage Box of the media library.
+type MediaBox struct {
+	// Type is the Storage Box type (type; default bx21).
+	Type string
+	// Location is the Hetzner location (location; default fsn1).
+	Location string
+}
+
+// BackupBox is the Storage Box of the backups.
+type BackupBox struct {
+	// Type is the Storage Box type (type; default bx11).
+	Type string
+	// Location is the Hetzner location; another one than the server's survives its loss (location; default hel1).
+	Location string
+	// Snapshots is the provider's own snapshot plan (snapshots).
+	Snapshots Snapshots
+}
+
+// Snapshots is the snapshot plan of a Storage Box: one a day.
+type Snapshots struct {
+	// Max is how many snapshots are kept; the type limits it (max; default 10).
+	Max int
+	// Hour is the hour in UTC at which one is taken (hour; default 3).
+	Hour int
+	// Minute is the minute of that hour (minute; default 15).
+	Minute int
+}
+
+// Networks are the container networks: private IPv4, at least /28, not overlapping.
+type Networks struct {
+	// CaddyProxy joins the proxy and what it forwards to (caddyProxy; default 172.30.1.0/24).
+	CaddyProxy netip.Prefix
+	// GrafanaMonitoring joins what measures and what is measured (grafanaMonitoring; default 172.30.2.0/24).
+	GrafanaMonitoring netip.Prefix
+	// Gluetun is behind the VPN tunnel (gluetun; default 172.30.3.0/24).
+	Gluetun netip.Prefix
+}
+
+// User is a person the portal knows.
+type User struct {
+	// Name is the login: lower case, unique (name; required).
+	Name string
+	// DisplayName is how the person is addressed (displayName; default the name).
+	DisplayName string
+	// Email is where the portal writes to, unique (email; required).
+	Email string
+	// Groups are what the person may use, sorted (groups; at least one).
+	Groups []string
+}
+
+// AdminsGroup is the group of the people who administer the server; at least one user holds it.
+const AdminsGroup = "admins"
+
+// Auth is the portal: where it is and how long a login lasts.
+type Auth struct {
+	// Hostname is the portal's full name, such as auth.example.com (hostname; its label; default auth).
+	Hostname string
+	// SessionInactivity ends a session that was not used for so long (sessionInactivity; default 1h).
+	SessionInactivity time.Duration
+	// SessionExpiration ends a session this long after the login (sessionExpiration; default 12h).
+	SessionExpiration time.Duration
+	// RememberMe replaces SessionExpiration where the person asked to be remembered (rememberMe; default 720h).
+	RememberMe time.Duration
+}
+
+// Services are the services offered.
+type Services struct {
+	// Jellyseerr takes requests for media (jellyseerr; default requests.DOMAIN, public, two-factor, group
+	// users, 512 MiB).
+	Jellyseerr Service
+	// Jellyfin plays media (jellyfin; default jellyfin.DOMAIN, tailnet, native, 4096 MiB).
+	Jellyfin Service
+}
+
+// Service is how a service is reached and what it may use.
+type Service struct {
+	// Hostname is the full name, such as requests.example.com (hostname; its label).
+	Hostname string
+	// Visibility is from where the hostname can be reached (visibility).
+	Visibility access.Visibility
+	// Access is who may use the service (access).
+	Access access.Access
+	// Bypass are the paths that skip the portal (bypass; default none).
+	Bypass []access.Bypass
+	// MemoryMiB is the container's memory limit in MiB, at least 64 (memoryMiB).
+	MemoryMiB int
+}
+
+// Credentials are the secrets the stack works with.
+type Credentials struct {
+	// HcloudToken is a read and write token of the Hetzner project (hcloud:token).
+	HcloudToken Secret
+	// CloudflareAPIToken configures the zone (cloudflare:apiToken).
+	CloudflareAPIToken Secret
+	// CloudflareACMEToken lets the proxy answer DNS challenges (homelab:cloudflareAcmeToken).
+	CloudflareACMEToken Secret
+	// CloudflareBanToken lets Fail2ban block addresses at the edge (homelab:cloudflareBanToken).
+	CloudflareBanToken Secret
+	// TailscaleOAuthClientID names the OAuth client; not a secret (tailscale:oauthClientId).
+	TailscaleOAuthClientID string
+	// TailscaleOAuthClientSecret is the client's secret (tailscale:oauthClientSecret).
+	TailscaleOAuthClientSecret Secret
+}
