@@ -1,0 +1,125 @@
+package toolchain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"homelab/internal/filelock"
+)
+
+// Build returns the path of the tool's executable, building it first when the cache has none for exactly these inputs:
+// go.mod, go.sum, the folder's own Go files, package, linker flags, tags, Go version and platform. The path is
+// <user cache>/homelab/tools/<name>/<fingerprint>/<name>. GOFLAGS, GOPROXY and the like count as the environment sets
+// them. Progress lines go to progress; nil means none. Two callers at once build once.
+func Build(ctx context.Context, tool Tool, progress io.Writer) (string, error) {
+	cache, err := CacheDir()
+	if err != nil {
+		return "", err
+	}
+	return buildInto(ctx, cache, tool, progress)
+}
+
+// CacheDir is where built tools are kept: <user cache>/homelab/tools. It is safe to delete.
+func CacheDir() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("finding the user's cache folder: %w", err)
+	}
+	return filepath.Join(cache, "homelab", "tools"), nil
+}
+
+func buildInto(ctx context.Context, cache string, tool Tool, progress io.Writer) (_ string, err error) {
+	if err := tool.validate(); err != nil {
+		return "", err
+	}
+	dir, err := tool.folder()
+	if err != nil {
+		return "", fmt.Errorf("finding the folder of tool %s: %w", tool.Name, err)
+	}
+	env, err := readGoEnv(ctx, dir)
+	if err != nil {
+		return "", fmt.Errorf("building %s: %w", tool.Name, err)
+	}
+	print, err := tool.fingerprint(dir, env)
+	if err != nil {
+		return "", fmt.Errorf("building %s: %w", tool.Name, err)
+	}
+	home := filepath.Join(cache, tool.Name)
+	target := filepath.Join(home, print, tool.Name+env.GOEXE)
+	if isExecutable(target) {
+		return target, nil
+	}
+	report := newReporter(progress, tool.Name)
+	lock, err := filelock.Acquire(ctx, filepath.Join(home, print+".lock"), func() {
+		report.line("waiting for another process that builds %s", tool.Name)
+	})
+	if err != nil {
+		return "", fmt.Errorf("building %s: %w", tool.Name, err)
+	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	if isExecutable(target) {
+		return target, nil
+	}
+	if err := tool.compile(ctx, dir, home, target, report); err != nil {
+		return "", fmt.Errorf("building %s from %s: %w", tool.Name, dir, err)
+	}
+	return target, nil
+}
+
+// compile builds beside the target and moves the finished folder there, so that the target is whole or absent.
+func (t Tool) compile(ctx context.Context, dir, home, target string, report *reporter) (err error) {
+	work, err := os.MkdirTemp(home, ".building-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+
+	args := []string{
+		"build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false",
+		"-tags=" + strings.Join(t.Tags, ","),
+		"-ldflags=" + strings.Join(t.LDFlags, " "),
+		"-o", filepath.Join(work, filepath.Base(target)), t.Package,
+	}
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cgo := "0"
+	if t.CGO {
+		cgo = "1"
+	}
+	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED="+cgo)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	cmd.Stdout, cmd.Stderr = report, report
+
+	report.start()
+	err = cmd.Run()
+	report.stop(err)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return fmt.Errorf("go build: %w%s", err, report.failure())
+	}
+	if err := os.Chmod(work, 0o755); err != nil {
+		return err
+	}
+	final := filepath.Dir(target)
+	// A folder without its executable is what someone left who deleted by hand; rename cannot replace it if it is not
+	// empty.
+	if err := os.RemoveAll(final); err != nil {
+		return err
+	}
+	return os.Rename(work, final)
+}
+
+func isExecutable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o100 != 0
+}
