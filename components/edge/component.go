@@ -1,0 +1,230 @@
+// Package edge owns what Cloudflare does for the zone before a request leaves its network: TLS settings, WAF, rate limit, and the
+// certificate by which the origin knows that a connection comes from this zone and no other.
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/pulumi/pulumi-cloudflare/sdk/v6/go/cloudflare"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/internal/plan"
+	"homelab/components/internal/validate"
+)
+
+// Type is the component's type token.
+const Type = "homelab:edge:Shield"
+
+// Args describes the zone's protection.
+type Args struct {
+	// Domain is the zone's apex; the zone behind ZoneID must have this name.
+	Domain string
+	// ZoneID is the zone's ID in Cloudflare.
+	ZoneID string
+	// Plan is the zone's plan; it limits the rules, and the deployment fails if the zone has another one.
+	Plan plan.Plan
+	// BlockedCountries are ISO 3166-1 alpha-2 codes whose visitors are blocked.
+	BlockedCountries []string
+	// RateLimit is the limit at the portal's login.
+	RateLimit RateLimit
+	// Rules are the user's own custom rules, evaluated after the built-in ones.
+	Rules []Rule
+}
+
+// RateLimit blocks an address that makes too many login requests.
+type RateLimit struct {
+	// Requests is how many are allowed in one period.
+	Requests int
+	// PeriodSeconds is the counting period.
+	PeriodSeconds int
+	// BlockSeconds is how long the address stays blocked.
+	BlockSeconds int
+}
+
+// Rule is one custom WAF rule.
+type Rule struct {
+	// Name identifies the rule; it must not change when the expression does.
+	Name string
+	// Expression is in Cloudflare's rules language.
+	Expression string
+	// Action is what happens to a matching request.
+	Action string
+}
+
+// Validate reports every problem of the arguments, naming the plan's limit that is exceeded.
+func (a *Args) Validate() error {
+	p, limits := validate.Of("edge"), a.Plan.Limits()
+	p.Require(a.Domain != "", "no domain")
+	p.Require(a.ZoneID != "", "no zone: without a zone id Cloudflare's provider would ask the whole account")
+	p.Require(a.Plan.Valid(), "unknown plan %q", a.Plan)
+	if count := plan.BaselineCustomRules + len(a.Rules); a.Plan.Valid() && count > limits.CustomRules {
+		p.Add("the %s plan allows %d custom rules, %d configured (%d built in)", a.Plan, limits.CustomRules, count, plan.BaselineCustomRules)
+	}
+	p.Require(a.RateLimit.Requests > 0, "the rate limit must allow at least one request")
+	p.Require(slices.Contains(limits.RateLimitPeriods, a.RateLimit.PeriodSeconds),
+		"the %s plan counts in periods of %v seconds, not %d", a.Plan, limits.RateLimitPeriods, a.RateLimit.PeriodSeconds)
+	p.Require(slices.Contains(limits.RateLimitTimeouts, a.RateLimit.BlockSeconds),
+		"the %s plan blocks for %v seconds, not %d", a.Plan, limits.RateLimitTimeouts, a.RateLimit.BlockSeconds)
+	for _, r := range a.Rules {
+		p.Require(r.Name != "" && r.Expression != "" && r.Action != "", "rule %q needs a name, an expression and an action", r.Name)
+		p.Require(r.Action != "log" || limits.LogAction, "rule %q: the %s plan has no log action", r.Name, a.Plan)
+	}
+	return p.Err()
+}
+
+// Shield is the zone with every protection in force. Only New makes a usable one.
+type Shield struct {
+	pulumi.ResourceState
+
+	zoneID       pulumi.StringOutput
+	rangesV4     pulumi.StringArrayOutput
+	rangesV6     pulumi.StringArrayOutput
+	originPullCA pulumi.StringOutput
+	guards       []pulumi.Resource
+}
+
+// New puts the zone's protection in force.
+func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*Shield, error) {
+	if err := args.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Shield{}
+	inputs := pulumi.Map{"domain": pulumi.String(args.Domain), "plan": pulumi.String(args.Plan), "zoneId": pulumi.String(args.ZoneID)}
+	if err := ctx.RegisterComponentResourceV2(Type, name, inputs, s, opts...); err != nil {
+		return nil, fmt.Errorf("registering edge %s: %w", name, err)
+	}
+	s.zoneID = verifiedZone(ctx, s, args)
+	ranges := cloudflare.GetIpRangesOutput(ctx, cloudflare.GetIpRangesOutputArgs{}, pulumi.Parent(s))
+	s.rangesV4, s.rangesV6 = sortedRanges(ranges.Ipv4Cidrs()), sortedRanges(ranges.Ipv6Cidrs())
+	for _, step := range []func() error{
+		func() error { return s.zoneSettings(ctx, name) },
+		func() error { return s.rulesets(ctx, name, args) },
+		func() error { return s.originPulls(ctx, name, args.Domain) },
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{"zoneId": s.zoneID, "originPullCa": s.originPullCA})
+}
+
+// verifiedZone looks the zone up and passes its ID on only when name and plan are what the settings say: a wrong ID would put this
+// stack's rules on somebody's other zone, and a wrong plan would fail half way.
+func verifiedZone(ctx *pulumi.Context, s *Shield, args *Args) pulumi.StringOutput {
+	zone := cloudflare.LookupZoneOutput(ctx, cloudflare.LookupZoneOutputArgs{ZoneId: pulumi.String(args.ZoneID)}, pulumi.Parent(s))
+	return zone.ApplyT(func(z cloudflare.LookupZoneResult) (string, error) {
+		p := validate.Of("edge")
+		p.Require(z.Name == args.Domain, "zone %s is %q, not %q: set homelab:cloudflare.zoneId to the zone of homelab:domain", args.ZoneID, z.Name, args.Domain)
+		p.Require(z.Plan.LegacyId == string(args.Plan), "zone %s is on the %q plan: set homelab:cloudflare.plan to it", z.Name, z.Plan.LegacyId)
+		return args.ZoneID, p.Err()
+	}).(pulumi.StringOutput)
+}
+
+// Cloudflare promises no order of its ranges; sorted, an unchanged list never shows as a change.
+func sortedRanges(ranges pulumi.StringArrayOutput) pulumi.StringArrayOutput {
+	return ranges.ApplyT(func(cidrs []string) ([]string, error) {
+		if len(cidrs) == 0 {
+			return nil, errors.New("cloudflare returned no address ranges: the origin's firewall cannot be written without them")
+		}
+		return slices.Sorted(slices.Values(cidrs)), nil
+	}).(pulumi.StringArrayOutput)
+}
+
+// zoneSettings are kept in order of their names. Deleting one does nothing at Cloudflare: the value stays live, which is the safe side.
+func (s *Shield) zoneSettings(ctx *pulumi.Context, name string) error {
+	hsts := pulumi.Map{"strict_transport_security": pulumi.Map{
+		"enabled": pulumi.Bool(true), "include_subdomains": pulumi.Bool(true), "max_age": pulumi.Int(31536000),
+		"nosniff": pulumi.Bool(true), "preload": pulumi.Bool(false),
+	}}
+	settings := []struct {
+		id    string
+		value pulumi.Input
+	}{
+		{"0rtt", pulumi.String("off")}, // early data can be replayed
+		{"always_use_https", pulumi.String("on")},
+		{"automatic_https_rewrites", pulumi.String("on")},
+		{"browser_check", pulumi.String("on")},
+		{"min_tls_version", pulumi.String("1.2")},
+		{"opportunistic_encryption", pulumi.String("off")},
+		{"security_header", hsts},
+		{"ssl", pulumi.String("strict")}, // the origin's certificate is verified
+		{"tls_1_3", pulumi.String("on")},
+		{"websockets", pulumi.String("on")},
+	}
+	for _, setting := range settings {
+		r, err := cloudflare.NewZoneSetting(ctx, name+"-"+setting.id, &cloudflare.ZoneSettingArgs{
+			ZoneId:    s.zoneID,
+			SettingId: pulumi.String(setting.id),
+			Value:     setting.value,
+		}, pulumi.Parent(s))
+		if err != nil {
+			return fmt.Errorf("setting %s of the zone: %w", setting.id, err)
+		}
+		s.guards = append(s.guards, r)
+	}
+	// Rules must see the path the origin will see, or an encoded one slips past them.
+	normalized, err := cloudflare.NewUrlNormalizationSettings(ctx, name+"-url-normalization", &cloudflare.UrlNormalizationSettingsArgs{
+		ZoneId: s.zoneID,
+		Type:   pulumi.String("cloudflare"),
+		Scope:  pulumi.String("both"),
+	}, pulumi.Parent(s))
+	if err != nil {
+		return fmt.Errorf("setting the zone's URL normalization: %w", err)
+	}
+	s.guards = append(s.guards, normalized)
+	return nil
+}
+
+// rulesets makes the zone's entry point of each phase. A zone has one per phase, so one that must be replaced goes first.
+func (s *Shield) rulesets(ctx *pulumi.Context, name string, args *Args) error {
+	for _, ruleset := range []struct {
+		name, phase string
+		rules       cloudflare.RulesetRuleArray
+	}{
+		{"custom-rules", phaseCustom, customRules(args)},
+		{"managed-rules", phaseManaged, managedRules(args.Plan)},
+		{"rate-limit", phaseRateLimit, rateLimitRules(args)},
+	} {
+		r, err := cloudflare.NewRuleset(ctx, name+"-"+ruleset.name, &cloudflare.RulesetArgs{
+			ZoneId: s.zoneID,
+			Name:   pulumi.String("homelab " + ruleset.name),
+			Kind:   pulumi.String("zone"),
+			Phase:  pulumi.String(ruleset.phase),
+			Rules:  ruleset.rules,
+		}, pulumi.Parent(s), pulumi.DeleteBeforeReplace(true))
+		if err != nil {
+			return fmt.Errorf("making the zone's %s (if the dashboard left a ruleset in phase %s, import it): %w", ruleset.name, ruleset.phase, err)
+		}
+		s.guards = append(s.guards, r)
+	}
+	return nil
+}
+
+// Ready reports a Shield that New did not make.
+func (s *Shield) Ready() error {
+	if s == nil || len(s.guards) == 0 {
+		return errors.New("no shield: pass the value that edge.New returned, with the zone's WAF, TLS settings and origin pulls in force")
+	}
+	return nil
+}
+
+// ZoneID is the verified zone's ID.
+func (s *Shield) ZoneID() pulumi.StringOutput { return s.zoneID }
+
+// OriginPullCA is the PEM certificate of the CA whose client certificate only this zone presents.
+func (s *Shield) OriginPullCA() pulumi.StringOutput { return s.originPullCA }
+
+// RangesV4 are Cloudflare's IPv4 ranges, sorted.
+func (s *Shield) RangesV4() pulumi.StringArrayOutput { return s.rangesV4 }
+
+// Ranges are all of Cloudflare's ranges: IPv4 first, each family sorted.
+func (s *Shield) Ranges() pulumi.StringArrayOutput {
+	return pulumi.All(s.rangesV4, s.rangesV6).ApplyT(func(both []any) ([]string, error) {
+		return slices.Concat(both[0].([]string), both[1].([]string)), nil
+	}).(pulumi.StringArrayOutput)
+}
+
+// Guards are the resources that must all exist before a hostname of the zone may.
+func (s *Shield) Guards() []pulumi.Resource { return slices.Clone(s.guards) }

@@ -1,0 +1,262 @@
+// Package host owns the machine: its addresses, the firewall it is born behind, its first boot, and the only two ways by which the program
+// touches it afterwards, both over the tailnet and both with the host key pinned: files and Docker.
+package host
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/pulumi/pulumi-command/sdk/go/command/remote"
+	"github.com/pulumi/pulumi-docker/sdk/v4/go/docker"
+	"github.com/pulumi/pulumi-hcloud/sdk/go/hcloud"
+	"github.com/pulumi/pulumi-random/sdk/v4/go/random"
+	"github.com/pulumi/pulumi-tls/sdk/v5/go/tls"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/edge"
+	"homelab/components/internal/apply"
+	"homelab/components/internal/validate"
+	"homelab/components/tailnet"
+)
+
+// Type is the component's type token.
+const Type = "homelab:host:Host"
+
+// Args describes the machine.
+type Args struct {
+	// Shield gives Cloudflare's ranges, the only ones the firewall lets reach HTTPS.
+	Shield *edge.Shield
+	// Tailnet gives the key by which the machine joins.
+	Tailnet *tailnet.Tailnet
+	// ServerType, Location and Image are Hetzner's names. A new image or location is a new machine.
+	ServerType, Location, Image string
+	// Timezone is an IANA name.
+	Timezone string
+	// HTTPSPort is the TCP port of both listeners of the proxy.
+	HTTPSPort int
+	// SSHPort is the TCP port of sshd, reachable only while BreakGlass is set.
+	SSHPort int
+	// TailscalePort is the UDP port of Tailscale's direct connections.
+	TailscalePort int
+	// BreakGlass opens SSH to one range; nil keeps it shut.
+	BreakGlass *BreakGlass
+	// Protect keeps the machine and its addresses from any delete or replace.
+	Protect bool
+}
+
+// Validate reports every problem of the arguments.
+func (a *Args) Validate() error {
+	p := validate.Of("host")
+	p.Merge(a.Shield.Ready())
+	p.Merge(a.Tailnet.Ready())
+	p.Require(a.ServerType != "" && a.Location != "" && a.Image != "", "server type, location and image are needed")
+	p.Require(a.Timezone != "", "no timezone")
+	for _, port := range []int{a.HTTPSPort, a.SSHPort, a.TailscalePort} {
+		p.Require(port > 0 && port < 1<<16, "port %d is out of range", port)
+	}
+	p.Require(a.HTTPSPort != a.SSHPort, "HTTPS and SSH share TCP port %d", a.HTTPSPort)
+	if b := a.BreakGlass; b != nil {
+		p.Require(b.CIDR.IsValid() && b.CIDR.Bits() > 0, "break glass must name a range smaller than the internet, not %s", b.CIDR)
+		p.Require(b.Reason != "", "break glass needs a reason")
+	}
+	return p.Err()
+}
+
+// Host is the machine behind its firewall, booted, checked and reachable over the tailnet. Only New makes a usable one.
+type Host struct {
+	pulumi.ResourceState
+
+	server      *hcloud.Server
+	ready       *remote.Command
+	docker      *docker.Provider
+	publicIPv4  pulumi.StringOutput
+	tailnetIPv4 pulumi.StringOutput
+	hostKey     pulumi.StringOutput
+	httpsPort   int
+	guards      []pulumi.Resource
+}
+
+// New makes the machine and waits until it says that it is ready.
+func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*Host, error) {
+	if err := args.Validate(); err != nil {
+		return nil, err
+	}
+	h := &Host{httpsPort: args.HTTPSPort}
+	inputs := pulumi.Map{"serverType": pulumi.String(args.ServerType), "location": pulumi.String(args.Location), "image": pulumi.String(args.Image)}
+	if err := ctx.RegisterComponentResourceV2(Type, name, inputs, h, opts...); err != nil {
+		return nil, fmt.Errorf("registering host %s: %w", name, err)
+	}
+	if err := h.machine(ctx, name, args); err != nil {
+		return nil, err
+	}
+	h.tailnetIPv4 = h.joined(ctx)
+	if err := h.waitUntilReady(ctx, name); err != nil {
+		return nil, err
+	}
+	if err := h.dockerProvider(ctx, name); err != nil {
+		return nil, err
+	}
+	return h, ctx.RegisterResourceOutputs(h, pulumi.Map{"publicIpv4": h.publicIPv4, "tailnetIpv4": h.tailnetIPv4, "hostKey": h.hostKey})
+}
+
+// machine makes the server and everything that must exist before its first packet.
+func (h *Host) machine(ctx *pulumi.Context, name string, args *Args) error {
+	child := pulumi.Parent(h)
+	// Everything that only one build of the machine may use hangs on its generation: its name (a stale node of the same name would shadow the
+	// new one in the tailnet) and the key by which it joins (which can be used once).
+	generation, err := random.NewRandomId(ctx, name+"-generation", &random.RandomIdArgs{
+		ByteLength: pulumi.Int(3),
+		Keepers:    pulumi.StringMap{"image": pulumi.String(args.Image), "location": pulumi.String(args.Location)},
+	}, child)
+	if err != nil {
+		return fmt.Errorf("naming the generation of the server: %w", err)
+	}
+	hostname := pulumi.Sprintf("%s-%s", name, generation.Hex)
+	ed25519 := &tls.PrivateKeyArgs{Algorithm: pulumi.String("ED25519")}
+	hostKey, err := tls.NewPrivateKey(ctx, name+"-host-key", ed25519, child)
+	if err != nil {
+		return fmt.Errorf("making the SSH host key: %w", err)
+	}
+	h.hostKey = authorizedKey(hostKey.PublicKeyOpenssh)
+	recoveryKey, err := tls.NewPrivateKey(ctx, name+"-recovery-key", ed25519, child)
+	if err != nil {
+		return fmt.Errorf("making the recovery key: %w", err)
+	}
+	// A server without any key gets a root password by mail.
+	sshKey, err := hcloud.NewSshKey(ctx, name+"-recovery-key", &hcloud.SshKeyArgs{Name: hostname, PublicKey: authorizedKey(recoveryKey.PublicKeyOpenssh)}, child)
+	if err != nil {
+		return fmt.Errorf("registering the recovery key: %w", err)
+	}
+	nodeKey, err := args.Tailnet.NodeKey(ctx, name+"-node-key", generation.Hex)
+	if err != nil {
+		return err
+	}
+	userData := pulumi.ToSecret(pulumi.All(hostname, hostKey.PrivateKeyOpenssh, h.hostKey, authorizedKey(recoveryKey.PublicKeyOpenssh), nodeKey).
+		ApplyT(func(v []any) (string, error) {
+			return renderCloudInit(bootValues{
+				Hostname: v[0].(string), Timezone: args.Timezone, SSHPort: args.SSHPort, TailscalePort: args.TailscalePort,
+				HostPrivateKey: v[1].(string), HostPublicKey: v[2].(string), RecoveryKey: v[3].(string), NodeKey: v[4].(string),
+			})
+		})).(pulumi.StringOutput)
+	firewall, err := hcloud.NewFirewall(ctx, name+"-firewall", &hcloud.FirewallArgs{
+		Name:  pulumi.String(name),
+		Rules: firewallRules(args, args.Shield.Ranges()),
+	}, child)
+	if err != nil {
+		return fmt.Errorf("making the firewall: %w", err)
+	}
+	nets, err := h.addresses(ctx, name, args)
+	if err != nil {
+		return err
+	}
+	h.server, err = hcloud.NewServer(ctx, name, &hcloud.ServerArgs{
+		Name:        hostname,
+		ServerType:  pulumi.String(args.ServerType),
+		Location:    pulumi.String(args.Location),
+		Image:       pulumi.String(args.Image),
+		UserData:    userData,
+		SshKeys:     pulumi.StringArray{sshKey.ID().ToStringOutput()},
+		PublicNets:  nets,
+		FirewallIds: pulumi.IntArray{apply.Int(firewall.ID())}, // at creation: there is no moment without it
+		// Hetzner refuses one without the other.
+		DeleteProtection:       pulumi.Bool(args.Protect),
+		RebuildProtection:      pulumi.Bool(args.Protect),
+		ShutdownBeforeDeletion: pulumi.Bool(true),
+	}, child,
+		pulumi.Protect(args.Protect),
+		// A new first boot is wanted only together with a new machine; the addresses can belong to one machine at a time.
+		pulumi.IgnoreChanges([]string{"userData", "sshKeys"}), pulumi.DeleteBeforeReplace(true),
+		pulumi.DependsOn(args.Tailnet.Guards()))
+	if err != nil {
+		return fmt.Errorf("making the server: %w", err)
+	}
+	h.guards = append(h.guards, firewall, h.server)
+	return nil
+}
+
+// addresses outlive the machine: DNS keeps pointing at the same ones after a rebuild.
+func (h *Host) addresses(ctx *pulumi.Context, name string, args *Args) (hcloud.ServerPublicNetArray, error) {
+	var ids [2]pulumi.IntOutput
+	for i, family := range []string{"ipv4", "ipv6"} {
+		ip, err := hcloud.NewPrimaryIp(ctx, name+"-"+family, &hcloud.PrimaryIpArgs{
+			Name:             pulumi.String(name + "-" + family),
+			Type:             pulumi.String(family),
+			AssigneeType:     pulumi.String("server"),
+			Location:         pulumi.String(args.Location),
+			AutoDelete:       pulumi.Bool(false),
+			DeleteProtection: pulumi.Bool(args.Protect),
+		}, pulumi.Parent(h), pulumi.Protect(args.Protect))
+		if err != nil {
+			return nil, fmt.Errorf("reserving the %s address: %w", family, err)
+		}
+		if family == "ipv4" {
+			h.publicIPv4 = ip.IpAddress
+		}
+		ids[i] = apply.Int(ip.ID())
+	}
+	return hcloud.ServerPublicNetArray{&hcloud.ServerPublicNetArgs{
+		Ipv4Enabled: pulumi.Bool(true), Ipv4: ids[0], Ipv6Enabled: pulumi.Bool(true), Ipv6: ids[1],
+	}}, nil
+}
+
+// joined waits for the machine to appear in the tailnet and returns its IPv4 address there. The server's ID is part of the question, so
+// nothing is asked before the server exists.
+func (h *Host) joined(ctx *pulumi.Context) pulumi.StringOutput {
+	hostname := pulumi.All(h.server.ID(), h.server.Name).ApplyT(func(v []any) string { return v[1].(string) }).(pulumi.StringOutput)
+	device := tailscale(ctx, hostname, h)
+	return device.ApplyT(func(addresses []string) (string, error) { return firstIPv4(addresses) }).(pulumi.StringOutput)
+}
+
+// waitUntilReady is the gate before everything that is done on the machine.
+func (h *Host) waitUntilReady(ctx *pulumi.Context, name string) error {
+	ready, err := remote.NewCommand(ctx, name+"-ready", &remote.CommandArgs{
+		Connection: h.connection(),
+		Create:     pulumi.String("/usr/local/sbin/homelab-ready"),
+		Triggers:   pulumi.Array{h.server.ID()},
+	}, pulumi.Parent(h), pulumi.DependsOn([]pulumi.Resource{h.server}), pulumi.DeletedWith(h.server))
+	if err != nil {
+		return fmt.Errorf("waiting for the server: %w", err)
+	}
+	h.ready = ready
+	h.guards = append(h.guards, ready)
+	return nil
+}
+
+func (h *Host) dockerProvider(ctx *pulumi.Context, name string) error {
+	provider, err := docker.NewProvider(ctx, name+"-docker", &docker.ProviderArgs{
+		Host:    pulumi.Sprintf("ssh://%s@%s", tailnet.DeployUser, h.tailnetIPv4),
+		SshOpts: sshOptions(h.hostKey),
+	}, pulumi.Parent(h), pulumi.DependsOn([]pulumi.Resource{h.ready}))
+	if err != nil {
+		return fmt.Errorf("connecting to Docker: %w", err)
+	}
+	h.docker = provider
+	return nil
+}
+
+// Ready reports a Host that New did not make.
+func (h *Host) Ready() error {
+	if h == nil || h.docker == nil {
+		return errors.New("no host: pass the value that host.New returned")
+	}
+	return nil
+}
+
+// Docker are the options that every resource of the machine's Docker engine needs: its provider, and the knowledge that the resource goes
+// when the machine goes.
+func (h *Host) Docker() []pulumi.ResourceOption {
+	return []pulumi.ResourceOption{pulumi.Provider(h.docker), pulumi.DeletedWith(h.server)}
+}
+
+// PublicIPv4 is the address the internet sees.
+func (h *Host) PublicIPv4() pulumi.StringOutput { return h.publicIPv4 }
+
+// TailnetIPv4 is the address the tailnet sees.
+func (h *Host) TailnetIPv4() pulumi.StringOutput { return h.tailnetIPv4 }
+
+// HTTPSPort is the TCP port of both listeners.
+func (h *Host) HTTPSPort() int { return h.httpsPort }
+
+// Guards are the resources that must exist before a hostname points at the machine.
+func (h *Host) Guards() []pulumi.Resource { return slices.Clone(h.guards) }

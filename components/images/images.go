@@ -1,0 +1,47 @@
+// Package images pins every container image the program runs: name, tag and the digest of the image index.
+//
+// An Image can only be made here, so a container with a floating tag does not compile. A tag says what a person meant, the digest says what
+// runs; both move together, in one commit that a person reads.
+package images
+
+import (
+	"fmt"
+	"regexp"
+)
+
+// Image is one pinned image. Its zero value is refused by everything that takes an Image.
+type Image struct {
+	repository string
+	tag        string
+	digest     string
+}
+
+// Reference is what a container runtime pulls: repository:tag@digest. The digest decides; the tag is for people.
+func (i Image) Reference() string { return fmt.Sprintf("%s:%s@%s", i.repository, i.tag, i.digest) }
+
+// Tag is the human-readable version.
+func (i Image) Tag() string { return i.tag }
+
+// Validate reports an image that was not made by this package.
+func (i Image) Validate() error {
+	if i.repository == "" || i.tag == "" || !digest.MatchString(i.digest) {
+		return fmt.Errorf("image %q is not pinned: use one of the images declared in components/images", i.repository)
+	}
+	return nil
+}
+
+var digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+// The images of the running system. Digests are those of the multi-platform index, as published by each project.
+var (
+	// CrowdSec is the detection engine with its local API and AppSec.
+	CrowdSec = Image{"docker.io/crowdsecurity/crowdsec", "v1.7.8", "sha256:2f527c9bb8b367120eb08b82890aa912ce96bfa1ada93dda0721700e4b4e0dde"}
+	// Authelia is the identity portal.
+	Authelia = Image{"ghcr.io/authelia/authelia", "4.39.20", "sha256:1b363e9279e742397966333f364e0876ae02bf5c876de73e83af6d48c57ff51b"}
+	// Valkey is Authelia's session store.
+	Valkey = Image{"docker.io/valkey/valkey", "9.1.2-alpine", "sha256:48332870af354a799964c0012ae1194a0bf2bf894eb508f945810596dc2d8d11"}
+	// Jellyfin is the media server.
+	Jellyfin = Image{"docker.io/jellyfin/jellyfin", "10.11.11", "sha256:aefb67e6a7ff1debdd154a78a7bbb780fd0c873d8639210a7f6a2016ad2b35db"}
+	// Jellyseerr is the request manager; the project goes by the name Seerr since 3.0.
+	Jellyseerr = Image{"ghcr.io/seerr-team/seerr", "v3.5.0", "sha256:27602401178d54f1964442287b9f23f67a3fa2252645ee8065839ea1c3f69e45"}
+)

@@ -1,0 +1,86 @@
+package workload
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/pulumi/pulumi-docker/sdk/v4/go/docker"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/host"
+)
+
+// Built is an image that was built on the machine from a folder of this repository. Its tag is a digest of the folder, so a change of any file
+// in it is a new image, and nothing else is. Only Build makes a usable one.
+type Built struct {
+	name     pulumi.StringOutput
+	resource *docker.Image
+}
+
+// Build builds the folder, which must hold a Dockerfile with pinned base images.
+func Build(ctx *pulumi.Context, name string, h *host.Host, folder string, opts ...pulumi.ResourceOption) (*Built, error) {
+	if err := h.Ready(); err != nil {
+		return nil, err
+	}
+	digest, err := digestFolder(folder)
+	if err != nil {
+		return nil, fmt.Errorf("reading the folder of image %s: %w", name, err)
+	}
+	image, err := docker.NewImage(ctx, name, &docker.ImageArgs{
+		ImageName: pulumi.Sprintf("homelab/%s:%s", name, digest[:16]),
+		Build: &docker.DockerBuildArgs{
+			Context:        pulumi.String(folder),
+			Dockerfile:     pulumi.String(folder + "/Dockerfile"),
+			Platform:       pulumi.String("linux/amd64"),
+			BuilderVersion: docker.BuilderVersionBuilderBuildKit,
+		},
+		BuildOnPreview: pulumi.Bool(false),
+		SkipPush:       pulumi.Bool(true),
+	}, append(opts, h.Docker()...)...)
+	if err != nil {
+		return nil, fmt.Errorf("building image %s: %w", name, err)
+	}
+	return &Built{name: image.ImageName, resource: image}, nil
+}
+
+func (b *Built) ready() error {
+	if b.resource == nil {
+		return errors.New("the image was not built: pass the value that workload.Build returned")
+	}
+	return nil
+}
+
+// digestFolder is the SHA-256 of the names and contents of the regular files of a folder, in order of their names. Tests are not part of
+// the image, but leaving files out by pattern would be a second list beside .dockerignore, so everything counts.
+func digestFolder(folder string) (string, error) {
+	root := os.DirFS(folder)
+	var names []string
+	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	if !slices.Contains(names, "Dockerfile") {
+		return "", fmt.Errorf("no Dockerfile in %s", folder)
+	}
+	slices.Sort(names)
+	sum := sha256.New()
+	for _, name := range names {
+		content, err := fs.ReadFile(root, name)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(sum, "%d:%s%d:", len(name), name, len(content))
+		sum.Write(content)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}

@@ -1,0 +1,218 @@
+// Package workload runs containers that are hardened because there is no way to write one that is not.
+package workload
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pulumi/pulumi-docker/sdk/v4/go/docker"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/host"
+)
+
+// ContainerType is the type token of a container with its image.
+const ContainerType = "homelab:workload:Container"
+
+// Labels on every container.
+const (
+	labelConfig  = "homelab.config"  // digest of the files it reads at start
+	labelMetrics = "homelab.metrics" // where its metrics are, or why there are none
+)
+
+// Container is a hardened container that was healthy when the deployment went on.
+type Container struct {
+	pulumi.ResourceState
+
+	name     string
+	resource *docker.Container
+}
+
+// New runs a container that publishes nothing.
+func New(ctx *pulumi.Context, name string, spec *Spec, opts ...pulumi.ResourceOption) (*Container, error) {
+	return run(ctx, name, spec, nil, opts)
+}
+
+// Publication gives a listener of the machine to a port of the container.
+type Publication struct {
+	// Listener is where the machine listens.
+	Listener host.Listener
+	// Port is the container's TCP port.
+	Port int
+}
+
+// NewPublished runs a container that is reachable from outside the machine. Only the gateway may call it; a test of the repository's rules
+// holds every other package off.
+func NewPublished(ctx *pulumi.Context, name string, spec *Spec, publications []Publication, opts ...pulumi.ResourceOption) (*Container, error) {
+	for _, p := range publications {
+		if err := p.Listener.Validate(); err != nil {
+			return nil, fmt.Errorf("publishing container %s: %w", name, err)
+		}
+	}
+	return run(ctx, name, spec, publications, opts)
+}
+
+func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publication, opts []pulumi.ResourceOption) (*Container, error) {
+	if err := spec.Validate(name); err != nil {
+		return nil, err
+	}
+	c := &Container{name: name}
+	inputs := pulumi.Map{"memoryMiB": pulumi.Int(spec.MemoryMiB), "user": pulumi.String(spec.User)}
+	if err := ctx.RegisterComponentResourceV2(ContainerType, name, inputs, c, opts...); err != nil {
+		return nil, fmt.Errorf("registering container %s: %w", name, err)
+	}
+	image, err := c.image(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	args := arguments(name, spec, image)
+	for _, p := range publications {
+		args.Ports = append(args.Ports.(docker.ContainerPortArray), &docker.ContainerPortArgs{
+			Internal: pulumi.Int(p.Port), External: pulumi.Int(p.Listener.Port()), Ip: p.Listener.Address(), Protocol: pulumi.String("tcp"),
+		})
+	}
+	after := slices.Clone(spec.After)
+	for _, f := range spec.RestartOn {
+		after = append(after, f.Resource)
+	}
+	for _, m := range spec.Mounts {
+		after = append(after, m.Folder.Resource())
+	}
+	c.resource, err = docker.NewContainer(ctx, name, args, append(spec.Host.Docker(), pulumi.Parent(c), pulumi.DependsOn(after),
+		// A container's name and ports can be held once, so the old one goes first.
+		pulumi.DeleteBeforeReplace(true),
+		// The provider ignores changes of these two, and would not wait again for one that never became healthy.
+		pulumi.ReplaceOnChanges([]string{"healthcheck", "init", "#initerror"}))...)
+	if err != nil {
+		return nil, fmt.Errorf("running container %s: %w", name, err)
+	}
+	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{"containerId": c.resource.ID()})
+}
+
+func (c *Container) image(ctx *pulumi.Context, spec *Spec) (pulumi.StringOutput, error) {
+	if spec.Built != nil {
+		return spec.Built.name, nil
+	}
+	image, err := docker.NewRemoteImage(ctx, c.name, &docker.RemoteImageArgs{
+		Name:        pulumi.String(spec.Image.Reference()),
+		KeepLocally: pulumi.Bool(true), // a failed update must find the old image again
+	}, append(spec.Host.Docker(), pulumi.Parent(c))...)
+	if err != nil {
+		return pulumi.StringOutput{}, fmt.Errorf("pulling the image of %s: %w", c.name, err)
+	}
+	return image.ImageId, nil
+}
+
+func arguments(name string, spec *Spec, image pulumi.StringOutput) *docker.ContainerArgs {
+	grace := int(orDefault(spec.StopGrace, 30*time.Second).Seconds())
+	memory := pulumi.Int(spec.MemoryMiB)
+	capabilities := slices.Sorted(slices.Values(spec.Capabilities))
+	return &docker.ContainerArgs{
+		Name:                pulumi.String(name),
+		Image:               image,
+		User:                pulumi.String(spec.User),
+		Command:             optional(spec.Command),
+		Envs:                pulumi.ToStringArray(spec.envs()),
+		Labels:              labels(spec),
+		Memory:              memory,
+		MemorySwap:          memory, // equal to memory: no swap
+		ReadOnly:            pulumi.Bool(spec.WritableReason == ""),
+		Privileged:          pulumi.Bool(false),
+		PublishAllPorts:     pulumi.Bool(false),
+		Init:                pulumi.Bool(true),
+		Capabilities:        &docker.ContainerCapabilitiesArgs{Drops: pulumi.ToStringArray([]string{"ALL"}), Adds: optional(capabilities)},
+		SecurityOpts:        pulumi.ToStringArray([]string{"no-new-privileges:true"}),
+		Restart:             pulumi.String("unless-stopped"),
+		MustRun:             pulumi.Bool(true),
+		Mounts:              mounts(spec),
+		NetworksAdvanced:    networks(spec),
+		Ports:               docker.ContainerPortArray{},
+		Healthcheck:         healthcheck(spec.Health),
+		Wait:                pulumi.Bool(true),
+		WaitTimeout:         pulumi.Int(int(orDefault(spec.Health.Wait, 3*time.Minute).Seconds())),
+		StopTimeout:         pulumi.Int(grace),
+		DestroyGraceSeconds: pulumi.Int(grace), // unset means: kill at once
+	}
+}
+
+func optional(values []string) pulumi.StringArrayInput {
+	if len(values) == 0 {
+		return nil
+	}
+	return pulumi.ToStringArray(values)
+}
+
+func labels(spec *Spec) docker.ContainerLabelArray {
+	out := docker.ContainerLabelArray{}
+	if len(spec.RestartOn) > 0 {
+		digests := make([]any, 0, len(spec.RestartOn))
+		for _, f := range spec.RestartOn {
+			digests = append(digests, f.Digest)
+		}
+		config := pulumi.All(digests...).ApplyT(func(all []any) string {
+			short := make([]string, 0, len(all))
+			for _, digest := range all {
+				short = append(short, digest.(string)[:16])
+			}
+			return strings.Join(short, ".")
+		}).(pulumi.StringOutput)
+		out = append(out, &docker.ContainerLabelArgs{Label: pulumi.String(labelConfig), Value: config})
+	}
+	return append(out, &docker.ContainerLabelArgs{Label: pulumi.String(labelMetrics), Value: pulumi.String(spec.Metrics.label())})
+}
+
+func mounts(spec *Spec) docker.ContainerMountArray {
+	out := docker.ContainerMountArray{}
+	for _, m := range spec.Mounts {
+		out = append(out, &docker.ContainerMountArgs{
+			Type: pulumi.String("bind"), Source: pulumi.String(m.Folder.Path()), Target: pulumi.String(m.Target), ReadOnly: pulumi.Bool(m.ReadOnly),
+		})
+	}
+	// As mounts, not in the field tmpfs, whose changes the provider ignores.
+	for _, target := range slices.Sorted(maps.Keys(spec.Scratch)) {
+		out = append(out, &docker.ContainerMountArgs{
+			Type: pulumi.String("tmpfs"), Target: pulumi.String(target),
+			TmpfsOptions: &docker.ContainerMountTmpfsOptionsArgs{SizeBytes: pulumi.Int(spec.Scratch[target] << 20), Mode: pulumi.Int(0o1777)},
+		})
+	}
+	return out
+}
+
+func networks(spec *Spec) docker.ContainerNetworksAdvancedArray {
+	out := docker.ContainerNetworksAdvancedArray{}
+	for _, n := range spec.Networks {
+		out = append(out, &docker.ContainerNetworksAdvancedArgs{Name: n.resource.Name})
+	}
+	return out
+}
+
+func healthcheck(h Health) *docker.ContainerHealthcheckArgs {
+	return &docker.ContainerHealthcheckArgs{
+		Tests:       pulumi.ToStringArray(append([]string{"CMD"}, h.Command...)),
+		Interval:    pulumi.String(orDefault(h.Interval, 10*time.Second).String()),
+		Timeout:     pulumi.String(orDefault(h.Timeout, 5*time.Second).String()),
+		Retries:     pulumi.Int(orDefault(h.Retries, 6)),
+		StartPeriod: pulumi.String(orDefault(h.StartPeriod, 30*time.Second).String()),
+	}
+}
+
+// Ready reports a Container that New did not make.
+func (c *Container) Ready() error {
+	if c == nil || c.resource == nil {
+		return errors.New("no container: pass the value that workload.New returned")
+	}
+	return nil
+}
+
+// Name is the container's name, by which others on its networks reach it.
+func (c *Container) Name() string { return c.name }
+
+// Resource is what to depend on: it exists once the container is healthy.
+func (c *Container) Resource() pulumi.Resource { return c.resource }
+
+// Endpoint is one of its TCP ports.
+func (c *Container) Endpoint(port int) Endpoint { return Endpoint{container: c, port: port} }

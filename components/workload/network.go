@@ -1,0 +1,127 @@
+package workload
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/pulumi/pulumi-docker/sdk/v4/go/docker"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/host"
+	"homelab/components/internal/validate"
+)
+
+// NetworksType is the type token of the component that holds the machine's networks.
+const NetworksType = "homelab:workload:Networks"
+
+// Network is a bridge network on the machine.
+type Network struct {
+	name     string
+	resource *docker.Network
+}
+
+// NetworkArgs describes a network.
+type NetworkArgs struct {
+	// Host is the machine.
+	Host *host.Host
+	// Subnet is its IPv4 range; invalid means that Docker picks one.
+	Subnet netip.Prefix
+	// Internal networks have no way out of the machine.
+	Internal bool
+}
+
+// NewNetwork makes a network with the given name.
+func NewNetwork(ctx *pulumi.Context, name string, args *NetworkArgs, opts ...pulumi.ResourceOption) (*Network, error) {
+	if err := args.Host.Ready(); err != nil {
+		return nil, err
+	}
+	in := &docker.NetworkArgs{
+		Name:     pulumi.String(name),
+		Driver:   pulumi.String("bridge"),
+		Internal: pulumi.Bool(args.Internal),
+		Ipv6:     pulumi.Bool(false),
+	}
+	if args.Subnet.IsValid() {
+		in.IpamConfigs = docker.NetworkIpamConfigArray{&docker.NetworkIpamConfigArgs{Subnet: pulumi.String(args.Subnet.String())}}
+	}
+	// Two networks cannot have one name or one range, so the old one goes first.
+	opts = append(append(opts, args.Host.Docker()...), pulumi.DeleteBeforeReplace(true))
+	resource, err := docker.NewNetwork(ctx, name, in, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("making network %s: %w", name, err)
+	}
+	return &Network{name: name, resource: resource}, nil
+}
+
+// Ready reports a Network that NewNetwork did not make.
+func (n *Network) Ready() error {
+	if n == nil || n.resource == nil {
+		return errors.New("no network: pass the value that workload.NewNetwork returned")
+	}
+	return nil
+}
+
+// Name is the network's name.
+func (n *Network) Name() string { return n.name }
+
+// Networks are the machine's three networks. A service is on as few as it needs.
+type Networks struct {
+	pulumi.ResourceState
+
+	// CaddyProxy joins the proxy and what it forwards to.
+	CaddyProxy *Network
+	// GrafanaMonitoring joins what measures and what is measured.
+	GrafanaMonitoring *Network
+	// Gluetun is behind the VPN tunnel.
+	Gluetun *Network
+}
+
+// NetworksArgs gives each network its range.
+type NetworksArgs struct {
+	// Host is the machine.
+	Host *host.Host
+	// CaddyProxy, GrafanaMonitoring and Gluetun are IPv4 ranges that do not overlap.
+	CaddyProxy, GrafanaMonitoring, Gluetun netip.Prefix
+}
+
+// Validate reports every problem of the arguments.
+func (a *NetworksArgs) Validate() error {
+	p := validate.Of("networks")
+	p.Merge(a.Host.Ready())
+	ranges := []netip.Prefix{a.CaddyProxy, a.GrafanaMonitoring, a.Gluetun}
+	for i, r := range ranges {
+		p.Require(r.IsValid(), "network %d has no range", i+1)
+		for _, other := range ranges[:i] {
+			p.Require(!r.IsValid() || !other.IsValid() || !r.Overlaps(other), "%s and %s overlap", other, r)
+		}
+	}
+	return p.Err()
+}
+
+// NewNetworks makes the machine's networks.
+func NewNetworks(ctx *pulumi.Context, name string, args *NetworksArgs, opts ...pulumi.ResourceOption) (*Networks, error) {
+	if err := args.Validate(); err != nil {
+		return nil, err
+	}
+	n := &Networks{}
+	if err := ctx.RegisterComponentResourceV2(NetworksType, name, pulumi.Map{}, n, opts...); err != nil {
+		return nil, fmt.Errorf("registering networks %s: %w", name, err)
+	}
+	for _, network := range []struct {
+		into   **Network
+		name   string
+		subnet netip.Prefix
+	}{
+		{&n.CaddyProxy, "caddy-proxy", args.CaddyProxy},
+		{&n.GrafanaMonitoring, "grafana-monitoring", args.GrafanaMonitoring},
+		{&n.Gluetun, "gluetun", args.Gluetun},
+	} {
+		made, err := NewNetwork(ctx, network.name, &NetworkArgs{Host: args.Host, Subnet: network.subnet}, pulumi.Parent(n))
+		if err != nil {
+			return nil, err
+		}
+		*network.into = made
+	}
+	return n, ctx.RegisterResourceOutputs(n, pulumi.Map{})
+}

@@ -1,0 +1,204 @@
+package workload
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/host"
+	"homelab/components/images"
+	"homelab/components/internal/validate"
+)
+
+// Spec is all that can be said of a container. What is not here cannot be had: published ports, privileges, host namespaces, an engine socket,
+// an image without a digest.
+type Spec struct {
+	// Host is the machine.
+	Host *host.Host
+	// Image is what runs; exactly one of Image and Built is set.
+	Image images.Image
+	// Built is an image that was built on the machine from this repository.
+	Built *Built
+	// User is uid:gid in numbers. 0:0 needs RootReason.
+	User string
+	// RootReason says why the program must start as root; it still has no capability that is not listed.
+	RootReason string
+	// Networks are where it can be reached and what it can reach; at least one.
+	Networks []*Network
+	// Mounts are folders of the machine, in order.
+	Mounts []Mount
+	// Scratch are folders in memory, by path, in MiB.
+	Scratch map[string]int
+	// WritableReason says why the root file system must be writable; empty keeps it read-only.
+	WritableReason string
+	// Env is visible to everybody who can inspect containers: file names and switches, never secrets.
+	Env map[string]string
+	// Command replaces the image's default arguments; empty keeps them.
+	Command []string
+	// MemoryMiB is the limit, in MiB; there is no swap beyond it.
+	MemoryMiB int
+	// Capabilities are added after all were dropped, as CAP_NAME.
+	Capabilities []string
+	// Health is how the engine knows that it works.
+	Health Health
+	// Metrics is where they are, or why there are none.
+	Metrics Metrics
+	// StopGrace is how long it may take to stop; the default is 30 s.
+	StopGrace time.Duration
+	// RestartOn are the files that are read only at start: a change of one replaces the container.
+	RestartOn []*host.Written
+	// After are further resources that must exist before it starts.
+	After []pulumi.Resource
+}
+
+// Mount is a folder of the machine inside the container.
+type Mount struct {
+	// Folder is the folder on the machine.
+	Folder *host.Folder
+	// Target is the absolute path inside.
+	Target string
+	// ReadOnly keeps the container from writing to it.
+	ReadOnly bool
+}
+
+// Health is a command inside the container that succeeds only when the program does its work.
+type Health struct {
+	// Command is the program and its arguments, without a shell.
+	Command []string
+	// Interval between two checks; the default is 10 s.
+	Interval time.Duration
+	// Timeout of one check; the default is 5 s.
+	Timeout time.Duration
+	// Retries before it counts as unhealthy; the default is 6.
+	Retries int
+	// StartPeriod in which failures do not count; the default is 30 s.
+	StartPeriod time.Duration
+	// Wait is how long a deployment waits for the first success; the default is 3 min.
+	Wait time.Duration
+}
+
+// provesNothing are programs whose success says nothing about the service.
+var provesNothing = []string{"echo", "exit", "pgrep", "pidof", "ping", "true"}
+
+func (h Health) validate(p *validate.Problems) {
+	if len(h.Command) == 0 || h.Command[0] == "" {
+		p.Add("no health check: give a command that fails when the service does")
+		return
+	}
+	p.Require(!slices.Contains(provesNothing, path.Base(h.Command[0])), "health check %q proves nothing about the service", strings.Join(h.Command, " "))
+}
+
+func orDefault[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}
+
+// Metrics is where a service's metrics are, made by Scrape, or why it has none, made by NoMetrics. The zero value is refused.
+type Metrics struct {
+	port   int
+	path   string
+	reason string
+}
+
+// Scrape says that Prometheus finds metrics at this port and path.
+func Scrape(port int, path string) Metrics { return Metrics{port: port, path: path} }
+
+// NoMetrics says why a service has none.
+func NoMetrics(reason string) Metrics { return Metrics{reason: reason} }
+
+func (m Metrics) validate(p *validate.Problems) {
+	switch {
+	case m.port > 0 && m.port < 1<<16 && strings.HasPrefix(m.path, "/"), m.port == 0 && m.reason != "":
+	default:
+		p.Add("no metrics: use workload.Scrape, or workload.NoMetrics with the reason")
+	}
+}
+
+func (m Metrics) label() string {
+	if m.port == 0 {
+		return "none: " + m.reason
+	}
+	return fmt.Sprintf("%d%s", m.port, m.path)
+}
+
+var (
+	numericUser = regexp.MustCompile(`^[0-9]+:[0-9]+$`)
+	capability  = regexp.MustCompile(`^CAP_[A-Z_]+$`)
+	secretName  = regexp.MustCompile(`(?i)(password|secret|token|api_?key|private_?key)$`)
+)
+
+// forbidden capabilities are root on the machine by another name.
+var forbidden = []string{"CAP_ALL", "CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_PTRACE", "CAP_SYS_RAWIO"}
+
+// Validate reports every problem of the container called name.
+func (s *Spec) Validate(name string) error {
+	p := validate.Of("container " + name)
+	p.Merge(s.Host.Ready())
+	switch {
+	case s.Built != nil && s.Image != images.Image{}:
+		p.Add("both an image and a built one")
+	case s.Built != nil:
+		p.Merge(s.Built.ready())
+	default:
+		p.Merge(s.Image.Validate())
+	}
+	p.Require(numericUser.MatchString(s.User), "user %q must be uid:gid in numbers", s.User)
+	p.Require(!strings.HasPrefix(s.User, "0:") || s.RootReason != "", "it runs as root without a reason")
+	p.Require(len(s.Networks) > 0, "no network")
+	for _, n := range s.Networks {
+		p.Merge(n.Ready())
+	}
+	for _, m := range s.Mounts {
+		p.Merge(m.Folder.Ready())
+		p.Require(path.IsAbs(m.Target), "mount target %q is not absolute", m.Target)
+	}
+	for key := range s.Env {
+		p.Require(!secretName.MatchString(key), "environment variable %s would show a secret to whoever can inspect containers: give it in a file", key)
+	}
+	p.Require(s.MemoryMiB > 0, "no memory limit")
+	for _, c := range s.Capabilities {
+		p.Require(capability.MatchString(c), "capability %q is not written CAP_NAME", c)
+		p.Require(!slices.Contains(forbidden, c), "capability %s is root on the machine by another name", c)
+	}
+	s.Health.validate(p)
+	s.Metrics.validate(p)
+	return p.Err()
+}
+
+func (s *Spec) envs() []string {
+	out := make([]string, 0, len(s.Env))
+	for _, key := range slices.Sorted(maps.Keys(s.Env)) {
+		out = append(out, key+"="+s.Env[key])
+	}
+	return out
+}
+
+// Endpoint is a port of a running, healthy container. Only Container.Endpoint makes a usable one.
+type Endpoint struct {
+	container *Container
+	port      int
+}
+
+// Ready reports an Endpoint that no Container made.
+func (e Endpoint) Ready() error {
+	if e.container == nil || e.port <= 0 || e.port >= 1<<16 {
+		return errors.New("no endpoint: only workload.Container.Endpoint makes one")
+	}
+	return nil
+}
+
+// Address is host:port on the container networks.
+func (e Endpoint) Address() string { return fmt.Sprintf("%s:%d", e.container.name, e.port) }
+
+// Resource is what to depend on: it exists once the container is healthy.
+func (e Endpoint) Resource() pulumi.Resource { return e.container.resource }
