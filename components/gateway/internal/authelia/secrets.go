@@ -1,0 +1,48 @@
+package authelia
+
+import (
+	"encoding/base64"
+	"fmt"
+	"path"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// Names of the portal's secret files, inside Paths.Secrets.
+const (
+	// StorageKeyFile holds the key that encrypts the database; at least 20 characters, and losing it loses every
+	// second factor.
+	StorageKeyFile = "storage-encryption-key"
+	// SessionSecretFile holds the key that encrypts sessions in the store.
+	SessionSecretFile = "session-secret"
+	// StorePasswordFile holds the password of the session store.
+	StorePasswordFile = "session-store-password"
+)
+
+// SecretFiles returns the names of the files that must be in Paths.Secrets, sorted.
+func SecretFiles() []string { return []string{SessionSecretFile, StorePasswordFile, StorageKeyFile} }
+
+// Environment returns the portal's environment: paths of secret files, no secret.
+func (f Paths) Environment() map[string]string {
+	return map[string]string{
+		"AUTHELIA_SESSION_SECRET_FILE":         path.Join(f.Secrets, SessionSecretFile),
+		"AUTHELIA_SESSION_REDIS_PASSWORD_FILE": path.Join(f.Secrets, StorePasswordFile),
+		"AUTHELIA_STORAGE_ENCRYPTION_KEY_FILE": path.Join(f.Secrets, StorageKeyFile),
+	}
+}
+
+// Cost of a password hash: memory in KiB, passes and lanes; bytes of the key.
+const (
+	argonMemory = 64 * 1024
+	argonTime   = 3
+	argonLanes  = 4
+	argonKey    = 32
+)
+
+// HashPassword returns the argon2id digest of a password in the form the users' database wants. The same password
+// and salt give the same digest; the salt must be random, the user's own, and 16 bytes or more.
+func HashPassword(password string, salt []byte) string {
+	key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonLanes, argonKey)
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonLanes,
+		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key))
+}
