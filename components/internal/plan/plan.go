@@ -59,22 +59,26 @@ type Limits struct {
 	// FreeManagedRuleset is there.
 	ManagedRulesets bool
 	// MaxUploadMB is the largest request body on a proxied hostname, in megabytes. Source:
-	// support, error 413 ("payload too large").
+	// support, error 413 ("payload too large"); the Business and Enterprise values could not be read again.
 	MaxUploadMB int
 }
 
-// periods are all counting periods and mitigation timeouts Cloudflare supports, in seconds; a plan allows a
-// prefix of them. Source: waf/rate-limiting-rules, footnote of the availability table.
-var periods = []int{
-	10, 15, 20, 30, 40, 45, 60, 90, 120, 180, 240, 300, 480, 600, 900, 1200, 1800, 2400, 3600, 65535, 86400,
-}
+// The values the Rulesets API takes, in seconds; a plan allows those up to its own maximum. Source:
+// waf/rate-limiting-rules/parameters, "period" and "mitigation_timeout". The availability table's footnote
+// lists more values "not available on all plans": a value outside these lists may be refused, so they are
+// left out.
+var (
+	apiPeriods  = []int{10, 60, 120, 300, 600, 3600}
+	apiTimeouts = []int{10, 60, 120, 300, 600, 3600, 86400}
+)
 
-func upTo(seconds int) []int {
+// upTo returns the values up to limit seconds, in a slice of the caller's own.
+func upTo(values []int, limit int) []int {
 	n := 0
-	for n < len(periods) && periods[n] <= seconds {
+	for n < len(values) && values[n] <= limit {
 		n++
 	}
-	return slices.Clone(periods[:n])
+	return slices.Clone(values[:n])
 }
 
 // All returns every plan, from the smallest to the largest.
@@ -102,25 +106,25 @@ func (p Plan) Limits() Limits {
 	case Free:
 		return Limits{
 			CustomRules: 5, RateLimitRules: 1,
-			RateLimitPeriods: upTo(10), RateLimitTimeouts: upTo(10),
+			RateLimitPeriods: upTo(apiPeriods, 10), RateLimitTimeouts: upTo(apiTimeouts, 10),
 			MaxUploadMB: 100,
 		}
 	case Pro:
 		return Limits{
 			CustomRules: 20, RateLimitRules: 2,
-			RateLimitPeriods: upTo(60), RateLimitTimeouts: upTo(3600),
+			RateLimitPeriods: upTo(apiPeriods, 60), RateLimitTimeouts: upTo(apiTimeouts, 3600),
 			ManagedRulesets: true, MaxUploadMB: 100,
 		}
 	case Business:
 		return Limits{
 			CustomRules: 100, RateLimitRules: 5,
-			RateLimitPeriods: upTo(600), RateLimitTimeouts: upTo(86400),
+			RateLimitPeriods: upTo(apiPeriods, 600), RateLimitTimeouts: upTo(apiTimeouts, 86400),
 			Regex: true, ManagedRulesets: true, MaxUploadMB: 200,
 		}
 	case Enterprise:
 		return Limits{
 			CustomRules: 1000, RateLimitRules: 100,
-			RateLimitPeriods: upTo(65535), RateLimitTimeouts: upTo(86400),
+			RateLimitPeriods: upTo(apiPeriods, 65535), RateLimitTimeouts: upTo(apiTimeouts, 86400),
 			LogAction: true, Regex: true, ManagedRulesets: true, MaxUploadMB: 500,
 		}
 	default:

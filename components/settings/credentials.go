@@ -1,0 +1,173 @@
+package settings
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+)
+
+// SecretKey is a configuration key that holds a secret.
+type SecretKey struct {
+	// Key is the full key, such as hcloud:token.
+	Key string
+	// What says whose secret it is.
+	What string
+
+	pattern  *regexp.Regexp
+	shape    string
+	prefix   string
+	sections []int
+	alphabet string
+	field    func(*Credentials) *Secret
+}
+
+const (
+	alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+	oauthClientIDKey = "tailscale:oauthClientId"
+)
+
+// cloudflareToken is the syntax of Cloudflare's tokens, as Caddy's DNS module for Cloudflare checks it: a
+// token refused there would be found out only when the proxy starts.
+var cloudflareToken = regexp.MustCompile(`^[A-Za-z0-9_-]{35,50}$`)
+
+const cloudflareTokenShape = "35 to 50 letters, digits, hyphens and underscores"
+
+// secretKeys are all of them, sorted by key.
+var secretKeys = []SecretKey{
+	{
+		Key: "cloudflare:apiToken", What: "the Cloudflare token that configures the zone",
+		pattern: cloudflareToken, shape: cloudflareTokenShape, sections: []int{40}, alphabet: alphanumeric,
+		field: func(c *Credentials) *Secret { return &c.CloudflareAPIToken },
+	},
+	{
+		Key: "hcloud:token", What: "a read and write token of the Hetzner Cloud project",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9]{64}$`), shape: "64 letters and digits",
+		sections: []int{64}, alphabet: alphanumeric,
+		field: func(c *Credentials) *Secret { return &c.HcloudToken },
+	},
+	{
+		Key: namespace + "cloudflareAcmeToken", What: "the Cloudflare token the proxy answers DNS challenges with",
+		pattern: cloudflareToken, shape: cloudflareTokenShape, sections: []int{40}, alphabet: alphanumeric,
+		field: func(c *Credentials) *Secret { return &c.CloudflareACMEToken },
+	},
+	{
+		Key: namespace + "cloudflareBanToken", What: "the Cloudflare token Fail2ban blocks addresses with",
+		pattern: cloudflareToken, shape: cloudflareTokenShape, sections: []int{40}, alphabet: alphanumeric,
+		field: func(c *Credentials) *Secret { return &c.CloudflareBanToken },
+	},
+	{
+		Key: "tailscale:oauthClientSecret", What: "the secret of the Tailscale OAuth client",
+		pattern: regexp.MustCompile(`^tskey-client-[A-Za-z0-9]+-[A-Za-z0-9]+$`), shape: "tskey-client-…-…",
+		prefix: "tskey-client", sections: []int{17, 32}, alphabet: alphanumeric,
+		field: func(c *Credentials) *Secret { return &c.TailscaleOAuthClientSecret },
+	},
+}
+
+// oauthClientID is the syntax of a Tailscale OAuth client's ID.
+var oauthClientID = regexp.MustCompile(`^[A-Za-z0-9]{8,64}$`)
+
+// Secrets returns the keys that must be set with --secret, sorted by key.
+func Secrets() []SecretKey {
+	out := make([]SecretKey, len(secretKeys))
+	copy(out, secretKeys)
+	return out
+}
+
+func secretNames() []string {
+	out := make([]string, 0, len(secretKeys))
+	for _, k := range secretKeys {
+		out = append(out, k.Key)
+	}
+	return out
+}
+
+// Generate makes a value with the syntax of a real one, for a simulated stack. It fails only if random does.
+func (k SecretKey) Generate(random io.Reader) (string, error) {
+	var parts []string
+	if k.prefix != "" {
+		parts = append(parts, k.prefix)
+	}
+	for _, n := range k.sections {
+		part, err := draw(random, k.alphabet, n)
+		if err != nil {
+			return "", fmt.Errorf("generating a value for %s: %w", k.Key, err)
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, "-"), nil
+}
+
+// draw returns n characters of the alphabet, each as likely as any other.
+func draw(random io.Reader, alphabet string, n int) (string, error) {
+	out := make([]byte, 0, n)
+	limit := 256 - 256%len(alphabet)
+	buffer := make([]byte, n)
+	for len(out) < n {
+		if _, err := io.ReadFull(random, buffer[:n-len(out)]); err != nil {
+			return "", err
+		}
+		for _, b := range buffer[:n-len(out)] {
+			if int(b) < limit {
+				out = append(out, alphabet[int(b)%len(alphabet)])
+			}
+		}
+	}
+	return string(out), nil
+}
+
+// readCredentials reads every secret, and the one public name that goes with them. No value is ever shown.
+func readCredentials(c *collector, src source) Credentials {
+	var out Credentials
+	holder := map[string]string{}
+	for _, k := range secretKeys {
+		value, ok := readSecret(c, src, k)
+		if !ok {
+			continue
+		}
+		if other, used := holder[value]; used {
+			c.add(k.Key, "is the same token as "+other+": whoever gets hold of one would hold both",
+				"create a token of its own, with only the permissions it needs")
+			continue
+		}
+		holder[value] = k.Key
+		*k.field(&out) = secretOf(value)
+	}
+
+	id, _ := src.GetConfig(oauthClientIDKey)
+	remedy := "set it: pulumi config set " + oauthClientIDKey + " ID"
+	switch {
+	case id == "":
+		c.add(oauthClientIDKey, "is missing: the ID of the Tailscale OAuth client", remedy)
+	case strings.HasPrefix(id, "tskey-"):
+		c.add(oauthClientIDKey, "is a Tailscale key, not the ID of an OAuth client",
+			"revoke that key, it stands in the configuration in plain text; then "+remedy)
+	case !oauthClientID.MatchString(id):
+		c.add(oauthClientIDKey, "does not look like the ID of an OAuth client: 8 to 64 letters and digits", remedy)
+	default:
+		out.TailscaleOAuthClientID = id
+	}
+	return out
+}
+
+// readSecret returns the value of k, unless there is a problem with it, which it reports.
+func readSecret(c *collector, src source, k SecretKey) (string, bool) {
+	remedy := "set it: pulumi config set --secret " + k.Key
+	value, _ := src.GetConfig(k.Key)
+	switch {
+	case value == "":
+		c.add(k.Key, "is missing: "+k.What, remedy)
+	case !src.IsConfigSecret(k.Key):
+		c.add(k.Key, "is in plain text", "revoke the token, it may have been seen; create a new one and "+remedy)
+	case strings.TrimSpace(value) != value:
+		c.add(k.Key, "begins or ends with white space", "remove the white space: "+remedy)
+	case strings.HasPrefix(k.prefix, "tskey-") && strings.HasPrefix(value, "tskey-") && !strings.HasPrefix(value, k.prefix+"-"):
+		c.add(k.Key, "is another kind of Tailscale key", "create an OAuth client and "+remedy)
+	case !k.pattern.MatchString(value):
+		c.add(k.Key, "does not look like "+k.What+": "+k.shape, remedy)
+	default:
+		return value, true
+	}
+	return "", false
+}

@@ -1,0 +1,117 @@
+package settings
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// namespace is the namespace of the program's own keys: the project's name.
+const namespace = "homelab:"
+
+// keyKind is the shape of a key's value.
+type keyKind string
+
+// The shapes a key can have, named as in the project file's schema.
+const (
+	kindString  keyKind = "string"
+	kindBoolean keyKind = "boolean"
+	kindObject  keyKind = "object"
+	kindArray   keyKind = "array"
+)
+
+// keys are the keys of the namespace that are not secrets, with the shape of each.
+var keys = map[string]keyKind{
+	"adminEmail": kindString,
+	"auth":       kindObject,
+	"cloudflare": kindObject,
+	"domain":     kindString,
+	"networks":   kindObject,
+	"ports":      kindObject,
+	"protect":    kindBoolean,
+	"server":     kindObject,
+	"services":   kindObject,
+	"storage":    kindObject,
+	"tailscale":  kindObject,
+	"timezone":   kindString,
+	"users":      kindArray,
+}
+
+// defaults are the values of everything that may be left out. Objects merge with what the stack gives;
+// lists do not. Pulumi.yaml repeats them because the engine's tools show them from there; a test holds the
+// two together.
+var defaults = object{
+	"timezone": "Etc/UTC",
+	"protect":  true,
+	"cloudflare": object{
+		"plan":             "free",
+		"blockedCountries": list{},
+		"rateLimit":        object{"requests": 50, "periodSeconds": 10, "blockSeconds": 10},
+		"rules":            list{},
+	},
+	"tailscale": object{"members": list{}, "overwritePolicy": false},
+	"server":    object{"name": "homelab", "type": "cx33", "location": "fsn1", "image": "debian-13"},
+	"ports":     object{"https": 443, "ssh": 22, "tailscale": 41641},
+	"storage": object{
+		"media": object{"type": "bx21", "location": "fsn1"},
+		"backup": object{
+			"type": "bx11", "location": "hel1",
+			"snapshots": object{"max": 10, "hour": 3, "minute": 15},
+		},
+	},
+	"networks": object{
+		"caddyProxy":        "172.30.1.0/24",
+		"grafanaMonitoring": "172.30.2.0/24",
+		"gluetun":           "172.30.3.0/24",
+	},
+	"auth": object{
+		"hostname":          "auth",
+		"sessionInactivity": "1h",
+		"sessionExpiration": "12h",
+		"rememberMe":        "720h",
+	},
+	"services": object{
+		"jellyseerr": object{
+			"hostname": "requests", "visibility": "public", "memoryMiB": 512,
+			"access": object{"policy": "two-factor", "groups": list{"users"}},
+			"bypass": list{},
+		},
+		"jellyfin": object{
+			"hostname": "jellyfin", "visibility": "tailnet", "memoryMiB": 4096,
+			"access": object{"policy": "native"},
+			"bypass": list{},
+		},
+	},
+}
+
+// object and list are JSON values.
+type (
+	object = map[string]any
+	list   = []any
+)
+
+// overlay returns the defaults with what the stack gives laid over them. An object is merged key by key,
+// except a service's access: its fields only make sense together, so giving one replaces all.
+func overlay(given object) (object, error) {
+	text, err := json.Marshal(defaults)
+	if err != nil {
+		return nil, fmt.Errorf("copying the defaults: %w", err)
+	}
+	base, err := decodeJSON(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("copying the defaults: %w", err)
+	}
+	return merge(base.(object), given), nil
+}
+
+func merge(base, over object) object {
+	for key, v := range over {
+		below, isObject := v.(object)
+		under, wasObject := base[key].(object)
+		if isObject && wasObject && key != "access" {
+			base[key] = merge(under, below)
+			continue
+		}
+		base[key] = v
+	}
+	return base
+}

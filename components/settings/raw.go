@@ -1,0 +1,133 @@
+package settings
+
+// The shapes the configuration is decoded into, before it is checked. Only text, whole numbers, truth
+// values, lists and objects appear here: what a text means is for the checks to say, with a better message.
+type (
+	raw struct {
+		Domain     string        `mapstructure:"domain"`
+		Timezone   string        `mapstructure:"timezone"`
+		AdminEmail string        `mapstructure:"adminEmail"`
+		Protect    bool          `mapstructure:"protect"`
+		Cloudflare rawCloudflare `mapstructure:"cloudflare"`
+		Tailscale  rawTailscale  `mapstructure:"tailscale"`
+		Server     rawServer     `mapstructure:"server"`
+		Ports      rawPorts      `mapstructure:"ports"`
+		Storage    rawStorage    `mapstructure:"storage"`
+		Networks   rawNetworks   `mapstructure:"networks"`
+		Users      []rawUser     `mapstructure:"users"`
+		Auth       rawAuth       `mapstructure:"auth"`
+		Services   rawServices   `mapstructure:"services"`
+	}
+
+	rawCloudflare struct {
+		ZoneID           string       `mapstructure:"zoneId"`
+		Plan             string       `mapstructure:"plan"`
+		BlockedCountries []string     `mapstructure:"blockedCountries"`
+		RateLimit        rawRateLimit `mapstructure:"rateLimit"`
+		Rules            []rawRule    `mapstructure:"rules"`
+	}
+
+	rawRateLimit struct {
+		Requests      int `mapstructure:"requests"`
+		PeriodSeconds int `mapstructure:"periodSeconds"`
+		BlockSeconds  int `mapstructure:"blockSeconds"`
+	}
+
+	rawRule struct {
+		Name       string `mapstructure:"name"`
+		Expression string `mapstructure:"expression"`
+		Action     string `mapstructure:"action"`
+	}
+
+	rawTailscale struct {
+		Tailnet         string   `mapstructure:"tailnet"`
+		Admins          []string `mapstructure:"admins"`
+		Members         []string `mapstructure:"members"`
+		OverwritePolicy bool     `mapstructure:"overwritePolicy"`
+	}
+
+	rawServer struct {
+		Name       string         `mapstructure:"name"`
+		Type       string         `mapstructure:"type"`
+		Location   string         `mapstructure:"location"`
+		Image      string         `mapstructure:"image"`
+		BreakGlass *rawBreakGlass `mapstructure:"breakGlass"`
+	}
+
+	rawBreakGlass struct {
+		CIDR   string `mapstructure:"cidr"`
+		Reason string `mapstructure:"reason"`
+	}
+
+	rawPorts struct {
+		HTTPS     int `mapstructure:"https"`
+		SSH       int `mapstructure:"ssh"`
+		Tailscale int `mapstructure:"tailscale"`
+	}
+
+	rawStorage struct {
+		Media  rawMediaBox  `mapstructure:"media"`
+		Backup rawBackupBox `mapstructure:"backup"`
+	}
+
+	rawMediaBox struct {
+		Type     string `mapstructure:"type"`
+		Location string `mapstructure:"location"`
+	}
+
+	rawBackupBox struct {
+		Type      string       `mapstructure:"type"`
+		Location  string       `mapstructure:"location"`
+		Snapshots rawSnapshots `mapstructure:"snapshots"`
+	}
+
+	rawSnapshots struct {
+		Max    int `mapstructure:"max"`
+		Hour   int `mapstructure:"hour"`
+		Minute int `mapstructure:"minute"`
+	}
+
+	rawNetworks struct {
+		CaddyProxy        string `mapstructure:"caddyProxy"`
+		GrafanaMonitoring string `mapstructure:"grafanaMonitoring"`
+		Gluetun           string `mapstructure:"gluetun"`
+	}
+
+	rawUser struct {
+		Name        string   `mapstructure:"name"`
+		DisplayName string   `mapstructure:"displayName"`
+		Email       string   `mapstructure:"email"`
+		Groups      []string `mapstructure:"groups"`
+	}
+
+	rawAuth struct {
+		Hostname          string `mapstructure:"hostname"`
+		SessionInactivity string `mapstructure:"sessionInactivity"`
+		SessionExpiration string `mapstructure:"sessionExpiration"`
+		RememberMe        string `mapstructure:"rememberMe"`
+	}
+
+	rawServices struct {
+		Jellyseerr rawService `mapstructure:"jellyseerr"`
+		Jellyfin   rawService `mapstructure:"jellyfin"`
+	}
+
+	rawService struct {
+		Hostname   string      `mapstructure:"hostname"`
+		Visibility string      `mapstructure:"visibility"`
+		Access     rawAccess   `mapstructure:"access"`
+		Bypass     []rawBypass `mapstructure:"bypass"`
+		MemoryMiB  int         `mapstructure:"memoryMiB"`
+	}
+
+	rawAccess struct {
+		Policy string   `mapstructure:"policy"`
+		Groups []string `mapstructure:"groups"`
+		Reason string   `mapstructure:"reason"`
+	}
+
+	rawBypass struct {
+		Path   string `mapstructure:"path"`
+		Reason string `mapstructure:"reason"`
+	}
+)
