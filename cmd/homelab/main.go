@@ -1,0 +1,42 @@
+// Command homelab previews, deploys, refreshes and destroys the stack, on the real clouds or on simulated ones.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"homelab/components/settings"
+	"homelab/components/stack"
+	"homelab/internal/toolchain"
+	"homelab/internal/workspace"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal lets the engine finish what it began; a second one ends this process at once.
+	context.AfterFunc(ctx, stop)
+	code := newApp().run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// newApp is the command as users run it.
+func newApp() *app {
+	return &app{
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		program: stack.Deploy,
+		secrets: secrets(),
+		cli:     toolchain.Pulumi,
+	}
+}
+
+// secrets are the configuration's secrets, which a simulation makes up.
+func secrets() []workspace.Secret {
+	var list []workspace.Secret
+	for _, key := range settings.Secrets() {
+		list = append(list, workspace.Secret{Key: key.Key, Generate: key.Generate})
+	}
+	return list
+}

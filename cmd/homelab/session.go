@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"homelab/internal/workspace"
+)
+
+// session is one command's use of a workspace.
+type session struct {
+	*workspace.Workspace
+	app   *app
+	flags *flags
+	// progress is where a person reads: standard output, or standard error when that carries JSON.
+	progress io.Writer
+	// restore puts the environment back that a simulation must not see.
+	restore func()
+}
+
+// Close closes the workspace.
+func (s *session) Close() error {
+	err := s.Workspace.Close()
+	s.restore()
+	return err
+}
+
+// open opens the workspace the flags ask for. Close the session after use.
+func (a *app) open(ctx context.Context, f *flags) (*session, error) {
+	s := &session{app: a, flags: f, progress: a.stdout, restore: func() {}}
+	if f.json {
+		s.progress = a.stderr
+	}
+	project, err := f.projectDir()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(project, "Pulumi.yaml")); err != nil {
+		return nil, usageErrorf("project folder: %w", err)
+	}
+	state := f.state
+	if state != "" {
+		if state, err = filepath.Abs(state); err != nil {
+			return nil, err
+		}
+	}
+	cli, err := a.cli(ctx, a.stderr)
+	if err != nil {
+		return nil, err
+	}
+	// The program runs in this process, and expects what plain pulumi gives it: the project as its working directory.
+	if err := os.Chdir(project); err != nil {
+		return nil, err
+	}
+	if !f.simulate {
+		s.Workspace, err = workspace.Real(ctx, workspace.RealOptions{
+			Project: project, Stack: f.stack, Program: a.program, CLI: cli, Stdout: s.progress, Stderr: a.stderr,
+		})
+		return s, err
+	}
+	s.restore = workspace.ScrubEnvironment()
+	s.Workspace, err = workspace.Simulated(ctx, workspace.Options{
+		Project: project, Stack: f.stack, State: state, Program: a.program, CLI: cli, Secrets: a.secrets,
+		Stdout: s.progress, Stderr: a.stderr,
+	})
+	if err != nil {
+		s.restore()
+		return nil, err
+	}
+	for _, note := range s.Notes() {
+		s.say("%s", note)
+	}
+	return s, nil
+}
+
+// with runs do on the workspace the flags ask for.
+func (a *app) with(ctx context.Context, f *flags, do func(*session) error) error {
+	s, err := a.open(ctx, f)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(s), s.Close())
+}
+
+// say prints one line for people.
+func (s *session) say(format string, args ...any) {
+	fmt.Fprintf(s.progress, format+"\n", args...)
+}
+
+// options are the workspace's options that the flags ask for.
+func (s *session) options() []workspace.Option {
+	var options []workspace.Option
+	if s.flags.expectNoChanges {
+		options = append(options, workspace.ExpectNoChanges())
+	}
+	if isTerminal(s.progress) && os.Getenv("NO_COLOR") == "" {
+		options = append(options, workspace.Color())
+	}
+	return options
+}
+
+// report prints the summary as JSON when asked for. A failure has its own error, so the summary is all there is to add.
+func (s *session) report(summary *workspace.Summary) error {
+	if summary == nil || !s.flags.json {
+		return nil
+	}
+	encoder := json.NewEncoder(s.app.stdout)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(summary); err != nil {
+		return fmt.Errorf("writing the summary: %w", err)
+	}
+	return nil
+}
+
+// confirm asks before something is done to the real clouds. Simulated ones never ask.
+func (s *session) confirm(question string) error {
+	if s.flags.simulate || s.flags.yes {
+		return nil
+	}
+	fmt.Fprintf(s.app.stderr, "%s Type yes to go on: ", question)
+	line, err := bufio.NewReader(s.app.stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	if answer := strings.TrimSpace(line); answer != "yes" {
+		return usageErrorf("not confirmed: nothing was changed")
+	}
+	return nil
+}
+
+// mustBeAnswerable refuses, before anything runs, what would have to ask where nobody can answer.
+func (a *app) mustBeAnswerable(f *flags, command string) error {
+	if f.simulate || f.yes || isTerminal(a.stdin) {
+		return nil
+	}
+	return usageErrorf("%s changes the real clouds and cannot ask for confirmation here: pass --yes, or --simulate", command)
+}
+
+// stateFlags is how to name this simulation again.
+func (s *session) stateFlags() string {
+	return "--simulate --state " + s.flags.state
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) upCommand() *cobra.Command {
+	cmd, f := a.operation("up",
+		"Deploy: make the clouds match the program",
+		"up creates, changes and deletes what it takes to make the clouds match the program and the stack's configuration.\n"+
+			"On the real clouds it shows a preview and asks first, unless --yes is given.",
+		`  # Rehearse the deployment; nothing is kept
+  homelab up --simulate
+
+  # Keep the simulated deployment, to change and preview it again
+  homelab up --simulate --state /tmp/lab
+
+  # Deploy for real
+  homelab up`,
+		a.up)
+	f.addYes(cmd)
+	f.addExpectNoChanges(cmd)
+	return cmd
+}
+
+func (a *app) up(ctx context.Context, f *flags) error {
+	if err := a.mustBeAnswerable(f, "up"); err != nil {
+		return err
+	}
+	return a.with(ctx, f, func(s *session) error {
+		if !f.simulate && !f.yes {
+			preview, err := s.Preview(ctx, s.options()...)
+			if err != nil {
+				return err
+			}
+			if err := preview.WriteTree(s.progress); err != nil {
+				return err
+			}
+			if err := s.confirm("This changes the real clouds (" + preview.Counts() + ")."); err != nil {
+				return err
+			}
+		}
+		summary, err := s.Up(ctx, s.options()...)
+		if summary == nil || err != nil {
+			return errors.Join(err, s.report(summary))
+		}
+		s.say("\nup of stack %s: %d resources (%s) in %.1f s. %s",
+			summary.Stack, len(summary.Resources), summary.Counts(), summary.DurationSeconds, s.afterUp())
+		return s.report(summary)
+	})
+}
+
+// afterUp hints at what to do next.
+func (s *session) afterUp() string {
+	switch {
+	case !s.flags.simulate:
+		return "Next: homelab preview shows what has changed since."
+	case s.flags.state == "":
+		return "Nothing is kept; with --state DIR you can go on with preview, refresh and destroy."
+	default:
+		return "Next: homelab preview " + s.stateFlags() + ", or homelab destroy " + s.stateFlags()
+	}
+}

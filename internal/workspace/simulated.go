@@ -1,0 +1,433 @@
+package workspace
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
+	sdkworkspace "github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/internal/filelock"
+	"homelab/internal/simcloud"
+)
+
+// Secret is a configuration value that a simulation makes up when the stack's configuration has none it can read.
+type Secret struct {
+	// Key is the full configuration key, for example "hcloud:token".
+	Key string
+	// Generate makes a value of the form the key's reader accepts, out of the randomness given.
+	Generate func(random io.Reader) (string, error)
+}
+
+// Options say what to simulate.
+type Options struct {
+	// Project is the folder with Pulumi.yaml and Pulumi.<stack>.yaml. Required; nothing is written there.
+	Project string
+	// Stack is the stack's name. Default prod.
+	Stack string
+	// State is the folder that keeps the simulation: stack state, generated secrets, simulated clouds. It is made when
+	// absent, must otherwise be empty or come from an earlier simulation, and holds one simulation at a time. Default:
+	// a temporary folder that Close removes.
+	State string
+	// World is the simulated clouds. Default: those kept in State, or new ones with the zone of the stack's
+	// configuration. With a World of the caller's, State keeps no clouds.
+	World *simcloud.World
+	// Program is what the engine runs. Required.
+	Program pulumi.RunFunc
+	// CLI is the Pulumi CLI's path, see toolchain.Pulumi. Required.
+	CLI string
+	// Secrets are the values to make up when missing. Encrypted values of the project's own file are never read: they
+	// count as missing.
+	Secrets []Secret
+	// Config changes the stack's configuration, see SetConfig.
+	Config map[string]any
+	// Env adds variables to the CLI's environment, which otherwise has only what a program needs to run.
+	Env map[string]string
+	// Stdout and Stderr receive the engine's output as it happens. Default none.
+	Stdout, Stderr io.Writer
+}
+
+// simulation is what a Workspace has beyond a real one.
+type simulation struct {
+	dir       string
+	temporary bool
+	project   string
+	lock      *filelock.Lock
+	world     *simcloud.World
+	ownWorld  bool
+	key       []byte
+	server    *simcloud.Server
+	sealer    *sealer
+	notes     []string
+}
+
+// Files of a simulation's folder.
+const (
+	markerFile     = "simulation"
+	lockFile       = "lock"
+	passphraseFile = "passphrase"
+	cloudsFile     = "clouds"
+	cloudsKeyFile  = "clouds.key"
+	backendDir     = "backend"
+	homeDir        = "home"
+	imagesDir      = "images"
+)
+
+// Simulated opens a stack on simulated clouds, in a folder and with an environment of its own. Close it after use.
+// Errors that match ErrConfig are about the options.
+func Simulated(ctx context.Context, opts Options) (_ *Workspace, err error) {
+	project, stackName, err := checkProject(opts.Project, opts.Stack)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Program == nil || opts.CLI == "" {
+		return nil, configErrorf("simulating stack %s: program or CLI is missing", stackName)
+	}
+	sim := &simulation{project: project}
+	w := &Workspace{
+		stackName: stackName, simulated: sim, stdout: orDiscard(opts.Stdout), stderr: orDiscard(opts.Stderr),
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("simulating stack %s: %w", stackName, err), w.Close())
+		}
+	}()
+	if err := sim.openFolder(ctx, opts.State); err != nil {
+		return nil, err
+	}
+	w.dir = sim.dir
+	if err := sim.linkProject(); err != nil {
+		return nil, err
+	}
+	if sim.sealer, err = openSealer(sim.dir, sim.temporary); err != nil {
+		return nil, err
+	}
+	if err := w.writeConfig(ctx, opts); err != nil {
+		return nil, err
+	}
+	if err := w.serveClouds(ctx, opts.World); err != nil {
+		return nil, err
+	}
+	return w, w.openStack(ctx, opts)
+}
+
+// openFolder makes or takes over the simulation's folder and locks it.
+func (s *simulation) openFolder(ctx context.Context, state string) (err error) {
+	if state == "" {
+		s.temporary = true
+		s.dir, err = os.MkdirTemp("", "homelab-simulation-")
+		return err
+	}
+	if s.dir, err = filepath.Abs(state); err != nil {
+		return configError{err}
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return configErrorf("state folder: %w", err)
+	}
+	marker := filepath.Join(s.dir, markerFile)
+	if _, err := os.Stat(marker); err != nil && len(entries) > 0 {
+		return configErrorf("state folder %s is not empty and is not from an earlier simulation", s.dir)
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return configErrorf("state folder: %w", err)
+	}
+	if err := os.WriteFile(marker, []byte("The state of a homelab simulation. It is safe to delete.\n"), 0o600); err != nil {
+		return configErrorf("state folder: %w", err)
+	}
+	s.lock, err = filelock.Acquire(ctx, filepath.Join(s.dir, lockFile), nil)
+	return err
+}
+
+// linkProject gives the folder the project's Pulumi.yaml and images.
+func (s *simulation) linkProject() error {
+	data, err := os.ReadFile(filepath.Join(s.project, "Pulumi.yaml"))
+	if err != nil {
+		return configError{err}
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "Pulumi.yaml"), data, 0o600); err != nil {
+		return err
+	}
+	for _, dir := range []string{backendDir, homeDir} {
+		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o700); err != nil {
+			return err
+		}
+	}
+	link, target := filepath.Join(s.dir, imagesDir), filepath.Join(s.project, imagesDir)
+	if _, err := os.Stat(target); err != nil {
+		return nil // a project without images needs no link
+	}
+	if old, err := os.Readlink(link); err == nil && old == target {
+		return nil
+	}
+	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Symlink(target, link)
+}
+
+// writeConfig makes the stack's file of the simulation from the project's.
+func (w *Workspace) writeConfig(ctx context.Context, opts Options) error {
+	sim := w.simulated
+	file, err := readStackFile(filepath.Join(sim.project, filepath.Base(w.stackFilePath())))
+	if err != nil {
+		return configError{err}
+	}
+	if file.Environment.Kind != 0 {
+		sim.notes = append(sim.notes, "left out the environments that the stack imports: a simulation reads files only")
+	}
+	file = &stackFile{Config: file.Config, EncryptionSalt: sim.sealer.salt}
+	config := file.config()
+	dropped := config.dropSecure()
+	for path, value := range opts.Config {
+		if err := config.set(path, value); err != nil {
+			return configError{err}
+		}
+	}
+	kept, err := readStackFileIfAny(w.stackFilePath())
+	if err != nil {
+		return err
+	}
+	filled, err := sim.fillSecrets(ctx, config, kept.config(), opts.Secrets)
+	if err != nil {
+		return err
+	}
+	if len(filled) > 0 {
+		sim.notes = append(sim.notes, fmt.Sprintf("filled %d missing secrets with generated values for the simulation: %s",
+			len(filled), strings.Join(filled, ", ")))
+	}
+	lost := slices.DeleteFunc(dropped, func(path string) bool { return slices.Contains(filled, path) || config.has(path) })
+	if len(lost) > 0 {
+		sim.notes = append(sim.notes, "left out encrypted values that a simulation cannot read: "+strings.Join(lost, ", "))
+	}
+	return w.writeStackFile(file)
+}
+
+func (w *Workspace) writeStackFile(file *stackFile) error {
+	data, err := file.marshal()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(w.stackFilePath(), data, 0o600)
+}
+
+// fillSecrets gives every secret without a value the one kept from before, or a new one, and returns their keys, sorted.
+func (s *simulation) fillSecrets(ctx context.Context, config, kept stackConfig, secrets []Secret) ([]string, error) {
+	var filled []string
+	for _, secret := range secrets {
+		if config.has(secret.Key) {
+			continue
+		}
+		ciphertext, found := isSecure(lookup(kept.root, secret.Key))
+		if !found {
+			value, err := secret.Generate(rand.Reader)
+			if err != nil {
+				return nil, fmt.Errorf("generating %s: %w", secret.Key, err)
+			}
+			if ciphertext, err = s.sealer.seal(ctx, value); err != nil {
+				return nil, fmt.Errorf("encrypting %s: %w", secret.Key, err)
+			}
+		}
+		assign(config.root, secret.Key, secureNode(ciphertext))
+		filled = append(filled, secret.Key)
+	}
+	slices.Sort(filled)
+	return filled, nil
+}
+
+// serveClouds starts the simulated clouds.
+func (w *Workspace) serveClouds(ctx context.Context, world *simcloud.World) (err error) {
+	sim := w.simulated
+	sim.world = world
+	if world == nil {
+		sim.ownWorld = true
+		file, err := readStackFile(w.stackFilePath())
+		if err != nil {
+			return err
+		}
+		if err := sim.openWorld(file.config()); err != nil {
+			return err
+		}
+	}
+	// An interrupted engine still finishes what it began, so the clouds must outlive ctx: Close ends them.
+	if sim.server, err = sim.world.Serve(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("serving the simulated clouds: %w", err)
+	}
+	return nil
+}
+
+// openStack opens the stack, and makes it when the folder is new.
+func (w *Workspace) openStack(ctx context.Context, opts Options) error {
+	sim := w.simulated
+	extra := map[string]string{
+		"PULUMI_BACKEND_URL":                            "file://" + filepath.ToSlash(filepath.Join(sim.dir, backendDir)),
+		"PULUMI_CONFIG_PASSPHRASE_FILE":                 filepath.Join(sim.dir, passphraseFile),
+		"PULUMI_SKIP_UPDATE_CHECK":                      "true",
+		"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION":   "true",
+		"PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+		"PULUMI_DEBUG_PROVIDERS":                        sim.server.DebugProviders(),
+	}
+	for name, value := range opts.Env {
+		extra[name] = value
+	}
+	cli := command{
+		path: opts.CLI, grace: interruptGrace,
+		env: isolatedEnv(os.Environ(), filepath.Join(sim.dir, homeDir), extra),
+	}
+	stack, err := newStack(ctx, sim.dir, w.stackName, opts.Program, cli)
+	if err != nil {
+		return err
+	}
+	w.stack = stack
+	checkpoint, err := w.checkpointPath()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(checkpoint); err == nil {
+		return nil
+	}
+	return stack.Workspace().CreateStack(ctx, w.stackName)
+}
+
+// checkpointPath is where the file backend keeps the stack's state.
+func (w *Workspace) checkpointPath() (string, error) {
+	project, err := sdkworkspace.LoadProject(filepath.Join(w.dir, "Pulumi.yaml"))
+	if err != nil {
+		return "", configError{fmt.Errorf("reading the project: %w", err)}
+	}
+	return filepath.Join(w.dir, backendDir, ".pulumi", "stacks", string(project.Name), w.stackName+".json"), nil
+}
+
+// Close ends the simulated clouds and, when the simulation's folder is temporary, removes it. A real workspace has
+// nothing to close. Closing twice is harmless.
+func (w *Workspace) Close() error {
+	sim := w.simulated
+	if sim == nil {
+		return nil
+	}
+	var problems []error
+	if sim.server != nil {
+		problems = append(problems, sim.server.Close())
+		sim.server = nil
+	}
+	problems = append(problems, sim.lock.Release())
+	if sim.temporary && sim.dir != "" {
+		problems = append(problems, os.RemoveAll(sim.dir))
+	}
+	return errors.Join(problems...)
+}
+
+// World is the simulated clouds; nil for a real stack.
+func (w *Workspace) World() *simcloud.World {
+	if w.simulated == nil {
+		return nil
+	}
+	return w.simulated.world
+}
+
+// Notes says, a line each, how the simulation's configuration differs from the project's.
+func (w *Workspace) Notes() []string {
+	if w.simulated == nil {
+		return nil
+	}
+	return slices.Clone(w.simulated.notes)
+}
+
+// errNotSimulated is the answer of a real workspace to what only a simulation may do.
+var errNotSimulated = errors.New("the stack is a real one, not a simulation")
+
+// SetConfig changes the simulation's configuration for the operations after it. A key is a configuration key with its
+// namespace, or a path below one, such as "homelab:cloudflare.plan" or "homelab:users[0].name"; a value is anything YAML
+// can express, and nil removes the key. The project's file stays as it is, and the next Simulated with the same State
+// starts from that again.
+func (w *Workspace) SetConfig(values map[string]any) error {
+	if w.simulated == nil {
+		return errNotSimulated
+	}
+	file, err := readStackFile(w.stackFilePath())
+	if err != nil {
+		return err
+	}
+	config := file.config()
+	for path, value := range values {
+		if err := config.set(path, value); err != nil {
+			return configError{err}
+		}
+	}
+	return w.writeStackFile(file)
+}
+
+// LiftProtection sets homelab:protect to false and runs Up, after which Destroy can delete everything.
+func (w *Workspace) LiftProtection(ctx context.Context, opts ...Option) (*Summary, error) {
+	if err := w.SetConfig(map[string]any{protectKey: false}); err != nil {
+		return nil, err
+	}
+	return w.Up(ctx, opts...)
+}
+
+// SecretValues are the plain values of the simulation's encrypted configuration, by key. Tests look for them where they
+// must not be.
+func (w *Workspace) SecretValues(ctx context.Context) (map[string]string, error) {
+	if w.simulated == nil {
+		return nil, errNotSimulated
+	}
+	file, err := readStackFile(w.stackFilePath())
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]string{}
+	root := file.config().root
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		ciphertext, found := isSecure(root.Content[i+1])
+		if !found {
+			continue
+		}
+		key := root.Content[i].Value
+		if values[key], err = w.simulated.sealer.open(ctx, ciphertext); err != nil {
+			return nil, fmt.Errorf("decrypting %s: %w", key, err)
+		}
+	}
+	return values, nil
+}
+
+// StateFile is the file that holds the simulation's state, as the engine wrote it.
+func (w *Workspace) StateFile() (string, error) {
+	if w.simulated == nil {
+		return "", errNotSimulated
+	}
+	return w.checkpointPath()
+}
+
+// Deployment reads the simulation's state. It has no resources before the first Up.
+func (w *Workspace) Deployment() (*apitype.DeploymentV3, error) {
+	path, err := w.StateFile()
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the state: %w", err)
+	}
+	var versioned apitype.VersionedCheckpoint
+	if err := json.Unmarshal(data, &versioned); err != nil {
+		return nil, fmt.Errorf("reading the state %s: %w", path, err)
+	}
+	var checkpoint apitype.CheckpointV3
+	if err := json.Unmarshal(versioned.Checkpoint, &checkpoint); err != nil {
+		return nil, fmt.Errorf("reading the state %s: %w", path, err)
+	}
+	if checkpoint.Latest == nil {
+		return &apitype.DeploymentV3{}, nil
+	}
+	return checkpoint.Latest, nil
+}
