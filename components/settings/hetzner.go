@@ -1,10 +1,11 @@
 package settings
 
 // What Hetzner offers, as far as this program may ask for it. The API would refuse anything else only in
-// the middle of a deployment. When Hetzner adds something, this is the place to add it.
+// the middle of a deployment. The tables were written from Hetzner's public price lists, not from the API:
+// when Hetzner adds something, or something is missing, this is the place to add it.
 
 // serverTypes are the server types with x86 processors and their memory in MiB. Those with Arm processors
-// (cax…) are left out: the images are pinned for x86.
+// (cax…) are left out: nothing here has been tried on them.
 var serverTypes = map[string]int{
 	"cx23": 4 << 10, "cx33": 8 << 10, "cx43": 16 << 10, "cx53": 32 << 10,
 	"cpx11": 2 << 10, "cpx21": 4 << 10, "cpx31": 8 << 10, "cpx41": 16 << 10, "cpx51": 32 << 10,

@@ -110,7 +110,7 @@ func checkDefaultProviders(c *collector, src source) {
 	}
 	var barred []string
 	if err := json.Unmarshal([]byte(text), &barred); err != nil {
-		c.add(path, "must be a list of texts, is "+quote(text), remedy)
+		c.add(path, "is not a list of texts", remedy)
 		return
 	}
 	if !slices.Contains(barred, "*") {

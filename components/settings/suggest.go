@@ -13,7 +13,10 @@ func suggest(parent, key string) string {
 		siblings = topLevelKeys()
 	}
 	if near := nearest(key, siblings); near != "" {
-		return "did you mean " + near + "?"
+		if parent != "" {
+			near = parent + "." + near
+		}
+		return "did you mean " + namespace + near + "?"
 	}
 	elsewhere := ""
 	for _, path := range allPaths("", reflect.TypeFor[raw]()) {

@@ -3,8 +3,10 @@
 package access
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 )
@@ -57,7 +59,8 @@ type Access struct {
 
 // Bypass is a path of a service that skips the portal, for clients that cannot log in there.
 type Bypass struct {
-	// Path is an RE2 regular expression, anchored with ^, matched against the request's path; required.
+	// Path is an RE2 regular expression, anchored with ^, matched against the request's path; required. One
+	// that matches every path is refused.
 	Path string
 	// Reason says why the path may skip the portal; required.
 	Reason string
@@ -122,18 +125,58 @@ func (a Access) Problems(v Visibility) []string { return lines(a.Check(v)) }
 // Check returns everything wrong with b.
 func (b Bypass) Check() []Problem {
 	var out []Problem
-	switch _, err := regexp.Compile(b.Path); {
-	case b.Path == "":
-		out = append(out, Problem{"path", "is missing", "give a regular expression such as ^/api/status$"})
-	case err != nil:
-		out = append(out, Problem{"path", fmt.Sprintf("%q is not an RE2 regular expression: %s", b.Path, err), "correct the expression"})
-	case !strings.HasPrefix(b.Path, "^"):
-		out = append(out, Problem{"path", fmt.Sprintf("%q is not anchored, so it matches anywhere in a path", b.Path), "begin it with ^"})
+	if what, remedy := pathProblem(b.Path); what != "" {
+		out = append(out, Problem{"path", what, remedy})
 	}
 	if strings.TrimSpace(b.Reason) == "" {
 		out = append(out, Problem{"reason", "is missing: a path that skips the portal needs a reason", "say why"})
 	}
 	return out
+}
+
+// nowhere is a path no service has: an expression that matches it matches anything.
+const nowhere = "/no-such-path/0f9c2d7e?"
+
+// pathProblem says what is wrong with a bypass path, or nothing.
+func pathProblem(path string) (what, remedy string) {
+	if path == "" {
+		return "is missing", "give a regular expression such as ^/api/status$"
+	}
+	shown := fmt.Sprintf("%q ", path)
+	re, err := regexp.Compile(path)
+	if err != nil {
+		var reason *syntax.Error
+		if errors.As(err, &reason) {
+			return shown + "is not an RE2 regular expression: " + reason.Code.String(), "correct the expression"
+		}
+		return shown + "is not an RE2 regular expression", "correct the expression"
+	}
+	tree, err := syntax.Parse(path, syntax.Perl)
+	if err != nil || !anchored(tree) {
+		return shown + "is not anchored, so it matches anywhere in a path", "begin it, and each alternative outside parentheses, with ^"
+	}
+	if re.MatchString(nowhere) {
+		return shown + "matches every path, so the portal would guard nothing", "name the paths that must skip it"
+	}
+	return "", ""
+}
+
+// anchored tells whether whatever the expression matches begins where the text begins.
+func anchored(re *syntax.Regexp) bool {
+	switch re.Op {
+	case syntax.OpBeginText, syntax.OpNoMatch:
+		return true
+	case syntax.OpCapture, syntax.OpPlus:
+		return anchored(re.Sub[0])
+	case syntax.OpRepeat:
+		return re.Min > 0 && anchored(re.Sub[0])
+	case syntax.OpConcat:
+		return anchored(re.Sub[0])
+	case syntax.OpAlternate:
+		return !slices.ContainsFunc(re.Sub, func(sub *syntax.Regexp) bool { return !anchored(sub) })
+	default:
+		return false
+	}
 }
 
 // Problems returns everything wrong with b, one line each; none means valid.

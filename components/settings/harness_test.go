@@ -1,0 +1,229 @@
+package settings
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// stackConfig is the configuration of a stack under test.
+type stackConfig struct {
+	// values are by full key; text stays as it is, anything else is marshalled.
+	values object
+	// secret are the keys set with --secret.
+	secret map[string]bool
+}
+
+// minimal is the least a stack must set.
+func minimal() *stackConfig {
+	c := &stackConfig{values: object{
+		"pulumi:disable-default-providers": list{"*"},
+		"tailscale:oauthClientId":          "kTestCNTRL",
+		"homelab:domain":                   "example.com",
+		"homelab:adminEmail":               "admin@example.com",
+		"homelab:cloudflare":               object{"zoneId": "0123456789abcdef0123456789abcdef"},
+		"homelab:tailscale":                object{"tailnet": "tail1234.ts.net", "admins": list{"admin@example.com"}},
+		"homelab:users": list{
+			object{"name": "admin", "email": "admin@example.com", "groups": list{"admins", "users"}},
+		},
+	}, secret: map[string]bool{}}
+	random := rand.New(rand.NewSource(1))
+	for _, k := range Secrets() {
+		value, err := k.Generate(random)
+		if err != nil {
+			panic(err)
+		}
+		c.values[k.Key] = value
+		c.secret[k.Key] = true
+	}
+	return c
+}
+
+// rule is a valid custom rule.
+func rule(name string) object {
+	return object{"name": name, "expression": `http.host eq "a.example.com"`, "action": "block"}
+}
+
+// set puts a value at a path such as homelab:server.breakGlass.cidr or homelab:users[0].name, making
+// objects on the way.
+func (c *stackConfig) set(path string, v any) *stackConfig {
+	steps := step.FindAllString(path, -1)
+	var at any = c.values
+	for i, s := range steps {
+		last := i == len(steps)-1
+		switch o := at.(type) {
+		case object:
+			if last {
+				o[s] = v
+				return c
+			}
+			if o[s] == nil {
+				o[s] = object{}
+			}
+			at = o[s]
+		case list:
+			n, err := strconv.Atoi(strings.Trim(s, "[]"))
+			if err != nil {
+				panic(err)
+			}
+			if last {
+				o[n] = v
+				return c
+			}
+			at = o[n]
+		default:
+			panic("no such path: " + path)
+		}
+	}
+	return c
+}
+
+// drop removes a top-level key.
+func (c *stackConfig) drop(key string) *stackConfig {
+	delete(c.values, key)
+	return c
+}
+
+// text returns every value as the engine hands it to a program.
+func (c *stackConfig) text() map[string]string {
+	out := map[string]string{}
+	for key, v := range c.values {
+		if s, ok := v.(string); ok {
+			out[key] = s
+			continue
+		}
+		b, err := json.Marshal(v)
+		if err != nil {
+			panic(err)
+		}
+		out[key] = string(b)
+	}
+	return out
+}
+
+// recorder notes whatever a program registers or calls.
+type recorder struct {
+	sync.Mutex
+	seen []string
+}
+
+func (r *recorder) note(what string) {
+	r.Lock()
+	defer r.Unlock()
+	r.seen = append(r.seen, what)
+}
+
+func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
+	r.note(args.TypeToken + " " + args.Name)
+	return args.Name, args.Inputs, nil
+}
+
+func (r *recorder) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) {
+	r.note(args.Token)
+	return args.Args, nil
+}
+
+// run loads the configuration the way the program does, and asserts that nothing was registered or called
+// and that no secret is in the error.
+func run(t *testing.T, c *stackConfig) (*Settings, error) {
+	t.Helper()
+	text := c.text()
+	names, err := json.Marshal(text)
+	require.NoError(t, err)
+	t.Setenv(pulumi.EnvConfig, string(names))
+	rec := &recorder{}
+	var got *Settings
+	err = pulumi.RunErr(func(ctx *pulumi.Context) error {
+		var err error
+		got, err = Load(ctx)
+		return err
+	}, pulumi.WithMocks("homelab", "prod", rec), func(info *pulumi.RunInfo) {
+		info.Config = text
+		info.ConfigSecretKeys = sortedKeys(c.secret)
+		info.RootDirectory = t.TempDir()
+	})
+	assert.Empty(t, rec.seen, "something was registered")
+	if err != nil {
+		assert.Nil(t, got)
+		for _, k := range Secrets() {
+			if value := text[k.Key]; value != "" {
+				assert.NotContains(t, err.Error(), value, "the value of %s is shown", k.Key)
+			}
+		}
+	}
+	return got, err
+}
+
+// badCase is a configuration with something wrong.
+type badCase struct {
+	name   string
+	change func(c *stackConfig)
+}
+
+// runBad compares the problems of each case with its golden file.
+func runBad(t *testing.T, cases []badCase) {
+	t.Helper()
+	for _, bad := range cases {
+		t.Run(bad.name, func(t *testing.T) {
+			c := minimal()
+			bad.change(c)
+			_, err := run(t, c)
+			var problems *Problems
+			require.ErrorAs(t, err, &problems)
+			require.True(t, slices.IsSortedFunc(problems.List, func(a, b Problem) int { return comparePaths(a.Path, b.Path) }))
+			for _, p := range problems.List {
+				assert.NotEmpty(t, p.What)
+				assert.NotEmpty(t, p.Remedy)
+			}
+			golden(t, filepath.Join("bad", bad.name), problems.Error()+"\n")
+		})
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".golden")
+	if *update {
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
+		return
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err, "run: go test ./components/settings -update")
+	assert.Equal(t, string(want), got)
+}
+
+// TestGoldensAreUsed refuses golden files of cases that are gone.
+func TestGoldensAreUsed(t *testing.T) {
+	known := map[string]bool{}
+	for _, cases := range [][]badCase{badEdge, badHost, badPeople, badServices, badShapes} {
+		for _, bad := range cases {
+			require.False(t, known[bad.name], "two cases named %s", bad.name)
+			known[bad.name] = true
+		}
+	}
+	files, err := filepath.Glob("testdata/bad/*.golden")
+	require.NoError(t, err)
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".golden")
+		if !known[name] {
+			t.Errorf("%s belongs to no case", file)
+		}
+	}
+	assert.GreaterOrEqual(t, len(known), 40, fmt.Sprintf("%d cases", len(known)))
+}
