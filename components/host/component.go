@@ -73,6 +73,7 @@ type Host struct {
 	publicIPv4  pulumi.StringOutput
 	tailnetIPv4 pulumi.StringOutput
 	hostKey     pulumi.StringOutput
+	recoveryKey pulumi.StringOutput
 	httpsPort   int
 	guards      []pulumi.Resource
 }
@@ -123,6 +124,7 @@ func (h *Host) machine(ctx *pulumi.Context, name string, args *Args) error {
 	if err != nil {
 		return fmt.Errorf("making the recovery key: %w", err)
 	}
+	h.recoveryKey = recoveryKey.PrivateKeyOpenssh
 	// A server without any key gets a root password by mail.
 	sshKey, err := hcloud.NewSshKey(ctx, name+"-recovery-key", &hcloud.SshKeyArgs{Name: hostname, PublicKey: authorizedKey(recoveryKey.PublicKeyOpenssh)}, child)
 	if err != nil {
@@ -255,8 +257,8 @@ func (h *Host) PublicIPv4() pulumi.StringOutput { return h.publicIPv4 }
 // TailnetIPv4 is the address the tailnet sees.
 func (h *Host) TailnetIPv4() pulumi.StringOutput { return h.tailnetIPv4 }
 
-// HTTPSPort is the TCP port of both listeners.
-func (h *Host) HTTPSPort() int { return h.httpsPort }
+// RecoveryKey is the private key, a secret, that sshd accepts when the tailnet is gone and the glass was broken.
+func (h *Host) RecoveryKey() pulumi.StringOutput { return h.recoveryKey }
 
 // Guards are the resources that must exist before a hostname points at the machine.
 func (h *Host) Guards() []pulumi.Resource { return slices.Clone(h.guards) }

@@ -48,6 +48,8 @@ func (f File) Validate() error {
 
 // Written is a file that is on the machine.
 type Written struct {
+	// Path is where it is.
+	Path string
 	// Resource is what to depend on.
 	Resource pulumi.Resource
 	// Digest is the content's SHA-256 in hex; what must restart with the file carries it.
@@ -78,18 +80,20 @@ func (h *Host) WriteFile(ctx *pulumi.Context, name string, f File, opts ...pulum
 		sum := sha256.Sum256([]byte(content))
 		return hex.EncodeToString(sum[:])
 	}).(pulumi.StringOutput)
-	return &Written{Resource: command, Digest: digest}, nil
+	return &Written{Path: f.Path, Resource: command, Digest: digest}, nil
 }
 
 // Directory says what a folder on the machine is to be.
 type Directory struct {
 	// Path is absolute, below Root or /etc/fail2ban.
 	Path string
-	// Mode is the permission bits.
+	// Mode is the permission bits; 0o2000 gives new files the folder's group instead of their writer's.
 	Mode uint32
 	// Owner is user:group.
 	Owner string
 }
+
+const setGroupID = 0o2000
 
 // Folder is a folder that is on the machine, with the owner that its files get.
 type Folder struct {
@@ -100,7 +104,7 @@ type Folder struct {
 
 // NewFolder makes the folder if it is missing and sets its owner and mode. It is never removed: it may hold data.
 func (h *Host) NewFolder(ctx *pulumi.Context, name string, d Directory, opts ...pulumi.ResourceOption) (*Folder, error) {
-	if err := (File{Path: d.Path, Mode: d.Mode, Owner: d.Owner, Content: pulumi.String("")}).Validate(); err != nil {
+	if err := (File{Path: d.Path, Mode: d.Mode &^ setGroupID, Owner: d.Owner, Content: pulumi.String("")}).Validate(); err != nil {
 		return nil, err
 	}
 	made, err := h.Run(ctx, name, Action{
@@ -130,6 +134,17 @@ func (f *Folder) Resource() pulumi.Resource { return f.resource }
 func (f *Folder) Write(ctx *pulumi.Context, name, base string, mode uint32, content pulumi.StringInput, opts ...pulumi.ResourceOption) (*Written, error) {
 	return f.host.WriteFile(ctx, name, File{Path: f.directory.Path + "/" + base, Mode: mode, Owner: f.directory.Owner, Content: content},
 		append(slices.Clone(opts), pulumi.DependsOn([]pulumi.Resource{f.resource}))...)
+}
+
+// Ensure makes an empty file in the folder where there is none, for a program that reads what another will write.
+func (f *Folder) Ensure(ctx *pulumi.Context, name, base string, mode uint32, opts ...pulumi.ResourceOption) (pulumi.Resource, error) {
+	target := f.directory.Path + "/" + base
+	if err := (File{Path: target, Mode: mode, Owner: f.directory.Owner, Content: pulumi.String("")}).Validate(); err != nil {
+		return nil, err
+	}
+	return f.host.Run(ctx, name, Action{
+		Command: []string{"sudo", "-n", "/usr/local/sbin/homelab-file", "ensure", fmt.Sprintf("%04o", mode), f.directory.Owner, target},
+	}, append(slices.Clone(opts), pulumi.DependsOn([]pulumi.Resource{f.resource}))...)
 }
 
 // Action is one command on the machine, run again whenever a trigger changes.

@@ -109,3 +109,6 @@ func (t *Tailnet) NodeKey(ctx *pulumi.Context, name string, generation pulumi.St
 	}
 	return key.Key, nil
 }
+
+// Ranges are the addresses that Tailscale gives to the devices of every tailnet.
+func Ranges() []string { return []string{"100.64.0.0/10", "fd7a:115c:a1e0::/48"} }

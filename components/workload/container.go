@@ -80,7 +80,9 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 		after = append(after, f.Resource)
 	}
 	for _, m := range spec.Mounts {
-		after = append(after, m.Folder.Resource())
+		if m.Folder != nil {
+			after = append(after, m.Folder.Resource())
+		}
 	}
 	c.resource, err = docker.NewContainer(ctx, name, args, append(spec.Host.Docker(), pulumi.Parent(c), pulumi.DependsOn(after),
 		// A container's name and ports can be held once, so the old one goes first.
@@ -169,7 +171,7 @@ func mounts(spec *Spec) docker.ContainerMountArray {
 	out := docker.ContainerMountArray{}
 	for _, m := range spec.Mounts {
 		out = append(out, &docker.ContainerMountArgs{
-			Type: pulumi.String("bind"), Source: pulumi.String(m.Folder.Path()), Target: pulumi.String(m.Target), ReadOnly: pulumi.Bool(m.ReadOnly),
+			Type: pulumi.String("bind"), Source: pulumi.String(m.source()), Target: pulumi.String(m.Target), ReadOnly: pulumi.Bool(m.ReadOnly || m.File != nil),
 		})
 	}
 	// As mounts, not in the field tmpfs, whose changes the provider ignores.

@@ -58,14 +58,36 @@ type Spec struct {
 	After []pulumi.Resource
 }
 
-// Mount is a folder of the machine inside the container.
+// Mount is a folder or a file of the machine inside the container.
 type Mount struct {
-	// Folder is the folder on the machine.
+	// Folder is the folder on the machine; exactly one of Folder and File is set.
 	Folder *host.Folder
+	// File is one file, always read-only, and only one that is also in RestartOn: a file that is replaced on the machine stays the old one
+	// inside a running container.
+	File *host.Written
 	// Target is the absolute path inside.
 	Target string
-	// ReadOnly keeps the container from writing to it.
+	// ReadOnly keeps the container from writing to the folder.
 	ReadOnly bool
+}
+
+func (m Mount) source() string {
+	if m.File != nil {
+		return m.File.Path
+	}
+	return m.Folder.Path()
+}
+
+func (m Mount) validate(p *validate.Problems, restartOn []*host.Written) {
+	p.Require(path.IsAbs(m.Target) && path.Clean(m.Target) == m.Target, "mount target %q is not a clean absolute path", m.Target)
+	switch {
+	case m.File != nil && m.Folder != nil:
+		p.Add("mount %s: both a file and a folder", m.Target)
+	case m.File != nil:
+		p.Require(slices.Contains(restartOn, m.File), "mount %s: a mounted file must also be in RestartOn, or its changes never arrive", m.Target)
+	default:
+		p.Merge(m.Folder.Ready())
+	}
 }
 
 // Health is a command inside the container that succeeds only when the program does its work.
@@ -159,8 +181,7 @@ func (s *Spec) Validate(name string) error {
 		p.Merge(n.Ready())
 	}
 	for _, m := range s.Mounts {
-		p.Merge(m.Folder.Ready())
-		p.Require(path.IsAbs(m.Target), "mount target %q is not absolute", m.Target)
+		m.validate(p, s.RestartOn)
 	}
 	for key := range s.Env {
 		p.Require(!secretName.MatchString(key), "environment variable %s would show a secret to whoever can inspect containers: give it in a file", key)

@@ -1,0 +1,194 @@
+package gateway
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"path"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/edge"
+	"homelab/components/gateway/internal/crowdsec"
+	"homelab/components/host"
+	"homelab/components/images"
+	"homelab/components/internal/validate"
+	"homelab/components/workload"
+)
+
+// DetectionType is the type token of the detection engine.
+const DetectionType = "homelab:gateway:Detection"
+
+const (
+	crowdsecName = "crowdsec"
+	lapiPort     = 8080
+	appsecPort   = 7422
+	// The image's entry point fills /etc/crowdsec as root; the engine keeps no capability.
+	crowdsecOwner = "0:0"
+)
+
+// enforced is the script that proves enforcement, run inside the engine's container.
+//
+//go:embed scripts/enforced.sh
+var enforced string
+
+// DetectionArgs describes the detection engine.
+type DetectionArgs struct {
+	// Host is the machine.
+	Host *host.Host
+	// Shield gives the edge's ranges, which are never banned.
+	Shield *edge.Shield
+	// Logs are what the engine reads.
+	Logs *Logs
+	// Network is where the proxy asks it.
+	Network *workload.Network
+	// Sites are the services.
+	Sites []Site
+	// TailnetRanges and ContainerRanges are never banned either.
+	TailnetRanges, ContainerRanges []string
+}
+
+// Validate reports every problem of the arguments.
+func (a *DetectionArgs) Validate() error {
+	p := validate.Of("detection")
+	p.Merge(a.Host.Ready())
+	p.Merge(a.Shield.Ready())
+	p.Merge(a.Logs.Ready())
+	p.Merge(a.Network.Ready())
+	p.Merge(validateSites(a.Sites))
+	p.Require(len(a.TailnetRanges) > 0, "no tailnet ranges")
+	p.Require(len(a.ContainerRanges) > 0, "no container ranges")
+	return p.Err()
+}
+
+// Detection is the running engine with the proxy's bouncer registered. Only NewDetection makes a usable one.
+type Detection struct {
+	pulumi.ResourceState
+
+	host       *host.Host
+	container  *workload.Container
+	bouncerKey pulumi.StringOutput
+}
+
+// NewDetection runs CrowdSec.
+func NewDetection(ctx *pulumi.Context, name string, args *DetectionArgs, opts ...pulumi.ResourceOption) (*Detection, error) {
+	if err := args.Validate(); err != nil {
+		return nil, err
+	}
+	d := &Detection{host: args.Host}
+	if err := ctx.RegisterComponentResourceV2(DetectionType, name, pulumi.Map{}, d, opts...); err != nil {
+		return nil, fmt.Errorf("registering the detection engine: %w", err)
+	}
+	var err error
+	if d.bouncerKey, err = newSecret(ctx, d, crowdsecName+"-bouncer-key"); err != nil {
+		return nil, err
+	}
+	files, mounts, err := d.files(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	model := args.model(nil)
+	d.container, err = workload.New(ctx, crowdsecName, &workload.Spec{
+		Host:           args.Host,
+		Image:          images.CrowdSec,
+		User:           crowdsecOwner,
+		RootReason:     "the image's entry point fills /etc/crowdsec and registers the bouncer as root",
+		WritableReason: "the image's entry point rewrites /etc/crowdsec at every start",
+		Networks:       []*workload.Network{args.Network},
+		Mounts: append(mounts,
+			workload.Mount{Folder: args.Logs.caddy, Target: path.Dir(model.Logs.Caddy), ReadOnly: true},
+			workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(model.Logs.Authelia), ReadOnly: true}),
+		Scratch:   map[string]int{"/tmp": 64},
+		Env:       model.Environment(),
+		MemoryMiB: 512,
+		Health:    workload.Health{Command: []string{"cscli", "lapi", "status"}},
+		Metrics:   workload.Scrape(6060, "/metrics"),
+		RestartOn: files,
+		After:     args.Logs.files,
+	}, pulumi.Parent(d))
+	if err != nil {
+		return nil, err
+	}
+	return d, ctx.RegisterResourceOutputs(d, pulumi.Map{})
+}
+
+func (a *DetectionArgs) model(cloudflare []string) crowdsec.Model {
+	return crowdsec.Model{
+		Sites: plain(a.Sites), CloudflareRanges: cloudflare, TailnetRanges: a.TailnetRanges, ContainerRanges: a.ContainerRanges,
+		Listen: crowdsec.DefaultListen(), Logs: crowdsec.DefaultLogs(),
+	}
+}
+
+// files puts the engine's configuration and the bouncer's key on the machine. The image owns the folders around its configuration, so the
+// files are mounted one by one.
+func (d *Detection) files(ctx *pulumi.Context, args *DetectionArgs) ([]*host.Written, []workload.Mount, error) {
+	child := pulumi.Parent(d)
+	folders := map[string]*host.Folder{}
+	for _, base := range []string{"config", "data", "secrets"} {
+		folder, err := args.Host.NewFolder(ctx, crowdsecName+"-"+base, host.Directory{
+			Path: fmt.Sprintf("%s/%s/%s", host.Root, crowdsecName, base), Mode: 0o700, Owner: crowdsecOwner,
+		}, child)
+		if err != nil {
+			return nil, nil, err
+		}
+		folders[base] = folder
+	}
+	mounts := []workload.Mount{
+		{Folder: folders["data"], Target: "/var/lib/crowdsec/data"},
+		{Folder: folders["secrets"], Target: crowdsec.SecretsDir, ReadOnly: true},
+	}
+	key, err := folders["secrets"].Write(ctx, crowdsecName+"-bouncer-key", crowdsec.BouncerSecretFile(""), 0o400, d.bouncerKey, child)
+	if err != nil {
+		return nil, nil, err
+	}
+	written := []*host.Written{key}
+	for _, f := range []struct {
+		base, target string
+		render       func(crowdsec.Model) ([]byte, error)
+	}{
+		{"acquis-appsec.yaml", crowdsec.AppSecAcquisitionPath, crowdsec.AppSecAcquisition},
+		{"acquis-authelia.yaml", crowdsec.AutheliaAcquisitionPath, crowdsec.AutheliaAcquisition},
+		{"acquis-caddy.yaml", crowdsec.CaddyAcquisitionPath, crowdsec.CaddyAcquisition},
+		{"config.yaml.local", crowdsec.ConfigLocalPath, crowdsec.ConfigLocal},
+		{"profiles.yaml", crowdsec.ProfilesPath, crowdsec.Profiles},
+		{"whitelist-ranges.yaml", crowdsec.RangesWhitelistPath, crowdsec.RangesWhitelist},
+		{"whitelist-sessions.yaml", crowdsec.SessionsWhitelistPath, crowdsec.SessionsWhitelist},
+	} {
+		content := args.Shield.Ranges().ApplyT(func(ranges []string) (string, error) {
+			rendered, err := f.render(args.model(ranges))
+			return string(rendered), err
+		}).(pulumi.StringOutput)
+		file, err := folders["config"].Write(ctx, crowdsecName+"-"+f.base, f.base, 0o400, content, child)
+		if err != nil {
+			return nil, nil, err
+		}
+		written = append(written, file)
+		mounts = append(mounts, workload.Mount{File: file, Target: f.target})
+	}
+	return written, mounts, nil
+}
+
+// enforcedBy proves that detection has consequences: it passes once the proxy's bouncer has fetched decisions after this point. An engine
+// without a bouncer logs attacks and lets them through, and nothing else would tell.
+func (d *Detection) enforcedBy(ctx *pulumi.Context, name string, parent pulumi.Resource, proxy, loaded pulumi.Resource) (pulumi.Resource, error) {
+	return d.host.Run(ctx, crowdsecName+"-enforced-by-"+name, host.Action{
+		Command:  []string{"docker", "exec", "-i", crowdsecName, "sh", "-s", "--", crowdsec.BouncerName},
+		Stdin:    pulumi.String(enforced),
+		Triggers: []pulumi.StringOutput{containerID(proxy), containerID(d.container.Resource())},
+	}, pulumi.Parent(parent), pulumi.DependsOn([]pulumi.Resource{d.container.Resource(), proxy, loaded}))
+}
+
+func containerID(r pulumi.Resource) pulumi.StringOutput {
+	if custom, ok := r.(pulumi.CustomResource); ok {
+		return custom.ID().ToStringOutput()
+	}
+	return pulumi.String("").ToStringOutput()
+}
+
+// Ready reports a Detection that NewDetection did not make.
+func (d *Detection) Ready() error {
+	if d == nil || d.container == nil {
+		return errors.New("no detection: pass the value that gateway.NewDetection returned")
+	}
+	return nil
+}

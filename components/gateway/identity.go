@@ -1,0 +1,255 @@
+package gateway
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pulumi/pulumi-random/sdk/v4/go/random"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/gateway/internal/authelia"
+	"homelab/components/host"
+	"homelab/components/images"
+	"homelab/components/internal/validate"
+	"homelab/components/workload"
+)
+
+// IdentityType is the type token of the portal.
+const IdentityType = "homelab:gateway:Identity"
+
+const (
+	autheliaPort  = 9091
+	autheliaOwner = autheliaUser + ":" + autheliaUser
+	// The names, on the network, of the portal and of the store behind it.
+	autheliaName = "authelia"
+	storeName    = "authelia-store"
+)
+
+// User is a person the portal knows.
+type User struct {
+	// Name is the login.
+	Name string
+	// DisplayName is how the person is addressed.
+	DisplayName string
+	// Email is where the portal writes to.
+	Email string
+	// Groups are what the person may use.
+	Groups []string
+}
+
+// IdentityArgs describes the portal.
+type IdentityArgs struct {
+	// Host is the machine.
+	Host *host.Host
+	// Logs is where the portal writes what the detectors read.
+	Logs *Logs
+	// Proxy is the network on which the proxy asks the portal.
+	Proxy *workload.Network
+	// Domain is the zone's apex; sessions hold for it.
+	Domain string
+	// Hostname is the portal's own.
+	Hostname string
+	// Sites are the services; the access rules follow from them.
+	Sites []Site
+	// Users are the people; at least one.
+	Users []User
+	// SessionInactivity, SessionExpiration and RememberMe are how long a login lasts.
+	SessionInactivity, SessionExpiration, RememberMe time.Duration
+	// TailnetRanges are the addresses of the tailnet.
+	TailnetRanges []string
+}
+
+// Validate reports every problem of the arguments.
+func (a *IdentityArgs) Validate() error {
+	p := validate.Of("identity")
+	p.Merge(a.Host.Ready())
+	p.Merge(a.Logs.Ready())
+	p.Merge(a.Proxy.Ready())
+	sites := validateSites(a.Sites)
+	p.Merge(sites)
+	if sites == nil {
+		p.Merge(a.model().Validate())
+	}
+	p.Require(len(a.Users) > 0, "no users: nobody could log in")
+	return p.Err()
+}
+
+func (a *IdentityArgs) model() authelia.Model {
+	return authelia.Model{
+		Domain:        a.Domain,
+		Hostname:      a.Hostname,
+		Sites:         plain(a.Sites),
+		TailnetRanges: a.TailnetRanges,
+		Store:         fmt.Sprintf("%s:%d", storeName, storePort),
+		Session:       authelia.Session{Inactivity: a.SessionInactivity, Expiration: a.SessionExpiration, RememberMe: a.RememberMe},
+		Listen:        authelia.DefaultListen(),
+		Paths:         authelia.DefaultPaths(),
+	}
+}
+
+// Identity is the running portal. Only NewIdentity makes a usable one.
+type Identity struct {
+	pulumi.ResourceState
+
+	container *workload.Container
+	hostname  string
+	sites     []Site
+	passwords pulumi.StringMap
+}
+
+// NewIdentity runs the portal and its session store.
+func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...pulumi.ResourceOption) (*Identity, error) {
+	if err := args.Validate(); err != nil {
+		return nil, err
+	}
+	i := &Identity{hostname: args.Hostname, sites: slices.Clone(args.Sites), passwords: pulumi.StringMap{}}
+	inputs := pulumi.Map{"hostname": pulumi.String(args.Hostname), "users": pulumi.Int(len(args.Users))}
+	if err := ctx.RegisterComponentResourceV2(IdentityType, name, inputs, i, opts...); err != nil {
+		return nil, fmt.Errorf("registering the portal: %w", err)
+	}
+	store, err := newStore(ctx, i, args.Host)
+	if err != nil {
+		return nil, err
+	}
+	files, mounts, err := i.files(ctx, args, store)
+	if err != nil {
+		return nil, err
+	}
+	paths := authelia.DefaultPaths()
+	i.container, err = workload.New(ctx, autheliaName, &workload.Spec{
+		Host:      args.Host,
+		Image:     images.Authelia,
+		User:      autheliaOwner,
+		Networks:  []*workload.Network{args.Proxy, store.network},
+		Mounts:    append(mounts, workload.Mount{Folder: args.Logs.authelia, Target: "/var/log/authelia"}),
+		Scratch:   map[string]int{"/tmp": 16},
+		Env:       paths.Environment(),
+		MemoryMiB: 256, // a login takes 64 MiB for its argon2id hash
+		Health:    workload.Health{Command: []string{"wget", "--quiet", "--output-document=/dev/null", fmt.Sprintf("http://127.0.0.1:%d/api/health", autheliaPort)}},
+		Metrics:   workload.Scrape(9959, "/metrics"),
+		RestartOn: files,
+		After:     append(slices.Clone(args.Logs.files), store.container.Resource()),
+	}, pulumi.Parent(i))
+	if err != nil {
+		return nil, err
+	}
+	return i, ctx.RegisterResourceOutputs(i, pulumi.Map{"hostname": pulumi.String(i.hostname)})
+}
+
+// files puts the portal's configuration, users and secrets on the machine.
+func (i *Identity) files(ctx *pulumi.Context, args *IdentityArgs, s *store) ([]*host.Written, []workload.Mount, error) {
+	folders := map[string]*host.Folder{}
+	var mounts []workload.Mount
+	for _, f := range []struct {
+		base, target string
+		readOnly     bool
+	}{{"config", "/config", true}, {"secrets", authelia.DefaultPaths().Secrets, true}, {"data", "/data", false}} {
+		folder, err := args.Host.NewFolder(ctx, autheliaName+"-"+f.base, host.Directory{
+			Path: fmt.Sprintf("%s/%s/%s", host.Root, autheliaName, f.base), Mode: 0o700, Owner: autheliaOwner,
+		}, pulumi.Parent(i))
+		if err != nil {
+			return nil, nil, err
+		}
+		folders[f.base] = folder
+		mounts = append(mounts, workload.Mount{Folder: folder, Target: f.target, ReadOnly: f.readOnly})
+	}
+	configuration, err := authelia.Configuration(args.model())
+	if err != nil {
+		return nil, nil, err
+	}
+	users, err := i.usersDatabase(ctx, args.Users)
+	if err != nil {
+		return nil, nil, err
+	}
+	contents := []struct {
+		folder, base string
+		content      pulumi.StringInput
+	}{
+		{"config", "configuration.yml", pulumi.String(configuration)},
+		{"config", "users_database.yml", users},
+		{"secrets", authelia.StorePasswordFile, s.password},
+	}
+	for _, base := range []string{authelia.SessionSecretFile, authelia.StorageKeyFile} {
+		secret, err := newSecret(ctx, i, autheliaName+"-"+base)
+		if err != nil {
+			return nil, nil, err
+		}
+		contents = append(contents, struct {
+			folder, base string
+			content      pulumi.StringInput
+		}{"secrets", base, secret})
+	}
+	var written []*host.Written
+	for _, c := range contents {
+		file, err := folders[c.folder].Write(ctx, autheliaName+"-"+c.base, c.base, 0o400, c.content, pulumi.Parent(i))
+		if err != nil {
+			return nil, nil, err
+		}
+		written = append(written, file)
+	}
+	return written, mounts, nil
+}
+
+// usersDatabase gives every person a generated password. The portal's file holds only argon2id hashes; the passwords themselves are a
+// secret output of the stack, for the first login.
+func (i *Identity) usersDatabase(ctx *pulumi.Context, people []User) (pulumi.StringOutput, error) {
+	people = slices.Clone(people)
+	slices.SortFunc(people, func(a, b User) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	hashes := make([]any, 0, len(people))
+	for _, person := range people {
+		password, err := newSecret(ctx, i, "user-"+person.Name+"-password")
+		if err != nil {
+			return pulumi.StringOutput{}, err
+		}
+		salt, err := random.NewRandomBytes(ctx, "user-"+person.Name+"-salt", &random.RandomBytesArgs{Length: pulumi.Int(16)}, pulumi.Parent(i))
+		if err != nil {
+			return pulumi.StringOutput{}, fmt.Errorf("making the salt of user %s: %w", person.Name, err)
+		}
+		i.passwords[person.Name] = password
+		hashes = append(hashes, pulumi.All(password, salt.Base64).ApplyT(func(v []any) (string, error) {
+			raw, err := base64.StdEncoding.DecodeString(v[1].(string))
+			if err != nil {
+				return "", fmt.Errorf("reading a user's salt: %w", err)
+			}
+			return authelia.HashPassword(v[0].(string), raw), nil
+		}))
+	}
+	return pulumi.All(hashes...).ApplyT(func(all []any) (string, error) {
+		users := make([]authelia.User, 0, len(people))
+		for n, person := range people {
+			users = append(users, authelia.User{
+				Name: person.Name, DisplayName: person.DisplayName, Email: person.Email, Groups: person.Groups, PasswordHash: all[n].(string),
+			})
+		}
+		rendered, err := authelia.UsersDatabase(users)
+		return string(rendered), err
+	}).(pulumi.StringOutput), nil
+}
+
+// newSecret makes a random secret of letters and digits, 48 long: more entropy than any use of it can lose.
+func newSecret(ctx *pulumi.Context, parent pulumi.Resource, name string) (pulumi.StringOutput, error) {
+	secret, err := random.NewRandomPassword(ctx, name, &random.RandomPasswordArgs{Length: pulumi.Int(48), Special: pulumi.Bool(false)}, pulumi.Parent(parent))
+	if err != nil {
+		return pulumi.StringOutput{}, fmt.Errorf("making the secret %s: %w", name, err)
+	}
+	return secret.Result, nil
+}
+
+// Ready reports an Identity that NewIdentity did not make.
+func (i *Identity) Ready() error {
+	if i == nil || i.container == nil {
+		return errors.New("no identity: pass the value that gateway.NewIdentity returned")
+	}
+	return nil
+}
+
+// Passwords are the generated first passwords by login; every value is a secret.
+func (i *Identity) Passwords() pulumi.StringMap { return i.passwords }

@@ -1,0 +1,267 @@
+// Package gateway is everything between the edge and a service: CrowdSec finds attackers, Authelia knows people, Fail2ban watches the logs, and
+// Caddy lets through what the three allow. A Route out of it is the proof that all four are in place.
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/edge"
+	"homelab/components/gateway/internal/authelia"
+	"homelab/components/gateway/internal/caddyfile"
+	"homelab/components/host"
+	"homelab/components/internal/access"
+	"homelab/components/internal/validate"
+	"homelab/components/workload"
+)
+
+// ProxyType is the type token of the proxy.
+const ProxyType = "homelab:gateway:Proxy"
+
+const (
+	caddyName  = "caddy"
+	caddyOwner = caddyUser + ":" + caddyUser
+	// caddySite is the name under which the portal's own hostname is routed.
+	portalName = "portal"
+)
+
+// ProxyArgs describes the proxy. Each of the other layers is a typed value: a proxy without one of them does not compile, or is refused.
+type ProxyArgs struct {
+	// Shield gives the edge's ranges and the authority of its client certificate.
+	Shield *edge.Shield
+	// Host is the machine.
+	Host *host.Host
+	// Logs is where the access log goes.
+	Logs *Logs
+	// Detection is asked about every request.
+	Detection *Detection
+	// Identity is asked about every visitor.
+	Identity *Identity
+	// Jails read the proxy's log.
+	Jails *Jails
+	// Network is where the proxy finds the services.
+	Network *workload.Network
+	// Email is the contact of the certificates' account.
+	Email string
+	// ACMEToken is the Cloudflare token that answers DNS challenges: a secret.
+	ACMEToken pulumi.StringInput
+	// ImageFolder is the folder of our Caddy build, with its Dockerfile.
+	ImageFolder string
+}
+
+// Validate reports every problem of the arguments.
+func (a *ProxyArgs) Validate() error {
+	p := validate.Of("proxy")
+	p.Merge(a.Shield.Ready())
+	p.Merge(a.Host.Ready())
+	p.Merge(a.Logs.Ready())
+	p.Merge(a.Detection.Ready())
+	p.Merge(a.Identity.Ready())
+	p.Merge(a.Jails.Ready())
+	p.Merge(a.Network.Ready())
+	p.Require(a.Email != "", "no contact for the certificates' account")
+	p.Require(a.ACMEToken != nil, "no token for the certificates' DNS challenges")
+	p.Require(a.ImageFolder != "", "no folder of our Caddy build")
+	return p.Err()
+}
+
+// Proxy is the running proxy. Only NewProxy makes a usable one.
+type Proxy struct {
+	pulumi.ResourceState
+
+	sites    []Site
+	portal   string
+	chain    []pulumi.Resource
+	loaded   map[string]pulumi.Resource
+	upstream map[string]pulumi.Resource
+}
+
+// NewProxy runs Caddy and checks that it enforces: its bouncer fetches decisions, and every hostname is in its loaded configuration. The
+// sites are those that the portal has rules for: a site without a rule cannot be routed.
+func NewProxy(ctx *pulumi.Context, name string, args *ProxyArgs, opts ...pulumi.ResourceOption) (*Proxy, error) {
+	if err := args.Validate(); err != nil {
+		return nil, err
+	}
+	p := &Proxy{sites: slices.Clone(args.Identity.sites), portal: args.Identity.hostname, loaded: map[string]pulumi.Resource{}, upstream: map[string]pulumi.Resource{}}
+	inputs := pulumi.Map{"sites": pulumi.Int(len(p.sites))}
+	if err := ctx.RegisterComponentResourceV2(ProxyType, name, inputs, p, opts...); err != nil {
+		return nil, fmt.Errorf("registering the proxy: %w", err)
+	}
+	files, err := p.files(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	container, err := p.container(ctx, args, files)
+	if err != nil {
+		return nil, err
+	}
+	reload, err := args.Host.Run(ctx, caddyName+"-reload", host.Action{
+		Command:  []string{"docker", "exec", caddyName, "caddy", "reload", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile", "--address", "unix/" + caddyfile.DefaultPaths().AdminSocket},
+		Triggers: []pulumi.StringOutput{files.caddyfile.Digest, files.originPullCA.Digest},
+	}, pulumi.Parent(p), pulumi.DependsOn([]pulumi.Resource{container.Resource(), files.caddyfile.Resource, files.originPullCA.Resource}))
+	if err != nil {
+		return nil, err
+	}
+	enforcing, err := args.Detection.enforcedBy(ctx, caddyName, p, container.Resource(), reload)
+	if err != nil {
+		return nil, err
+	}
+	for _, hostname := range p.hostnames() {
+		gate, err := args.Host.Run(ctx, "route-"+hostname, host.Action{
+			Command:  []string{"docker", "exec", caddyName, "caddy", "loaded-hosts", "--socket", caddyfile.DefaultPaths().AdminSocket, hostname},
+			Triggers: []pulumi.StringOutput{files.caddyfile.Digest},
+		}, pulumi.Parent(p), pulumi.DependsOn([]pulumi.Resource{reload}))
+		if err != nil {
+			return nil, err
+		}
+		p.loaded[hostname] = gate
+	}
+	p.chain = slices.Concat(args.Shield.Guards(), args.Host.Guards(), args.Jails.guards(),
+		[]pulumi.Resource{args.Detection.container.Resource(), args.Identity.container.Resource(), container.Resource(), reload, enforcing})
+	for _, s := range p.sites {
+		p.upstream[s.Hostname] = s.Upstream.Resource()
+	}
+	p.upstream[p.portal] = args.Identity.container.Resource()
+	return p, ctx.RegisterResourceOutputs(p, pulumi.Map{"hostnames": pulumi.ToStringArray(p.hostnames())})
+}
+
+func (p *Proxy) hostnames() []string {
+	out := []string{p.portal}
+	for _, s := range p.sites {
+		out = append(out, s.Hostname)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// proxyFiles are the proxy's files on the machine.
+type proxyFiles struct {
+	caddyfile, originPullCA *host.Written
+	secrets                 []*host.Written
+	mounts                  []workload.Mount
+}
+
+func (p *Proxy) files(ctx *pulumi.Context, args *ProxyArgs) (*proxyFiles, error) {
+	child, out := pulumi.Parent(p), &proxyFiles{}
+	folders := map[string]*host.Folder{}
+	for _, f := range []struct {
+		base, target string
+		readOnly     bool
+	}{{"config", "/etc/caddy", true}, {"secrets", "/run/secrets", true}, {"data", "/data", false}} {
+		folder, err := args.Host.NewFolder(ctx, caddyName+"-"+f.base, host.Directory{
+			Path: fmt.Sprintf("%s/%s/%s", host.Root, caddyName, f.base), Mode: 0o700, Owner: caddyOwner,
+		}, child)
+		if err != nil {
+			return nil, err
+		}
+		folders[f.base] = folder
+		// The folder, not its files: a file that is replaced on the machine would stay the old one inside the container.
+		out.mounts = append(out.mounts, workload.Mount{Folder: folder, Target: f.target, ReadOnly: f.readOnly})
+	}
+	out.mounts = append(out.mounts, workload.Mount{Folder: args.Logs.caddy, Target: "/var/log/caddy"})
+	var err error
+	if out.caddyfile, err = folders["config"].Write(ctx, "Caddyfile", "Caddyfile", 0o400, p.caddyfile(args), child); err != nil {
+		return nil, err
+	}
+	if out.originPullCA, err = folders["config"].Write(ctx, caddyName+"-origin-pull-ca", "origin-pull-ca.pem", 0o400, args.Shield.OriginPullCA(), child); err != nil {
+		return nil, err
+	}
+	for _, s := range []struct {
+		base    string
+		content pulumi.StringInput
+	}{{"cloudflare-acme-token", args.ACMEToken}, {"crowdsec-bouncer-key", args.Detection.bouncerKey}} {
+		written, err := folders["secrets"].Write(ctx, caddyName+"-"+s.base, s.base, 0o400, s.content, child)
+		if err != nil {
+			return nil, err
+		}
+		out.secrets = append(out.secrets, written)
+	}
+	return out, nil
+}
+
+func (p *Proxy) caddyfile(args *ProxyArgs) pulumi.StringOutput {
+	model := caddyfile.Model{
+		Sites: plain(p.sites),
+		Portal: caddyfile.Portal{
+			Hostname: p.portal, Upstream: args.Identity.container.Endpoint(autheliaPort).Address(),
+			Visibilities: []access.Visibility{portalVisibility(p.sites)},
+		},
+		ACME: caddyfile.ACME{Email: args.Email},
+		CrowdSec: caddyfile.CrowdSec{
+			LAPI:   "http://" + args.Detection.container.Endpoint(lapiPort).Address(),
+			AppSec: "http://" + args.Detection.container.Endpoint(appsecPort).Address(),
+		},
+		SessionCookie: authelia.SessionCookie,
+		Listen:        caddyfile.DefaultListen(),
+		Paths:         caddyfile.DefaultPaths(),
+	}
+	return args.Shield.Ranges().ApplyT(func(ranges []string) (string, error) {
+		withRanges := model
+		withRanges.TrustedProxies = ranges
+		rendered, err := caddyfile.Caddyfile(withRanges)
+		return string(rendered), err
+	}).(pulumi.StringOutput)
+}
+
+func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, files *proxyFiles) (*workload.Container, error) {
+	image, err := workload.Build(ctx, caddyName, args.Host, args.ImageFolder, pulumi.Parent(p))
+	if err != nil {
+		return nil, err
+	}
+	listen := caddyfile.DefaultListen()
+	return workload.NewPublished(ctx, caddyName, &workload.Spec{
+		Host:     args.Host,
+		Built:    image,
+		User:     caddyOwner,
+		Networks: []*workload.Network{args.Network},
+		Mounts:   files.mounts,
+		Scratch:  map[string]int{"/config": 16, "/run/caddy": 1, "/tmp": 64},
+		// The configuration is reloaded without a restart; only the secrets, which are read at start, need one.
+		RestartOn: files.secrets,
+		MemoryMiB: 512,
+		Health:    workload.Health{Command: []string{"caddy", "healthy"}},
+		Metrics:   workload.Scrape(listen.Metrics, "/metrics"),
+		After: slices.Concat([]pulumi.Resource{
+			files.caddyfile.Resource, files.originPullCA.Resource,
+			args.Detection.container.Resource(), args.Identity.container.Resource(),
+		}, args.Logs.files, args.Jails.guards()),
+	}, []workload.Publication{
+		{Listener: args.Host.PublicListener(), Port: listen.Public},
+		{Listener: args.Host.TailnetListener(), Port: listen.Tailnet},
+	}, pulumi.Parent(p))
+}
+
+// Ready reports a Proxy that NewProxy did not make.
+func (p *Proxy) Ready() error {
+	if p == nil || len(p.chain) == 0 {
+		return errors.New("no proxy: pass the value that gateway.NewProxy returned")
+	}
+	return nil
+}
+
+// Routes are the proofs, one per hostname, sorted by name: the services and the portal itself.
+func (p *Proxy) Routes() []Route {
+	if p.Ready() != nil {
+		return nil
+	}
+	route := func(name, hostname string, visibility access.Visibility, policy access.Policy) Route {
+		return Route{
+			name: name, hostname: hostname, visibility: visibility, policy: policy,
+			proof: append(slices.Clone(p.chain), p.loaded[hostname], p.upstream[hostname]),
+		}
+	}
+	routes := []Route{route(portalName, p.portal, portalVisibility(p.sites), access.Native)}
+	for _, s := range p.sites {
+		routes = append(routes, route(s.Name, s.Hostname, s.Visibility, s.Access.Policy))
+	}
+	slices.SortFunc(routes, func(a, b Route) int {
+		if a.name < b.name {
+			return -1
+		}
+		return 1
+	})
+	return routes
+}

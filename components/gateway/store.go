@@ -1,0 +1,106 @@
+package gateway
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/host"
+	"homelab/components/images"
+	"homelab/components/internal/apply"
+	"homelab/components/workload"
+)
+
+// storeOwner is the image's own user.
+const (
+	storeOwner = "999:1000"
+	storePort  = 6379
+)
+
+// store keeps the portal's sessions. It is on a network of its own: a service that was taken over on the proxy's network cannot even
+// knock at it.
+type store struct {
+	container *workload.Container
+	network   *workload.Network
+	password  pulumi.StringOutput
+}
+
+func newStore(ctx *pulumi.Context, parent pulumi.Resource, h *host.Host) (*store, error) {
+	child := pulumi.Parent(parent)
+	network, err := workload.NewNetwork(ctx, "authelia-session", &workload.NetworkArgs{Host: h, Internal: true}, child)
+	if err != nil {
+		return nil, err
+	}
+	password, err := newSecret(ctx, parent, storeName+"-password")
+	if err != nil {
+		return nil, err
+	}
+	folder, err := h.NewFolder(ctx, storeName+"-secrets", host.Directory{Path: host.Root + "/" + storeName + "/secrets", Mode: 0o700, Owner: storeOwner}, child)
+	if err != nil {
+		return nil, err
+	}
+	config, err := folder.Write(ctx, storeName+"-valkey.conf", "valkey.conf", 0o400, apply.String(password, renderStore), child)
+	if err != nil {
+		return nil, err
+	}
+	probe, err := folder.Write(ctx, storeName+"-probe", "probe", 0o400, apply.String(password, renderProbe), child)
+	if err != nil {
+		return nil, err
+	}
+	container, err := workload.New(ctx, storeName, &workload.Spec{
+		Host:      h,
+		Image:     images.Valkey,
+		User:      storeOwner,
+		Networks:  []*workload.Network{network},
+		Mounts:    []workload.Mount{{Folder: folder, Target: "/run/secrets", ReadOnly: true}},
+		Scratch:   map[string]int{"/data": 16},
+		Command:   []string{"valkey-server", "/run/secrets/valkey.conf"},
+		MemoryMiB: 128,
+		// The password reaches the client on standard input: a command line or an environment would show it.
+		Health:    workload.Health{Command: []string{"sh", "-c", "valkey-cli < /run/secrets/probe | grep -qx PONG"}},
+		Metrics:   workload.NoMetrics("the session store is on a network of its own, which Prometheus is not on"),
+		RestartOn: []*host.Written{config, probe},
+	}, child)
+	if err != nil {
+		return nil, err
+	}
+	return &store{container: container, network: network, password: password}, nil
+}
+
+// renderStore writes the store's configuration. Sessions live in memory only: after a restart everybody logs in again, and no backup holds a
+// session.
+func renderStore(password string) (string, error) {
+	if err := plainSecret(password); err != nil {
+		return "", err
+	}
+	return strings.Join([]string{
+		"port " + fmt.Sprint(storePort),
+		"requirepass " + password,
+		"save \"\"",
+		"appendonly no",
+		"maxmemory 64mb",
+		"maxmemory-policy volatile-lru",
+		"rename-command CONFIG \"\"",
+		"rename-command DEBUG \"\"",
+		"",
+	}, "\n"), nil
+}
+
+// renderProbe writes what the health check says to the store.
+func renderProbe(password string) (string, error) {
+	if err := plainSecret(password); err != nil {
+		return "", err
+	}
+	return "AUTH " + password + "\nPING\n", nil
+}
+
+// plainSecret holds a secret to letters and digits: in both files a space, a quote or a line end would mean something.
+func plainSecret(secret string) error {
+	if secret == "" || strings.ContainsFunc(secret, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) {
+		return fmt.Errorf("the session store's password must be letters and digits only")
+	}
+	return nil
+}

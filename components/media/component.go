@@ -1,0 +1,81 @@
+// Package media runs the services that people come for.
+package media
+
+import (
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/host"
+	"homelab/components/images"
+	"homelab/components/internal/validate"
+	"homelab/components/workload"
+)
+
+// Type tokens of the services.
+const (
+	JellyfinType   = "homelab:media:Jellyfin"
+	JellyseerrType = "homelab:media:Jellyseerr"
+)
+
+// Args is what every service needs.
+type Args struct {
+	// Host is the machine.
+	Host *host.Host
+	// Proxy is the network on which the proxy finds the service.
+	Proxy *workload.Network
+	// MemoryMiB is the container's memory limit in MiB.
+	MemoryMiB int
+	// Timezone is an IANA name.
+	Timezone string
+}
+
+// Validate reports every problem of the arguments.
+func (a *Args) Validate(name string) error {
+	p := validate.Of(name)
+	p.Merge(a.Host.Ready())
+	p.Merge(a.Proxy.Ready())
+	p.Require(a.MemoryMiB > 0, "no memory limit")
+	p.Require(a.Timezone != "", "no timezone")
+	return p.Err()
+}
+
+// Service is one running service.
+type Service struct {
+	pulumi.ResourceState
+
+	container *workload.Container
+	port      int
+}
+
+// Endpoint is where the service answers.
+func (s *Service) Endpoint() workload.Endpoint { return s.container.Endpoint(s.port) }
+
+// owner is the user that the services share: they will work on the same library. Its number is above every system user of Debian.
+const owner = "2000:2000"
+
+// NewJellyfin runs the media server.
+func NewJellyfin(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*Service, error) {
+	return newService(ctx, JellyfinType, name, args, definition{
+		port: 8096,
+		spec: workload.Spec{
+			Image:   images.Jellyfin,
+			Scratch: map[string]int{"/tmp": 256},
+			Health:  workload.Health{Command: []string{"curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:8096/health"}},
+			Metrics: workload.NoMetrics("Jellyfin's metrics endpoint has no access control of its own"),
+		},
+		folders: map[string]string{"/config": "config", "/cache": "cache"},
+	}, opts)
+}
+
+// NewJellyseerr runs the request manager.
+func NewJellyseerr(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*Service, error) {
+	return newService(ctx, JellyseerrType, name, args, definition{
+		port: 5055,
+		spec: workload.Spec{
+			Image:   images.Jellyseerr,
+			Scratch: map[string]int{"/tmp": 64},
+			Health:  workload.Health{Command: []string{"wget", "--quiet", "--output-document=/dev/null", "http://127.0.0.1:5055/api/v1/status"}},
+			Metrics: workload.NoMetrics("the application has no metrics endpoint"),
+		},
+		folders: map[string]string{"/app/config": "config"},
+	}, opts)
+}

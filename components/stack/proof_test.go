@@ -1,0 +1,191 @@
+package stack_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"homelab/components/edge"
+	"homelab/components/exposure"
+	"homelab/components/gateway"
+	"homelab/components/host"
+	"homelab/components/images"
+	"homelab/components/internal/access"
+	"homelab/components/media"
+	"homelab/components/tailnet"
+	"homelab/components/workload"
+)
+
+// wanted is the line of an attempt that says how the compiler must refuse it.
+var wanted = regexp.MustCompile(`(?m)^// want: (.+)$`)
+
+// Every package below testdata/compile tries to get around the types that carry proof. Each must fail to compile, for the reason it names: an
+// attempt that fails for another one, say a misspelt import, proves nothing.
+func TestAttemptsThatMustNotCompile(t *testing.T) {
+	folders, err := filepath.Glob("testdata/compile/*/attempt.go")
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(folders), 18)
+	args := []string{"build"}
+	for _, file := range folders {
+		args = append(args, "./"+filepath.Dir(file))
+	}
+	out, err := exec.Command("go", args...).CombinedOutput()
+	require.Error(t, err, "every attempt compiled")
+	for _, file := range folders {
+		t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) {
+			source, err := os.ReadFile(file)
+			require.NoError(t, err)
+			want := wanted.FindStringSubmatch(string(source))
+			require.NotNil(t, want, "the attempt does not say how it must be refused")
+			var said []string
+			for _, line := range strings.Split(string(out), "\n") {
+				if strings.Contains(line, filepath.Dir(file)) {
+					said = append(said, line)
+				}
+			}
+			require.NotEmpty(t, said, "the attempt compiled")
+			assert.Regexp(t, want[1], strings.Join(said, "\n"))
+		})
+	}
+}
+
+// recorder refuses every registration: an attempt must be refused before it reaches the engine.
+type recorder struct {
+	mu         sync.Mutex
+	registered []string
+}
+
+func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.registered = append(r.registered, args.TypeToken+" "+args.Name)
+	return args.Name, args.Inputs, nil
+}
+
+func (r *recorder) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.registered = append(r.registered, args.Token)
+	return args.Args, nil
+}
+
+// Zero values compile in Go, so each is refused when it is used, with an error that says what is missing, and before anything is registered.
+func TestAttemptsThatMustBeRefused(t *testing.T) {
+	decent := func() workload.Spec {
+		return workload.Spec{
+			Image: images.Jellyfin, User: "2000:2000", MemoryMiB: 64,
+			Health: workload.Health{Command: []string{"curl", "http://127.0.0.1/health"}}, Metrics: workload.NoMetrics("none"),
+		}
+	}
+	with := func(change func(*workload.Spec)) func(*pulumi.Context) error {
+		return func(ctx *pulumi.Context) error {
+			spec := decent()
+			change(&spec)
+			_, err := workload.New(ctx, "attempt", &spec)
+			return err
+		}
+	}
+	cases := map[string]struct {
+		attempt func(*pulumi.Context) error
+		want    string
+	}{
+		"publish without a route": {func(ctx *pulumi.Context) error {
+			_, err := exposure.Publish(ctx, "attempt", &exposure.Args{})
+			return err
+		}, "no route: only (*gateway.Proxy).Routes makes one"},
+		"routes of a proxy that is not there": {func(ctx *pulumi.Context) error {
+			routes := (&gateway.Proxy{}).Routes()
+			if len(routes) > 0 {
+				return nil
+			}
+			return (&gateway.Proxy{}).Ready()
+		}, "no proxy"},
+		"a machine without a shield": {func(ctx *pulumi.Context) error {
+			_, err := host.New(ctx, "attempt", &host.Args{Shield: &edge.Shield{}, Tailnet: &tailnet.Tailnet{}})
+			return err
+		}, "no shield"},
+		"a machine without a tailnet": {func(ctx *pulumi.Context) error {
+			_, err := host.New(ctx, "attempt", &host.Args{})
+			return err
+		}, "no tailnet"},
+		"a proxy without detection": {func(ctx *pulumi.Context) error {
+			_, err := gateway.NewProxy(ctx, "attempt", &gateway.ProxyArgs{Detection: &gateway.Detection{}})
+			return err
+		}, "no detection"},
+		"a proxy without identity": {func(ctx *pulumi.Context) error {
+			_, err := gateway.NewProxy(ctx, "attempt", &gateway.ProxyArgs{})
+			return err
+		}, "no identity"},
+		"a proxy without jails": {func(ctx *pulumi.Context) error {
+			_, err := gateway.NewProxy(ctx, "attempt", &gateway.ProxyArgs{Jails: &gateway.Jails{}})
+			return err
+		}, "no jails"},
+		"a site without a running service": {func(ctx *pulumi.Context) error {
+			_, err := gateway.NewIdentity(ctx, "attempt", &gateway.IdentityArgs{Sites: []gateway.Site{{
+				Name: "attempt", Hostname: "attempt.example.com", Visibility: access.Public, Access: access.Access{Policy: access.TwoFactor, Groups: []string{"users"}},
+			}}})
+			return err
+		}, "no endpoint"},
+		"a listener that no machine made": {func(ctx *pulumi.Context) error {
+			spec := decent()
+			_, err := workload.NewPublished(ctx, "attempt", &spec, []workload.Publication{{Port: 80}})
+			return err
+		}, "no listener"},
+		"a service without a machine": {func(ctx *pulumi.Context) error {
+			_, err := media.NewJellyfin(ctx, "attempt", &media.Args{MemoryMiB: 64, Timezone: "Etc/UTC"})
+			return err
+		}, "no host"},
+		"a file outside its folders": {func(*pulumi.Context) error {
+			return host.File{Path: "/etc/passwd", Mode: 0o600, Owner: "root:root", Content: pulumi.String("")}.Validate()
+		}, "below /opt/homelab or /etc/fail2ban"},
+		"a file that climbs out": {func(*pulumi.Context) error {
+			return host.File{Path: "/opt/homelab/../../etc/passwd", Mode: 0o600, Owner: "root:root", Content: pulumi.String("")}.Validate()
+		}, "the path must be plain"},
+		"a file that anybody may write": {func(*pulumi.Context) error {
+			return host.File{Path: "/opt/homelab/x", Mode: 0o666, Owner: "root:root", Content: pulumi.String("")}.Validate()
+		}, "lets anybody write"},
+		"no image":        {with(func(s *workload.Spec) { s.Image = images.Image{} }), "is not pinned"},
+		"no memory limit": {with(func(s *workload.Spec) { s.MemoryMiB = 0 }), "no memory limit"},
+		"no health check": {with(func(s *workload.Spec) { s.Health = workload.Health{} }), "no health check"},
+		"a check that proves nothing": {with(func(s *workload.Spec) {
+			s.Health.Command = []string{"/bin/ping", "127.0.0.1"}
+		}), "proves nothing about the service"},
+		"no metrics":            {with(func(s *workload.Spec) { s.Metrics = workload.Metrics{} }), "no metrics"},
+		"no metrics, no reason": {with(func(s *workload.Spec) { s.Metrics = workload.NoMetrics("") }), "no metrics"},
+		"no network":            {with(func(s *workload.Spec) {}), "no network"},
+		"a network that is not": {with(func(s *workload.Spec) { s.Networks = []*workload.Network{{}} }), "no network: pass the value"},
+		"root without a reason": {with(func(s *workload.Spec) { s.User = "0:0" }), "runs as root without a reason"},
+		"a user by name":        {with(func(s *workload.Spec) { s.User = "root" }), "must be uid:gid in numbers"},
+		"a secret in the environment": {with(func(s *workload.Spec) {
+			s.Env = map[string]string{"DB_PASSWORD": "x"}
+		}), "DB_PASSWORD would show a secret"},
+		"every capability":     {with(func(s *workload.Spec) { s.Capabilities = []string{"CAP_SYS_ADMIN"} }), "is root on the machine by another name"},
+		"a mount from nowhere": {with(func(s *workload.Spec) { s.Mounts = []workload.Mount{{Target: "/x"}} }), "no folder"},
+		"a mounted file that never changes": {with(func(s *workload.Spec) {
+			s.Mounts = []workload.Mount{{File: &host.Written{Path: "/opt/homelab/x"}, Target: "/x"}}
+		}), "must also be in RestartOn"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := &recorder{}
+			var refused error
+			err := pulumi.RunErr(func(ctx *pulumi.Context) error {
+				refused = c.attempt(ctx)
+				return nil
+			}, pulumi.WithMocks("homelab", "attempt", r))
+			require.NoError(t, err)
+			require.Error(t, refused, "the attempt was let through")
+			assert.Contains(t, refused.Error(), c.want)
+			assert.Empty(t, r.registered, "the attempt reached the engine before it was refused")
+		})
+	}
+}

@@ -1,0 +1,159 @@
+// Package stack is the whole system on one page: settings, then components in the order of trust, then exports.
+package stack
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/edge"
+	"homelab/components/exposure"
+	"homelab/components/gateway"
+	"homelab/components/host"
+	"homelab/components/media"
+	"homelab/components/settings"
+	"homelab/components/storage"
+	"homelab/components/tailnet"
+	"homelab/components/workload"
+)
+
+// Deploy registers the whole server. Hostnames are the last thing it makes, because each needs a route, and a route needs everything else.
+func Deploy(ctx *pulumi.Context) error {
+	s, err := settings.Load(ctx)
+	if err != nil {
+		return err
+	}
+	clouds, err := newProviders(ctx, s)
+	if err != nil {
+		return err
+	}
+	shield, err := edge.New(ctx, "edge", edgeArgs(s), clouds.option())
+	if err != nil {
+		return err
+	}
+	private, err := tailnet.New(ctx, "tailnet", &tailnet.Args{
+		Admins: s.Tailscale.Admins, Members: s.Tailscale.Members, HTTPSPort: s.Ports.HTTPS, OverwritePolicy: s.Tailscale.OverwritePolicy,
+	}, clouds.option())
+	if err != nil {
+		return err
+	}
+	boxes, err := newBoxes(ctx, s, clouds.option())
+	if err != nil {
+		return err
+	}
+	machine, err := host.New(ctx, s.Server.Name, hostArgs(s, shield, private), clouds.option())
+	if err != nil {
+		return err
+	}
+	networks, err := workload.NewNetworks(ctx, "networks", &workload.NetworksArgs{
+		Host: machine, CaddyProxy: s.Networks.CaddyProxy, GrafanaMonitoring: s.Networks.GrafanaMonitoring, Gluetun: s.Networks.Gluetun,
+	}, clouds.option())
+	if err != nil {
+		return err
+	}
+	sites, err := newServices(ctx, s, machine, networks, clouds.option())
+	if err != nil {
+		return err
+	}
+	proxy, identity, err := newGateway(ctx, s, shield, machine, networks, sites, clouds.option())
+	if err != nil {
+		return err
+	}
+	hostnames := pulumi.StringMap{}
+	for _, route := range proxy.Routes() {
+		_, err := exposure.Publish(ctx, route.Name(), &exposure.Args{Route: route, Shield: shield, Host: machine}, clouds.option())
+		if err != nil {
+			return err
+		}
+		hostnames[route.Name()] = pulumi.Sprintf("https://%s", route.Hostname())
+	}
+	ctx.Export("hostnames", hostnames)
+	ctx.Export("initialPasswords", identity.Passwords())
+	ctx.Export("publicIpv4", machine.PublicIPv4())
+	ctx.Export("tailnetIpv4", machine.TailnetIPv4())
+	ctx.Export("recoveryKey", machine.RecoveryKey())
+	ctx.Export("mediaBox", boxes.media.Server())
+	ctx.Export("backupBox", boxes.backup.Server())
+	return nil
+}
+
+func newServices(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, networks *workload.Networks, opts ...pulumi.ResourceOption) ([]gateway.Site, error) {
+	var sites []gateway.Site
+	for _, service := range []struct {
+		name     string
+		settings settings.Service
+		new      func(*pulumi.Context, string, *media.Args, ...pulumi.ResourceOption) (*media.Service, error)
+	}{
+		{"jellyfin", s.Services.Jellyfin, media.NewJellyfin},
+		{"jellyseerr", s.Services.Jellyseerr, media.NewJellyseerr},
+	} {
+		running, err := service.new(ctx, service.name, &media.Args{
+			Host: machine, Proxy: networks.CaddyProxy, MemoryMiB: service.settings.MemoryMiB, Timezone: s.Timezone,
+		}, opts...)
+		if err != nil {
+			return nil, err
+		}
+		sites = append(sites, gateway.Site{
+			Name: service.name, Hostname: service.settings.Hostname, Visibility: service.settings.Visibility,
+			Access: service.settings.Access, Bypass: service.settings.Bypass, Upstream: running.Endpoint(),
+		})
+	}
+	return sites, nil
+}
+
+func newGateway(ctx *pulumi.Context, s *settings.Settings, shield *edge.Shield, machine *host.Host, networks *workload.Networks,
+	sites []gateway.Site, opts ...pulumi.ResourceOption,
+) (*gateway.Proxy, *gateway.Identity, error) {
+	logs, err := gateway.NewLogs(ctx, "logs", machine, opts...)
+	if err != nil {
+		return nil, nil, err
+	}
+	detection, err := gateway.NewDetection(ctx, "crowdsec", &gateway.DetectionArgs{
+		Host: machine, Shield: shield, Logs: logs, Network: networks.CaddyProxy, Sites: sites,
+		TailnetRanges: tailnet.Ranges(), ContainerRanges: containerRanges(s),
+	}, opts...)
+	if err != nil {
+		return nil, nil, err
+	}
+	identity, err := gateway.NewIdentity(ctx, "authelia", identityArgs(s, machine, logs, networks, sites), opts...)
+	if err != nil {
+		return nil, nil, err
+	}
+	jails, err := gateway.NewJails(ctx, "fail2ban", &gateway.JailsArgs{
+		Host: machine, Shield: shield, Logs: logs, SSHPort: s.Ports.SSH,
+		TailnetRanges: tailnet.Ranges(), ContainerRanges: containerRanges(s), BanToken: s.Credentials.CloudflareBanToken.Output(),
+	}, opts...)
+	if err != nil {
+		return nil, nil, err
+	}
+	proxy, err := gateway.NewProxy(ctx, "caddy", &gateway.ProxyArgs{
+		Shield: shield, Host: machine, Logs: logs, Detection: detection, Identity: identity, Jails: jails, Network: networks.CaddyProxy,
+		Email: s.AdminEmail, ACMEToken: s.Credentials.CloudflareACMEToken.Output(), ImageFolder: filepath.Join(ctx.RootDirectory(), "images", "caddy"),
+	}, opts...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return proxy, identity, nil
+}
+
+// boxes are the two Storage Boxes.
+type boxes struct{ media, backup *storage.Box }
+
+func newBoxes(ctx *pulumi.Context, s *settings.Settings, opts ...pulumi.ResourceOption) (*boxes, error) {
+	media, err := storage.New(ctx, "media-box", &storage.Args{
+		Size: s.Storage.Media.Type, Location: s.Storage.Media.Location, Protocol: storage.WebDAV, Directory: "media", Protect: s.Protect,
+	}, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("making the media box: %w", err)
+	}
+	plan := s.Storage.Backup.Snapshots
+	backup, err := storage.New(ctx, "backup-box", &storage.Args{
+		Size: s.Storage.Backup.Type, Location: s.Storage.Backup.Location, Protocol: storage.SSH, Directory: "backups", Protect: s.Protect,
+		Snapshots: &storage.Snapshots{Max: plan.Max, Hour: plan.Hour, Minute: plan.Minute},
+	}, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("making the backup box: %w", err)
+	}
+	return &boxes{media: media, backup: backup}, nil
+}
