@@ -1,3 +1,6 @@
+// Command caddy is the proxy of the homelab: Caddy with CrowdSec's bouncer (decisions and AppSec), certificates by
+// DNS challenges at Cloudflare, and two commands by which a deployment checks what is running. Production image and
+// tests are built from this one folder.
 package main
 
 import (
@@ -7,6 +10,11 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	_ "github.com/hslatman/caddy-crowdsec-bouncer/appsec"
 	_ "github.com/hslatman/caddy-crowdsec-bouncer/http"
+
+	"homelab/images/caddy/probe"
 )
 
-func main() { caddycmd.Main() }
+func main() {
+	probe.Register()
+	caddycmd.Main()
+}
