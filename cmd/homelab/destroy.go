@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"homelab/internal/simcloud"
 	"homelab/internal/workspace"
 )
 
@@ -64,15 +65,34 @@ func (s *session) destroySimulated(ctx context.Context) error {
 		}
 	}
 	summary, err := s.Destroy(ctx, s.options()...)
-	if err == nil && summary != nil {
-		if left := s.World().Inventory(); len(left) > 0 {
-			problem := "the simulated clouds still hold: " + strings.Join(left, ", ")
-			summary.Result = workspace.Failed
-			summary.Problems = append(summary.Problems, problem)
-			err = fmt.Errorf("destroy of stack %s: %s", s.Stack(), problem)
-		}
+	if err == nil {
+		err = s.checkNothingIsLeft(summary)
 	}
 	return s.afterDestroy(summary, err)
+}
+
+// checkNothingIsLeft fails the destroy when the simulated clouds still hold something, and says what no destroy takes
+// away, because the real clouds keep it too.
+func (s *session) checkNothingIsLeft(summary *workspace.Summary) error {
+	if stays := entities(s.World().Residue()); len(stays) > 0 {
+		s.say("what a destroy leaves in the real clouds too: %s", strings.Join(stays, ", "))
+	}
+	left := entities(s.World().Inventory())
+	if len(left) == 0 {
+		return nil
+	}
+	problem := "the simulated clouds still hold: " + strings.Join(left, ", ")
+	summary.Result = workspace.Failed
+	summary.Problems = append(summary.Problems, problem)
+	return fmt.Errorf("destroy of stack %s: %s", s.Stack(), problem)
+}
+
+func entities(list []simcloud.Entity) []string {
+	names := make([]string, 0, len(list))
+	for _, each := range list {
+		names = append(names, each.Type+" "+each.Name)
+	}
+	return names
 }
 
 func (s *session) afterDestroy(summary *workspace.Summary, err error) error {

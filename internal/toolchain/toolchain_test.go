@@ -259,3 +259,19 @@ func TestPulumiVersionIsPinnedEverywhereAlike(t *testing.T) {
 		assert.Equal(t, PulumiVersion, found, "%s in %s", module, file)
 	}
 }
+
+// Every tool's folder must hold what a build needs to be the same everywhere.
+func TestEveryToolIsPinned(t *testing.T) {
+	for _, tool := range tools {
+		require.NoError(t, tool.validate())
+		dir, err := tool.folder()
+		require.NoError(t, err)
+		assert.FileExists(t, filepath.Join(dir, "go.mod"))
+		assert.FileExists(t, filepath.Join(dir, "go.sum"))
+		found, err := Named(tool.Name)
+		require.NoError(t, err)
+		assert.Equal(t, tool, found)
+	}
+	_, err := Named("nothing")
+	require.ErrorContains(t, err, "pulumi, staticcheck")
+}

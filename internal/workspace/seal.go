@@ -12,15 +12,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
-
-	"homelab/internal/simcloud"
 )
-
-// interruptGrace is how long an interrupted simulation may go on. Nothing real is half made when it is cut off.
-const interruptGrace = 30 * time.Second
 
 // sealer encrypts the simulation's secrets the way the CLI's passphrase provider does, so that no secret has to go
 // through a command line or another process.
@@ -128,23 +122,3 @@ func randomHex(bytes int) (string, error) {
 	}
 	return hex.EncodeToString(data), nil
 }
-
-// worldOptions are the clouds as the stack's configuration expects to find them. What is absent or makes no sense keeps
-// its default: it is the program's task to refuse it.
-func worldOptions(settings stackConfig) simcloud.Options {
-	return simcloud.Options{
-		ZoneID:   settings.text("homelab:cloudflare.zoneId"),
-		ZoneName: settings.text("homelab:domain"),
-		ZonePlan: settings.text("homelab:cloudflare.plan"),
-		Tailnet:  settings.text("homelab:tailscale.tailnet"),
-	}
-}
-
-// openWorld loads the clouds kept in the folder, or makes new ones.
-func (s *simulation) openWorld(settings stackConfig) error {
-	s.world = simcloud.New(worldOptions(settings))
-	return nil
-}
-
-// save keeps the simulated clouds.
-func (s *simulation) save() error { return nil }

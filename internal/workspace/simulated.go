@@ -12,10 +12,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
 	sdkworkspace "github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"gopkg.in/yaml.v3"
 
 	"homelab/internal/filelock"
 	"homelab/internal/simcloud"
@@ -64,12 +67,14 @@ type simulation struct {
 	project   string
 	lock      *filelock.Lock
 	world     *simcloud.World
-	ownWorld  bool
-	key       []byte
+	key       []byte // seals the clouds' file; nil when there is none to keep
 	server    *simcloud.Server
 	sealer    *sealer
 	notes     []string
 }
+
+// interruptGrace is how long an interrupted simulation may go on. Nothing real is half made when it is cut off.
+const interruptGrace = 30 * time.Second
 
 // Files of a simulation's folder.
 const (
@@ -245,27 +250,6 @@ func (s *simulation) fillSecrets(ctx context.Context, config, kept stackConfig, 
 	return filled, nil
 }
 
-// serveClouds starts the simulated clouds.
-func (w *Workspace) serveClouds(ctx context.Context, world *simcloud.World) (err error) {
-	sim := w.simulated
-	sim.world = world
-	if world == nil {
-		sim.ownWorld = true
-		file, err := readStackFile(w.stackFilePath())
-		if err != nil {
-			return err
-		}
-		if err := sim.openWorld(file.config()); err != nil {
-			return err
-		}
-	}
-	// An interrupted engine still finishes what it began, so the clouds must outlive ctx: Close ends them.
-	if sim.server, err = sim.world.Serve(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("serving the simulated clouds: %w", err)
-	}
-	return nil
-}
-
 // openStack opens the stack, and makes it when the folder is new.
 func (w *Workspace) openStack(ctx context.Context, opts Options) error {
 	sim := w.simulated
@@ -296,7 +280,32 @@ func (w *Workspace) openStack(ctx context.Context, opts Options) error {
 	if _, err := os.Stat(checkpoint); err == nil {
 		return nil
 	}
-	return stack.Workspace().CreateStack(ctx, w.stackName)
+	return w.createStack(checkpoint)
+}
+
+// createStack writes what `pulumi stack init` leaves in a file backend: the backend's format and a stack without
+// resources. It spares every new simulation a process.
+func (w *Workspace) createStack(checkpoint string) error {
+	project := filepath.Base(filepath.Dir(checkpoint))
+	inner, err := json.Marshal(apitype.CheckpointV3{Stack: tokens.QName("organization/" + project + "/" + w.stackName)})
+	if err != nil {
+		return err
+	}
+	outer, err := json.Marshal(apitype.VersionedCheckpoint{Version: 3, Checkpoint: inner})
+	if err != nil {
+		return err
+	}
+	meta, err := yaml.Marshal(map[string]int{"version": 1})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(checkpoint), 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, backendDir, ".pulumi", "meta.yaml"), meta, 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(checkpoint, outer, 0o600)
 }
 
 // checkpointPath is where the file backend keeps the stack's state.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -174,4 +175,195 @@ func readFile(t *testing.T, path string) string {
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
 	return string(data)
+}
+
+func TestFailureNamesTheProblemAndTheNextUpConverges(t *testing.T) {
+	opts := options(t, threeLeaves)
+	opts.Config = map[string]any{"homelab:fail": true}
+	w := open(t, opts)
+	up, err := w.Up(t.Context())
+	require.ErrorContains(t, err, "up of stack prod failed")
+	require.ErrorContains(t, err, "the program fails as told")
+	require.NotNil(t, up)
+	assert.Equal(t, Failed, up.Result)
+	assert.NotEmpty(t, up.Problems)
+
+	require.NoError(t, w.SetConfig(map[string]any{"homelab:fail": nil, "homelab:leaves": 1}))
+	up, err = w.Up(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, Succeeded, up.Result)
+	leaves := 0
+	for _, each := range up.Resources {
+		if each.Type == "test:index:Leaf" && each.Op != "delete" {
+			leaves++
+		}
+	}
+	assert.Equal(t, 1, leaves)
+
+	_, err = w.Up(t.Context(), ExpectNoChanges())
+	require.NoError(t, err)
+	require.NoError(t, w.SetConfig(map[string]any{"homelab:leaves": 2}))
+	_, err = w.Preview(t.Context(), ExpectNoChanges())
+	require.ErrorContains(t, err, "no changes were expected")
+}
+
+func TestProtectionIsLiftedBySetting(t *testing.T) {
+	w := open(t, options(t, threeLeaves))
+	protected, err := w.Protected()
+	require.NoError(t, err)
+	assert.True(t, protected, "the default")
+	summary, err := w.LiftProtection(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "up", summary.Command)
+	protected, err = w.Protected()
+	require.NoError(t, err)
+	assert.False(t, protected)
+}
+
+func TestFailureBeforeTheEngineStarts(t *testing.T) {
+	opts := options(t, threeLeaves)
+	dir := t.TempDir()
+	opts.CLI = filepath.Join(dir, "pulumi")
+	require.NoError(t, os.WriteFile(opts.CLI, []byte("#!/bin/sh\necho 'error: no engine today' >&2\nexit 7\n"), 0o700))
+	w := open(t, opts)
+	summary, err := w.Up(t.Context())
+	require.EqualError(t, err, "up of stack prod failed: no engine today")
+	assert.Equal(t, []string{"no engine today"}, summary.Problems)
+	assert.Empty(t, summary.Resources)
+	_, err = w.Preview(t.Context())
+	require.ErrorContains(t, err, "no engine today")
+}
+
+func TestOptionsThatCannotWork(t *testing.T) {
+	good := options(t, threeLeaves)
+	full := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(full, "file"), nil, 0o600))
+	for name, change := range map[string]func(*Options){
+		"no project":      func(o *Options) { o.Project = t.TempDir() },
+		"no stack":        func(o *Options) { o.Stack = "other" },
+		"bad stack name":  func(o *Options) { o.Stack = "a b" },
+		"foreign folder":  func(o *Options) { o.State = full },
+		"state is a file": func(o *Options) { o.State = filepath.Join(full, "file") },
+		"the project":     func(o *Options) { o.State = o.Project },
+		"no program":      func(o *Options) { o.Program = nil },
+		"no CLI":          func(o *Options) { o.CLI = "" },
+		"bad path":        func(o *Options) { o.Config = map[string]any{"x": 1} },
+	} {
+		opts := good
+		change(&opts)
+		_, err := Simulated(t.Context(), opts)
+		require.ErrorIs(t, err, ErrConfig, name)
+	}
+	opts := good
+	opts.Secrets = []Secret{{Key: "homelab:x", Generate: func(io.Reader) (string, error) { return "", assert.AnError }}}
+	_, err := Simulated(t.Context(), opts)
+	require.ErrorIs(t, err, assert.AnError)
+	assert.Contains(t, readFile(t, filepath.Join(good.Project, "Pulumi.prod.yaml")), "v1:not:ours", "the project stays as it is")
+}
+
+func TestTemporaryFolderIsRemoved(t *testing.T) {
+	w, err := Simulated(t.Context(), options(t, threeLeaves))
+	require.NoError(t, err)
+	info, err := os.Stat(filepath.Join(w.Dir(), passphraseFile))
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	require.NoError(t, w.Close())
+	assert.NoDirExists(t, w.Dir())
+	require.NoError(t, w.Close(), "a second close does nothing")
+}
+
+func TestSimulationSeesNoCredentials(t *testing.T) {
+	opts := options(t, threeLeaves)
+	opts.Env = map[string]string{"EXTRA": "yes"}
+	dir := t.TempDir()
+	opts.CLI = filepath.Join(dir, "pulumi")
+	script := "#!/bin/sh\nenv > " + filepath.Join(dir, "seen") + "\nexit 1\n"
+	require.NoError(t, os.WriteFile(opts.CLI, []byte(script), 0o700))
+	for _, name := range []string{
+		"HCLOUD_TOKEN", "CLOUDFLARE_API_TOKEN", "TAILSCALE_OAUTH_CLIENT_SECRET", "PULUMI_ACCESS_TOKEN", "DOCKER_HOST",
+		"SSH_AUTH_SOCK", "PULUMI_CONFIG_PASSPHRASE", "AWS_SECRET_ACCESS_KEY",
+	} {
+		t.Setenv(name, "leak-canary")
+	}
+	_, err := open(t, opts).Up(t.Context())
+	require.Error(t, err)
+	seen := readFile(t, filepath.Join(dir, "seen"))
+	assert.NotContains(t, seen, "leak-canary")
+	for _, expected := range []string{
+		"EXTRA=yes", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION=true", "PULUMI_SKIP_UPDATE_CHECK=true",
+		"PULUMI_BACKEND_URL=file://", "PULUMI_CONFIG_PASSPHRASE_FILE=", "PULUMI_DEBUG_PROVIDERS=",
+	} {
+		assert.Contains(t, seen, expected)
+	}
+
+	restore := ScrubEnvironment()
+	_, found := os.LookupEnv("HCLOUD_TOKEN")
+	assert.False(t, found)
+	assert.NotEmpty(t, os.Getenv("PATH"))
+	restore()
+	assert.Equal(t, "leak-canary", os.Getenv("HCLOUD_TOKEN"))
+}
+
+// A real stack is the one plain pulumi sees: made by it, readable by it, and no file of the project changes.
+func TestRealStackIsThatOfPlainPulumi(t *testing.T) {
+	cli := pulumiCLI(t)
+	dir := project(t, "config:\n  homelab:leaves: \"2\"\n  homelab:password: plain\n")
+	t.Setenv("PULUMI_HOME", t.TempDir())
+	t.Setenv("PULUMI_BACKEND_URL", "file://"+t.TempDir())
+	t.Setenv("PULUMI_CONFIG_PASSPHRASE", "test")
+	t.Setenv("PULUMI_SKIP_UPDATE_CHECK", "true")
+	plain := func(args ...string) string {
+		cmd := exec.CommandContext(t.Context(), cli, append([]string{"--non-interactive", "-C", dir}, args...)...)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+		return string(out)
+	}
+	open := func() *Workspace {
+		w, err := Real(t.Context(), RealOptions{Project: dir, Program: treeProgram, CLI: cli})
+		require.NoError(t, err)
+		return w
+	}
+	_, err := open().Preview(t.Context())
+	require.ErrorContains(t, err, "no stack named 'prod' found", "the stack is the user's to make")
+
+	plain("stack", "init", "prod")
+	plain("stack", "init", "other")
+	before := [2]string{readFile(t, filepath.Join(dir, "Pulumi.yaml")), readFile(t, filepath.Join(dir, "Pulumi.prod.yaml"))}
+
+	w := open()
+	assert.Nil(t, w.World())
+	up, err := w.Up(t.Context())
+	require.NoError(t, err, up.Log)
+	assert.False(t, up.Simulated)
+	assert.Equal(t, map[string]int{"create": 4}, up.Changes)
+	assert.Contains(t, plain("stack", "output", "hostname", "--stack", "prod"), "server.example.com")
+	assert.Contains(t, plain("stack", "ls"), "other*", "the user's selection stays")
+	after := [2]string{readFile(t, filepath.Join(dir, "Pulumi.yaml")), readFile(t, filepath.Join(dir, "Pulumi.prod.yaml"))}
+	assert.Equal(t, before, after)
+
+	destroy, err := w.Destroy(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, map[string]int{"delete": 4}, destroy.Changes)
+	require.ErrorIs(t, w.SetConfig(nil), errNotSimulated)
+	require.NoError(t, w.Close())
+}
+
+func TestInterruptEndsTheOperation(t *testing.T) {
+	opts := options(t, threeLeaves)
+	ctx, cancel := context.WithCancel(t.Context())
+	started := make(chan struct{})
+	opts.Program = func(program *pulumi.Context) error {
+		close(started)
+		<-program.Context().Done()
+		return program.Context().Err()
+	}
+	w := open(t, opts)
+	go func() {
+		<-started
+		cancel()
+	}()
+	summary, err := w.Up(ctx)
+	require.Error(t, err)
+	assert.Equal(t, Failed, summary.Result)
+	assert.Contains(t, summary.Problems, "interrupted: context canceled")
 }

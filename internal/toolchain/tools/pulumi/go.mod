@@ -1,4 +1,4 @@
-module github.com/homelab/tools/pulumi
+module homelab/internal/toolchain/tools/pulumi
 
 go 1.26
 

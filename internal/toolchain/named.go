@@ -1,0 +1,29 @@
+package toolchain
+
+import (
+	"fmt"
+	"strings"
+)
+
+// StaticcheckTool builds the linter that `make lint` runs.
+var StaticcheckTool = Tool{
+	Name:    "staticcheck",
+	Dir:     "internal/toolchain/tools/staticcheck",
+	Package: "honnef.co/go/tools/cmd/staticcheck",
+	LDFlags: []string{"-s", "-w"},
+}
+
+// tools are those a developer can run by name.
+var tools = []Tool{PulumiTool, StaticcheckTool}
+
+// Named returns the tool of that name, or an error that lists those there are.
+func Named(name string) (Tool, error) {
+	names := make([]string, 0, len(tools))
+	for _, tool := range tools {
+		if tool.Name == name {
+			return tool, nil
+		}
+		names = append(names, tool.Name)
+	}
+	return Tool{}, fmt.Errorf("there is no tool %q: there is %s", name, strings.Join(names, ", "))
+}

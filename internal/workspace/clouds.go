@@ -1,0 +1,84 @@
+package workspace
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"homelab/internal/simcloud"
+)
+
+// worldOptions are the clouds as the stack's configuration expects to find them. What is absent or makes no sense keeps
+// its default: it is the program's task to refuse it.
+func worldOptions(settings stackConfig) simcloud.Options {
+	return simcloud.Options{
+		ZoneID:   settings.text("homelab:cloudflare.zoneId"),
+		ZoneName: settings.text("homelab:domain"),
+		ZonePlan: settings.text("homelab:cloudflare.plan"),
+		Tailnet:  settings.text("homelab:tailscale.tailnet"),
+	}
+}
+
+// serveClouds starts the simulated clouds: the caller's, those kept in the folder, or new ones.
+func (w *Workspace) serveClouds(ctx context.Context, world *simcloud.World) (err error) {
+	sim := w.simulated
+	sim.world = world
+	if world == nil {
+		file, err := readStackFile(w.stackFilePath())
+		if err != nil {
+			return err
+		}
+		if err := sim.openWorld(worldOptions(file.config())); err != nil {
+			return err
+		}
+	}
+	// An interrupted engine still finishes what it began, so the clouds must outlive ctx: Close ends them.
+	if sim.server, err = sim.world.Serve(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("serving the simulated clouds: %w", err)
+	}
+	return nil
+}
+
+// openWorld loads the clouds kept in the folder, or makes new ones.
+func (s *simulation) openWorld(options simcloud.Options) (err error) {
+	if s.temporary {
+		s.world = simcloud.New(options)
+		return nil
+	}
+	if s.key, err = cloudsKey(filepath.Join(s.dir, cloudsKeyFile)); err != nil {
+		return err
+	}
+	s.world, err = simcloud.Load(filepath.Join(s.dir, cloudsFile), s.key, options)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.world, err = simcloud.New(options), nil
+	}
+	return err
+}
+
+// cloudsKey reads the key that seals the clouds' file, and makes it the first time.
+func cloudsKey(path string) ([]byte, error) {
+	key, err := os.ReadFile(path)
+	if err == nil {
+		return key, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	key = make([]byte, simcloud.KeySize)
+	if _, err := rand.Read(key); err != nil {
+		return nil, err
+	}
+	return key, os.WriteFile(path, key, 0o600)
+}
+
+// save keeps the simulated clouds, unless they are the caller's or of a temporary folder.
+func (s *simulation) save() error {
+	if s.key == nil {
+		return nil
+	}
+	return s.world.Save(filepath.Join(s.dir, cloudsFile), s.key)
+}
