@@ -1,0 +1,70 @@
+package simcloud
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+)
+
+// parseHuJSON reads JSON with comments and trailing commas.
+func parseHuJSON(s string) (map[string]any, error) {
+	standard, err := standardize([]byte(s))
+	if err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(standard))
+	var out map[string]any
+	if err := d.Decode(&out); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, fmt.Errorf("data after the top-level object")
+	}
+	return out, nil
+}
+
+// standardize blanks comments and trailing commas, keeping every offset.
+func standardize(in []byte) ([]byte, error) {
+	out := append([]byte(nil), in...)
+	comma := -1 // offset of a comma after which only space was seen
+	for i := 0; i < len(out); i++ {
+		switch c := out[i]; {
+		case c == '"':
+			comma = -1
+			for i++; i < len(out) && out[i] != '"'; i++ {
+				if out[i] == '\\' {
+					i++
+				}
+			}
+			if i >= len(out) {
+				return nil, fmt.Errorf("unterminated string")
+			}
+		case c == '/' && i+1 < len(out) && out[i+1] == '/':
+			for ; i < len(out) && out[i] != '\n'; i++ {
+				out[i] = ' '
+			}
+		case c == '/' && i+1 < len(out) && out[i+1] == '*':
+			end := bytes.Index(out[i+2:], []byte("*/"))
+			if end < 0 {
+				return nil, fmt.Errorf("unterminated comment")
+			}
+			for stop := i + 2 + end + 2; i < stop; i++ {
+				if out[i] != '\n' {
+					out[i] = ' '
+				}
+			}
+			i--
+		case c == ',':
+			comma = i
+		case c == '}' || c == ']':
+			if comma >= 0 {
+				out[comma] = ' '
+			}
+			comma = -1
+		case c != ' ' && c != '\t' && c != '\n' && c != '\r':
+			comma = -1
+		}
+	}
+	return out, nil
+}

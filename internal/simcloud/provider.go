@@ -1,0 +1,293 @@
+package simcloud
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/plugin"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/urn"
+	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// provider is the plugin server of one package. The engine opens one connection
+// per provider resource, so configuration belongs to the connection: two docker
+// providers with different hosts share this server.
+type provider struct {
+	pulumirpc.UnimplementedResourceProviderServer
+
+	world *World
+	pkg   string
+}
+
+// session is one connection of an engine: its configuration, and whether the
+// engine has cancelled it.
+type session struct {
+	stopping context.Context
+	stop     context.CancelFunc
+
+	mu     sync.Mutex
+	config map[string]any
+	ready  bool
+}
+
+func newSession(ctx context.Context) *session {
+	stopping, stop := context.WithCancel(ctx)
+	return &session{stopping: stopping, stop: stop}
+}
+
+type sessionKey struct{}
+
+func (p *provider) session(ctx context.Context) *session {
+	if s, ok := ctx.Value(sessionKey{}).(*session); ok {
+		return s
+	}
+	return newSession(ctx)
+}
+
+func (s *session) get() (map[string]any, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ready {
+		return nil, status.Error(codes.FailedPrecondition, "the provider is not configured")
+	}
+	return s.config, nil
+}
+
+// Attach accepts the engine's address; nothing is sent to the engine.
+func (p *provider) Attach(context.Context, *pulumirpc.PluginAttach) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, nil
+}
+
+// GetPluginInfo gives the version of the simulated SDK's provider.
+func (p *provider) GetPluginInfo(context.Context, *emptypb.Empty) (*pulumirpc.PluginInfo, error) {
+	return &pulumirpc.PluginInfo{Version: versions[p.pkg]}, nil
+}
+
+// versions are the provider versions whose behaviour is simulated.
+var versions = map[string]string{
+	"cloudflare": "6.17.0", "command": "1.2.1", "docker": "4.11.2", "hcloud": "1.41.0",
+	"random": "4.21.2", "tailscale": "0.29.0", "tls": "5.2.2",
+}
+
+// Handshake states what the provider understands.
+func (p *provider) Handshake(context.Context, *pulumirpc.ProviderHandshakeRequest) (*pulumirpc.ProviderHandshakeResponse, error) {
+	return &pulumirpc.ProviderHandshakeResponse{AcceptSecrets: true, SupportsAutonamingConfiguration: true}, nil
+}
+
+// GetSchema returns the names of the simulated types; programs are compiled
+// against the SDKs and need no more.
+func (p *provider) GetSchema(context.Context, *pulumirpc.GetSchemaRequest) (*pulumirpc.GetSchemaResponse, error) {
+	spec := map[string]any{"name": p.pkg, "version": versions[p.pkg], "resources": map[string]any{}, "functions": map[string]any{}}
+	for token := range schema.Resources {
+		if strings.HasPrefix(token, p.pkg+":") {
+			spec["resources"].(map[string]any)[token] = map[string]any{}
+		}
+	}
+	for token := range schema.Functions {
+		if strings.HasPrefix(token, p.pkg+":") {
+			spec["functions"].(map[string]any)[token] = map[string]any{}
+		}
+	}
+	out, err := json.Marshal(spec)
+	if err != nil {
+		return nil, fmt.Errorf("marshalling the schema of %s: %w", p.pkg, err)
+	}
+	return &pulumirpc.GetSchemaResponse{Schema: string(out)}, nil
+}
+
+// Cancel ends every operation of the connection that is under way. Other
+// connections, and later ones, are not affected.
+func (p *provider) Cancel(ctx context.Context, _ *emptypb.Empty) (*emptypb.Empty, error) {
+	p.session(ctx).stop()
+	return &emptypb.Empty{}, nil
+}
+
+func unmarshal(s *structpb.Struct) (resource.PropertyMap, error) {
+	if s == nil {
+		return resource.PropertyMap{}, nil
+	}
+	return plugin.UnmarshalProperties(s, plugin.MarshalOptions{KeepUnknowns: true, KeepSecrets: true, SkipNulls: true})
+}
+
+func marshal(m resource.PropertyMap) (*structpb.Struct, error) {
+	return plugin.MarshalProperties(m, plugin.MarshalOptions{KeepUnknowns: true, KeepSecrets: true})
+}
+
+// CheckConfig refuses unknown keys, wrong types and missing credentials.
+func (p *provider) CheckConfig(_ context.Context, req *pulumirpc.CheckRequest) (*pulumirpc.CheckResponse, error) {
+	news, err := unmarshal(req.GetNews())
+	if err != nil {
+		return nil, err
+	}
+	resp := &pulumirpc.CheckResponse{Inputs: req.GetNews()}
+	problems := schema.Providers[p.pkg].validate(decodedConfig(p.pkg, news))
+	if len(problems) == 0 {
+		problems = credentials(p.pkg, strippedMap(news))
+	}
+	for _, pr := range problems {
+		resp.Failures = append(resp.Failures, &pulumirpc.CheckFailure{Property: pr.property, Reason: pr.reason})
+	}
+	return resp, nil
+}
+
+// decodedConfig undoes the JSON encoding of lists and objects in provider
+// configuration and leaves out what belongs to the engine.
+func decodedConfig(pkg string, in resource.PropertyMap) resource.PropertyMap {
+	out := resource.PropertyMap{}
+	for k, v := range in {
+		if k == "version" || k == "pluginDownloadURL" {
+			continue
+		}
+		typ := schema.Providers[pkg].Inputs[string(k)].Type
+		if s := bare(v); s.IsString() && typ != "string" && typ != "" {
+			var decoded any
+			if json.Unmarshal([]byte(s.StringValue()), &decoded) == nil {
+				v = resource.NewPropertyValue(decoded)
+			}
+		}
+		out[k] = v
+	}
+	return out
+}
+
+// DiffConfig reports changed configuration. Nothing here needs a replacement:
+// the real providers also update in place.
+func (p *provider) DiffConfig(_ context.Context, req *pulumirpc.DiffRequest) (*pulumirpc.DiffResponse, error) {
+	olds, err := unmarshal(req.GetOldInputs())
+	if err != nil {
+		return nil, err
+	}
+	news, err := unmarshal(req.GetNews())
+	if err != nil {
+		return nil, err
+	}
+	return (&kind{}).diffResponse(nil, olds, news), nil
+}
+
+// Configure takes the configuration of this connection.
+func (p *provider) Configure(ctx context.Context, req *pulumirpc.ConfigureRequest) (*pulumirpc.ConfigureResponse, error) {
+	args, err := unmarshal(req.GetArgs())
+	if err != nil {
+		return nil, err
+	}
+	args = strippedMap(decodedConfig(p.pkg, args))
+	if problems := credentials(p.pkg, args); len(problems) > 0 {
+		return nil, status.Error(codes.InvalidArgument, problems[0].reason)
+	}
+	s := p.session(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config, s.ready = plain(args), true
+	return &pulumirpc.ConfigureResponse{AcceptSecrets: true, SupportsPreview: true, SupportsAutonamingConfiguration: true}, nil
+}
+
+func (p *provider) kindOf(u string) (string, *kind, error) {
+	parsed := urn.URN(u)
+	token := string(parsed.Type())
+	k, ok := kinds[token]
+	if !ok || !strings.HasPrefix(token, p.pkg+":") {
+		return token, nil, status.Errorf(codes.Unimplemented, "unrecognized resource type: %s", token)
+	}
+	return token, k, nil
+}
+
+// Check validates inputs and fills in a missing name.
+func (p *provider) Check(_ context.Context, req *pulumirpc.CheckRequest) (*pulumirpc.CheckResponse, error) {
+	token, k, err := p.kindOf(req.GetUrn())
+	if err != nil {
+		return nil, err
+	}
+	olds, err := unmarshal(req.GetOlds())
+	if err != nil {
+		return nil, err
+	}
+	news, err := unmarshal(req.GetNews())
+	if err != nil {
+		return nil, err
+	}
+	s := schema.Resources[token]
+	problems := s.validate(news)
+	if k.autoname {
+		if pr := fillName(req, olds, news); pr != nil {
+			problems = append(problems, *pr)
+		}
+	}
+	for name, f := range s.Inputs {
+		if v, ok := news[resource.PropertyKey(name)]; ok && f.Secret && !v.IsSecret() {
+			news[resource.PropertyKey(name)] = resource.MakeSecret(v)
+		}
+	}
+	if k.check != nil && len(problems) == 0 {
+		c := &checking{news: strippedMap(news)}
+		k.check(c)
+		problems = c.problems
+	}
+	inputs, err := marshal(news)
+	if err != nil {
+		return nil, err
+	}
+	resp := &pulumirpc.CheckResponse{Inputs: inputs}
+	for _, pr := range problems {
+		resp.Failures = append(resp.Failures, &pulumirpc.CheckFailure{Property: pr.property, Reason: pr.reason})
+	}
+	return resp, nil
+}
+
+// fillName names a resource whose program did not: the old automatic name, what
+// the engine proposes, or the resource name with seven random digits.
+func fillName(req *pulumirpc.CheckRequest, olds, news resource.PropertyMap) *problem {
+	news["__defaults"] = resource.NewArrayProperty(nil)
+	if v, ok := news["name"]; ok && !bare(v).IsNull() {
+		return nil
+	}
+	news["__defaults"] = resource.NewArrayProperty([]resource.PropertyValue{resource.NewStringProperty("name")})
+	if old := bare(olds["name"]); old.IsString() && autonamed(olds) {
+		news["name"] = old
+		return nil
+	}
+	name := urn.URN(req.GetUrn()).Name()
+	if a := req.GetAutonaming(); a != nil {
+		switch a.GetMode() {
+		case pulumirpc.CheckRequest_AutonamingOptions_DISABLE:
+			return &problem{"name", "automatic naming is disabled and no name is given"}
+		default:
+			news["name"] = resource.NewStringProperty(a.GetProposedName())
+			return nil
+		}
+	}
+	unique, err := resource.NewUniqueName(req.GetRandomSeed(), name+"-", 7, 255, nil)
+	if err != nil {
+		return &problem{"name", err.Error()}
+	}
+	news["name"] = resource.NewStringProperty(unique)
+	return nil
+}
+
+// Diff compares the old inputs with the new ones.
+func (p *provider) Diff(_ context.Context, req *pulumirpc.DiffRequest) (*pulumirpc.DiffResponse, error) {
+	_, k, err := p.kindOf(req.GetUrn())
+	if err != nil {
+		return nil, err
+	}
+	state, err := unmarshal(req.GetOlds())
+	if err != nil {
+		return nil, err
+	}
+	olds, err := unmarshal(req.GetOldInputs())
+	if err != nil {
+		return nil, err
+	}
+	news, err := unmarshal(req.GetNews())
+	if err != nil {
+		return nil, err
+	}
+	return k.diffResponse(state, olds, news), nil
+}
