@@ -199,6 +199,15 @@ var badPeople = []badCase{
 		c.set("homelab:cloudflareBanToken", c.values["cloudflare:apiToken"])
 		c.set("homelab:cloudflareAcmeToken", c.values["cloudflare:apiToken"])
 	}},
+	{"secrets-pasted", func(c *stackConfig) {
+		// The tokens of other keys, and one of another program.
+		c.set("homelab:timezone", c.values["cloudflare:apiToken"])
+		c.set("homelab:domain", c.values["hcloud:token"])
+		c.set("homelab:cloudflare.zoneId", c.values["homelab:cloudflareBanToken"])
+		c.set("homelab:server.name", "a password, \"quoted\"")
+		c.set("other:password", "a password, \"quoted\"").secret["other:password"] = true
+		c.set(namespace+c.values["homelab:cloudflareAcmeToken"].(string), "x")
+	}},
 	{"secret-in-object", func(c *stackConfig) {
 		c.set("homelab:cloudflare.token", "hunter2hunter2").secret["homelab:cloudflare"] = true
 	}},

@@ -32,9 +32,15 @@ type source interface {
 }
 
 // load reads the configuration from src. names are the keys known to be set, of any namespace; they serve
-// only to find those nobody reads.
+// to find those nobody reads, and the secrets not to show.
 func load(src source, stack string, names []string) (*Settings, error) {
-	c := newCollector()
+	var secrets []string
+	for _, name := range append(secretNames(), names...) {
+		if value, _ := src.GetConfig(name); src.IsConfigSecret(name) || slices.Contains(secretNames(), name) {
+			secrets = append(secrets, value)
+		}
+	}
+	c := newCollector(secrets)
 	given := object{}
 	for key, kind := range keys {
 		readKey(c, src, given, key, kind)

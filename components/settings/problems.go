@@ -52,10 +52,28 @@ type collector struct {
 	unread map[string]bool
 	// bad are all paths with a problem.
 	bad map[string]bool
+	// conceal takes the values of secrets out of what is shown. No check shows a secret; but the same token
+	// may stand under another key too, where it was pasted by mistake.
+	conceal *strings.Replacer
 }
 
-func newCollector() *collector {
-	return &collector{unread: map[string]bool{}, bad: map[string]bool{}}
+// shortestConcealed is the shortest value worth hiding: anything shorter would hide ordinary words.
+const shortestConcealed = 8
+
+// newCollector returns a collector that shows none of the secrets.
+func newCollector(secrets []string) *collector {
+	var pairs []string
+	for _, s := range secrets {
+		if len(s) < shortestConcealed {
+			continue
+		}
+		inner := strings.TrimSuffix(quote(s), "…")
+		inner = inner[1 : len(inner)-1]
+		for _, form := range []string{s, inner, strings.ToLower(inner), strings.ToUpper(inner)} {
+			pairs = append(pairs, form, hidden)
+		}
+	}
+	return &collector{unread: map[string]bool{}, bad: map[string]bool{}, conceal: strings.NewReplacer(pairs...)}
 }
 
 // add reports a problem with a value that was read.
@@ -64,7 +82,9 @@ func (c *collector) add(path, what, remedy string) {
 		return
 	}
 	c.bad[path] = true
-	c.list = append(c.list, Problem{Path: path, What: what, Remedy: remedy})
+	c.list = append(c.list, Problem{
+		Path: c.conceal.Replace(path), What: c.conceal.Replace(what), Remedy: c.conceal.Replace(remedy),
+	})
 }
 
 // reject reports a problem with a value that could not be read.
