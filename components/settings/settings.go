@@ -50,14 +50,15 @@ type Cloudflare struct {
 	// BlockedCountries are ISO 3166-1 alpha-2 codes, upper case, sorted; their visitors are blocked at the
 	// edge (blockedCountries; default none).
 	BlockedCountries []string
-	// RateLimit is the limit on requests from one address (rateLimit).
+	// RateLimit is how often one address may try to log in (rateLimit).
 	RateLimit RateLimit
 	// Rules are the operator's own custom WAF rules, in the order they are evaluated, after the built-in
 	// ones (rules; default none).
 	Rules []Rule
 }
 
-// RateLimit is a limit on the requests one address may make to public hostnames.
+// RateLimit is how often one address may ask the portal to check a password or a code. Cloudflare counts per
+// data centre.
 type RateLimit struct {
 	// Requests is how many requests are allowed in one period (requests; default 50).
 	Requests int
