@@ -182,6 +182,7 @@ func TestSecretIsNeverShown(t *testing.T) {
 		}
 	}
 	assert.Equal(t, "[secret]", s.String())
+	assert.Equal(t, "[secret]", s.GoString())
 	assert.Equal(t, "[secret]", fmt.Sprint(s))
 	text, err := json.Marshal(Credentials{HcloudToken: s})
 	require.NoError(t, err)
