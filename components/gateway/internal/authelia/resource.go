@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"slices"
+	"unicode/utf8"
 )
 
 // resource turns a pattern for a request's path into one for what Authelia matches, which is the path followed by
@@ -17,21 +18,28 @@ func resource(pattern string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the path %q: %w", pattern, err)
 	}
-	rewritten, err := onPath(parsed)
+	rewritten, err := onPath(parsed, true)
 	if err != nil {
 		return "", fmt.Errorf("rewriting the path %q: %w", pattern, err)
 	}
-	anchored := concat(&syntax.Regexp{Op: syntax.OpBeginText}, rewritten)
-	out := anchored.String()
+	if !anchored(rewritten) {
+		begin := &syntax.Regexp{Op: syntax.OpBeginText}
+		rewritten = &syntax.Regexp{Op: syntax.OpConcat, Sub: []*syntax.Regexp{begin, rewritten}}
+	}
+	out := rewritten.String()
 	if _, err := regexp.Compile(out); err != nil {
 		return "", fmt.Errorf("rewriting the path %q: %w", pattern, err)
 	}
 	return out, nil
 }
 
-var errQuestionMark = errors.New(`contains a literal "?": only the path is compared, never the query`)
+var (
+	errQuestionMark = errors.New(`contains a literal "?": only the path is compared, never the query`)
+	errEarlyEnd     = errors.New("has a $ that is not at the end")
+)
 
-func onPath(re *syntax.Regexp) (*syntax.Regexp, error) {
+// onPath rewrites re. Last tells whether re ends the pattern, or one of its alternatives.
+func onPath(re *syntax.Regexp, last bool) (*syntax.Regexp, error) {
 	switch re.Op {
 	case syntax.OpLiteral:
 		if slices.Contains(re.Rune, '?') {
@@ -39,22 +47,26 @@ func onPath(re *syntax.Regexp) (*syntax.Regexp, error) {
 		}
 		return re, nil
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		return &syntax.Regexp{Op: syntax.OpCharClass, Rune: []rune{0, '?' - 1, '?' + 1, 0x10FFFF}}, nil
+		return &syntax.Regexp{Op: syntax.OpCharClass, Rune: []rune{0, '?' - 1, '?' + 1, utf8.MaxRune}}, nil
 	case syntax.OpCharClass:
 		return withoutQuestionMark(re), nil
 	case syntax.OpEndText, syntax.OpEndLine:
+		if !last {
+			return nil, errEarlyEnd
+		}
 		end := &syntax.Regexp{Op: syntax.OpEndText}
 		query := &syntax.Regexp{Op: syntax.OpLiteral, Rune: []rune{'?'}}
 		return &syntax.Regexp{Op: syntax.OpAlternate, Sub: []*syntax.Regexp{query, end}}, nil
 	case syntax.OpBeginLine:
 		return &syntax.Regexp{Op: syntax.OpBeginText}, nil
 	case syntax.OpCapture:
-		return onPath(re.Sub[0])
+		return onPath(re.Sub[0], last)
 	}
 	copied := *re
 	copied.Sub = make([]*syntax.Regexp, len(re.Sub))
 	for i, sub := range re.Sub {
-		rewritten, err := onPath(sub)
+		ends := last && (re.Op == syntax.OpAlternate || re.Op == syntax.OpConcat && i == len(re.Sub)-1)
+		rewritten, err := onPath(sub, ends)
 		if err != nil {
 			return nil, err
 		}
@@ -84,6 +96,7 @@ func withoutQuestionMark(re *syntax.Regexp) *syntax.Regexp {
 	return &syntax.Regexp{Op: syntax.OpCharClass, Rune: ranges}
 }
 
-func concat(subs ...*syntax.Regexp) *syntax.Regexp {
-	return &syntax.Regexp{Op: syntax.OpConcat, Sub: subs}
+// anchored tells whether re is a sequence that starts at the start of the text.
+func anchored(re *syntax.Regexp) bool {
+	return re.Op == syntax.OpConcat && len(re.Sub) > 0 && re.Sub[0].Op == syntax.OpBeginText
 }

@@ -1,51 +1,147 @@
-package caddyfile
+package caddyfile_test
 
 import (
-	"os"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"homelab/components/gateway/internal/site"
+
+	"homelab/components/gateway/internal/caddyfile"
+	"homelab/components/gateway/internal/example"
+	"homelab/components/gateway/internal/golden"
 	"homelab/components/internal/access"
 )
 
-func example() Model {
-	return Model{
-		Sites: []site.Site{
-			{
-				Name: "jellyseerr", Hostname: "requests.example.com", Visibility: access.Public, Upstream: "jellyseerr:5055",
-				Access: access.Access{Policy: access.TwoFactor, Groups: []string{"users"}},
-				Bypass: []access.Bypass{{Path: "^/api/v1/status$", Reason: "uptime checks"}},
-			},
-			{
-				Name: "jellyfin", Hostname: "jellyfin.example.com", Visibility: access.Tailnet, Upstream: "jellyfin:8096",
-				Access: access.Access{Policy: access.Native}, MaxBodyMB: 50,
-			},
-			{
-				Name: "grafana", Hostname: "grafana.example.com", Visibility: access.Tailnet, Upstream: "grafana:3000",
-				Access: access.Access{Policy: access.OneFactor, Groups: []string{"admins"}},
-			},
-		},
-		Portal: Portal{
-			Hostname: "auth.example.com", Upstream: "authelia:9091",
-			Visibilities: []access.Visibility{access.Public, access.Tailnet},
-		},
-		TrustedProxies: []string{"173.245.48.0/20", "2400:cb00::/32", "103.21.244.0/22"},
-		ACME:           ACME{Email: "admin@example.com"},
-		CrowdSec:       CrowdSec{LAPI: "http://crowdsec:8080", AppSec: "http://crowdsec:7422"},
+func production() caddyfile.Model {
+	return caddyfile.Model{
+		Sites:          example.Sites(),
+		Portal:         caddyfile.Portal{Hostname: example.Portal, Upstream: "authelia:9091", Visibilities: []access.Visibility{access.Public}},
+		TrustedProxies: example.CloudflareRanges(),
+		ACME:           caddyfile.ACME{Email: "admin@example.com"},
+		CrowdSec:       caddyfile.CrowdSec{LAPI: "http://crowdsec:8080", AppSec: "http://crowdsec:7422"},
 		SessionCookie:  "homelab_session",
-		Listen:         DefaultListen(),
-		Paths:          DefaultPaths(),
+		Listen:         caddyfile.DefaultListen(),
+		Paths:          caddyfile.DefaultPaths(),
 	}
 }
 
-func TestX(t *testing.T) {
-	out, err := Caddyfile(example())
+func TestCaddyfile(t *testing.T) {
+	for name, change := range map[string]func(*caddyfile.Model){
+		"production": func(*caddyfile.Model) {},
+		"tailnet only": func(m *caddyfile.Model) {
+			m.Sites = m.Sites[3:]
+			m.Portal.Visibilities = []access.Visibility{access.Tailnet}
+		},
+		"on loopback": func(m *caddyfile.Model) {
+			m.ACME.LocalAuthority = true
+			m.CrowdSec.Interval = time.Second
+			m.Listen.Address = "127.0.0.1"
+			m.Portal.Visibilities = []access.Visibility{access.Public, access.Tailnet}
+		},
+		"another authority": func(m *caddyfile.Model) { m.ACME.Directory = "https://acme.example.org/directory" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := production()
+			change(&m)
+			got, err := caddyfile.Caddyfile(m)
+			require.NoError(t, err)
+			golden.Equal(t, strings.ReplaceAll(name, " ", "-"), got)
+		})
+	}
+}
+
+func TestCaddyfileDoesNotDependOnOrder(t *testing.T) {
+	want, err := caddyfile.Caddyfile(production())
 	require.NoError(t, err)
-	os.WriteFile("/tmp/Caddyfile", out, 0o644)
-	m := example()
-	m.Paths = Paths{AdminSocket: "/tmp/c/admin.sock", OriginPullCA: "/tmp/c/ca.pem", ACMEToken: "/tmp/c/token", BouncerKey: "/tmp/c/key", Data: "/tmp/c/data", AccessLog: "/tmp/c/access.log"}
-	out, err = Caddyfile(m)
+	m := production()
+	m.Sites[0], m.Sites[4] = m.Sites[4], m.Sites[0]
+	m.TrustedProxies[0], m.TrustedProxies[2] = m.TrustedProxies[2], m.TrustedProxies[0]
+	got, err := caddyfile.Caddyfile(m)
 	require.NoError(t, err)
-	os.WriteFile("/tmp/c/Caddyfile", out, 0o644)
+	assert.Equal(t, string(want), string(got))
+}
+
+func TestCaddyfileRefuses(t *testing.T) {
+	for name, change := range map[string]func(*caddyfile.Model){
+		"nothing": func(m *caddyfile.Model) { *m = caddyfile.Model{} },
+		"everything wrong": func(m *caddyfile.Model) {
+			m.Sites[0].Hostname = m.Portal.Hostname
+			m.Portal.Upstream = "authelia"
+			m.Portal.Visibilities = []access.Visibility{"lan", access.Public, access.Public}
+			m.TrustedProxies = []string{"0.0.0.0/0", "cloudflare"}
+			m.ACME = caddyfile.ACME{Email: "Admin <admin@example.com>", Directory: "http://acme.example.org", LocalAuthority: true}
+			m.CrowdSec = caddyfile.CrowdSec{LAPI: "crowdsec:8080", AppSec: "http://crowdsec:7422/path", Interval: time.Millisecond}
+			m.SessionCookie = "a.b"
+			m.Listen = caddyfile.Listen{Address: "localhost", Public: 443, Tailnet: 9443, Health: 9443, Metrics: 70000}
+			m.Paths.AdminSocket = "run/caddy.sock"
+			m.Paths.ACMEToken = "/run/secrets/{env.TOKEN}"
+			m.Paths.AccessLog = "/var/log/../log/access.log"
+		},
+		"words of the Caddyfile in a value": func(m *caddyfile.Model) {
+			m.ACME.Email = "admin@example.com\n\tadmin off"
+			m.Sites[0].Hostname = "a.example.com {"
+			m.Sites[1].Upstream = "app:80\n}"
+			m.SessionCookie = "x\" y"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := production()
+			change(&m)
+			got, err := caddyfile.Caddyfile(m)
+			assert.Empty(t, got)
+			golden.Error(t, "refused-"+strings.ReplaceAll(name, " ", "-"), err)
+		})
+	}
+}
+
+func TestHostnames(t *testing.T) {
+	m := production()
+	assert.Equal(t, []string{"auth.example.com", "movies.example.com", "photos.example.com", "requests.example.com"}, m.Hostnames(access.Public))
+	assert.Equal(t, []string{"grafana.example.com", "jellyfin.example.com"}, m.Hostnames(access.Tailnet))
+}
+
+// Each of these orders, or the absence of a layer, is how a chain of this kind lets a visitor past it.
+func TestEverySiteHasEveryLayerInOrder(t *testing.T) {
+	got, err := caddyfile.Caddyfile(production())
+	require.NoError(t, err)
+	text := string(got)
+
+	inOrder(t, snippet(t, text, "(inspect)"), "\n\tcrowdsec", "\n\trequest_body {", "\n\trequest_body @undeclared_length",
+		"\n\tappsec", "request_header -Remote*", "request_header -*Forwarded*")
+	inOrder(t, snippet(t, text, "(authenticate)"), "uri /api/authz/forward-auth", "header_up X-Forwarded-For {client_ip}", "copy_headers Remote-User")
+	for _, s := range example.Sites() {
+		block := snippet(t, text, "https://"+s.Hostname+":")
+		if s.Guarded() {
+			inOrder(t, block, "import "+string(s.Visibility), "route {", "import inspect", "import unambiguous_path", "import authenticate", "import service "+s.Upstream)
+			continue
+		}
+		inOrder(t, block, "import "+string(s.Visibility), "route {", "import inspect", "import service "+s.Upstream)
+	}
+	assert.NotContains(t, text, "trusted_proxies_strict", "it falls back to the edge's address")
+	assert.NotContains(t, snippet(t, text, "\tservers :9443"), "trusted_proxies", "the tailnet listener trusts no forwarded header")
+	assert.NotContains(t, snippet(t, text, "\tservers :9443"), "client_ip_headers", "the tailnet listener trusts no forwarded header")
+}
+
+// snippet returns the block that begins with start, up to the closing brace of the same depth.
+func snippet(t *testing.T, text, start string) string {
+	t.Helper()
+	i := strings.Index(text, "\n"+start)
+	require.GreaterOrEqual(t, i, 0, start)
+	rest := text[i+1:]
+	indent := rest[:len(rest)-len(strings.TrimLeft(rest, "\t"))]
+	end := strings.Index(rest, "\n"+indent+"}\n")
+	require.Greater(t, end, 0, start)
+	return rest[:end]
+}
+
+func inOrder(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	at := 0
+	for _, part := range parts {
+		i := strings.Index(text[at:], part)
+		require.GreaterOrEqual(t, i, 0, "%q is missing, or too early, in:\n%s", part, text)
+		at += i + len(part)
+	}
 }

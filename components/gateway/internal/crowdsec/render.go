@@ -160,8 +160,8 @@ func RangesWhitelist(m Model) ([]byte, error) {
 }
 
 // SessionsWhitelist renders what keeps a page whose session has ended, and which goes on asking, from banning its
-// own user: the portal's 401 to a POST on a guarded hostname is no failed login. Failed logins are on the portal's
-// hostname, and in its log.
+// own user: a 401 on a guarded hostname is the portal's answer to that, and no failed login. Failed logins are on the
+// portal's own hostname, and in its log.
 func SessionsWhitelist(m Model) ([]byte, error) {
 	quoted := make([]string, 0, len(m.Sites))
 	for _, h := range m.guardedHosts() {
