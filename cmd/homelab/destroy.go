@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/spf13/cobra"
 
 	"homelab/internal/simcloud"
@@ -58,27 +59,46 @@ func (s *session) destroySimulated(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(deployment.Resources) > 0 {
-		s.say("lifting the protection of what holds data")
-		if summary, err := s.LiftProtection(ctx, s.options()...); err != nil {
-			return errors.Join(err, s.report(summary))
-		}
+	if len(deployment.Resources) == 0 {
+		s.say("nothing is deployed in this simulation")
+		return s.afterDestroy(s.Destroy(ctx, s.options()...))
+	}
+	s.say("lifting the protection of what holds data")
+	if summary, err := s.LiftProtection(ctx, s.options()...); err != nil {
+		return errors.Join(err, s.report(summary))
+	}
+	if deployment, err = s.Deployment(); err != nil {
+		return err
 	}
 	summary, err := s.Destroy(ctx, s.options()...)
 	if err == nil {
-		err = s.checkNothingIsLeft(summary)
+		err = s.checkNothingIsLeft(summary, deployment)
 	}
 	return s.afterDestroy(summary, err)
 }
 
-// checkNothingIsLeft fails the destroy when the simulated clouds still hold something, and says what no destroy takes
-// away, because the real clouds keep it too.
-func (s *session) checkNothingIsLeft(summary *workspace.Summary) error {
-	if stays := entities(s.World().Residue()); len(stays) > 0 {
-		s.say("what a destroy leaves in the real clouds too: %s", strings.Join(stays, ", "))
+// checkNothingIsLeft fails the destroy when the simulated clouds still hold something that the deployment did not ask to
+// keep, and says what stays, because it stays in the real clouds too.
+func (s *session) checkNothingIsLeft(summary *workspace.Summary, before *apitype.DeploymentV3) error {
+	kept := map[string]bool{}
+	for _, each := range before.Resources {
+		if each.RetainOnDelete {
+			kept[string(each.Type)+" "+string(each.ID)] = true
+		}
 	}
-	left := entities(s.World().Inventory())
+	stays, left := names(s.World().Residue()), []string{}
+	for _, each := range s.World().Inventory() {
+		if kept[each.Type+" "+each.ID] {
+			stays = append(stays, names([]simcloud.Entity{each})...)
+		} else {
+			left = append(left, names([]simcloud.Entity{each})...)
+		}
+	}
+	if len(stays) > 0 {
+		s.say("what a destroy leaves in the real clouds too:\n  %s", strings.Join(stays, "\n  "))
+	}
 	if len(left) == 0 {
+		s.say("nothing else is left in the simulated clouds")
 		return nil
 	}
 	problem := "the simulated clouds still hold: " + strings.Join(left, ", ")
@@ -87,22 +107,18 @@ func (s *session) checkNothingIsLeft(summary *workspace.Summary) error {
 	return fmt.Errorf("destroy of stack %s: %s", s.Stack(), problem)
 }
 
-func entities(list []simcloud.Entity) []string {
-	names := make([]string, 0, len(list))
+func names(list []simcloud.Entity) []string {
+	texts := make([]string, 0, len(list))
 	for _, each := range list {
-		names = append(names, each.Type+" "+each.Name)
+		texts = append(texts, each.Type+" "+each.Name)
 	}
-	return names
+	return texts
 }
 
 func (s *session) afterDestroy(summary *workspace.Summary, err error) error {
 	if summary == nil || err != nil {
 		return errors.Join(err, s.report(summary))
 	}
-	left := ""
-	if s.flags.simulate {
-		left = "; nothing is left in the simulated clouds"
-	}
-	s.say("\ndestroy of stack %s: %s in %.1f s%s", summary.Stack, summary.Counts(), summary.DurationSeconds, left)
+	s.say("\ndestroy of stack %s: %s in %.1f s", summary.Stack, summary.Counts(), summary.DurationSeconds)
 	return s.report(summary)
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"homelab/internal/toolchain"
 	"homelab/internal/workspace"
 )
 
@@ -52,11 +53,14 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 		}
 	}
 	cli, err := a.cli(ctx, a.stderr)
-	if err != nil {
-		return nil, err
-	}
 	// The program runs in this process, and expects what plain pulumi gives it: the project as its working directory.
 	if err := os.Chdir(project); err != nil {
+		return nil, err
+	}
+	if errors.Is(err, toolchain.ErrNoCheckout) {
+		cli, err = a.cli(ctx, a.stderr) // the project may be in a checkout where the caller was not
+	}
+	if err != nil {
 		return nil, err
 	}
 	if !f.simulate {

@@ -28,6 +28,10 @@ import (
 // modulePath is the module whose go.mod marks the top folder of a checkout.
 const modulePath = "homelab"
 
+// ErrNoCheckout says that neither the working directory nor the running executable is inside a checkout, which holds the
+// tools' folders.
+var ErrNoCheckout = errors.New("no checkout of module " + modulePath)
+
 // Tool describes one program to build.
 type Tool struct {
 	// Name is the executable's file name and its folder in the cache, for example "pulumi". Required.
@@ -62,7 +66,7 @@ func (t Tool) validate() error {
 }
 
 // Root returns the top folder of the checkout: the nearest folder, upward from the working directory and then from the
-// running executable, whose go.mod declares module homelab.
+// running executable, whose go.mod declares module homelab. The error is ErrNoCheckout when there is none.
 func Root() (string, error) {
 	var starts []string
 	if dir, err := os.Getwd(); err == nil {
@@ -86,7 +90,7 @@ func rootFrom(starts []string) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("no checkout of module %s above %s: run inside the checkout", modulePath, strings.Join(starts, " or "))
+	return "", fmt.Errorf("%w above %s: run inside the checkout", ErrNoCheckout, strings.Join(starts, " or "))
 }
 
 // folder returns the tool's folder as an absolute path.

@@ -234,7 +234,7 @@ func TestRootIsFoundFromBelow(t *testing.T) {
 	assert.FileExists(t, filepath.Join(root, "internal", "toolchain", "toolchain_test.go"))
 
 	_, err = rootFrom([]string{t.TempDir()})
-	require.ErrorContains(t, err, "run inside the checkout")
+	require.ErrorIs(t, err, ErrNoCheckout)
 }
 
 // The same version stands in three places that tools of their own read: the constant, the tool's go.mod and the
