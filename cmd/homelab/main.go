@@ -26,7 +26,7 @@ func main() {
 func newApp() *app {
 	return &app{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		program: stack.Deploy,
+		program: stack.From,
 		secrets: secrets(),
 		cli:     toolchain.Pulumi,
 	}

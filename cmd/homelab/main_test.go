@@ -28,6 +28,9 @@ import (
 // publicKey is a key nobody has the private half of.
 const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGRlYWRiZWVmZGVhZGJlZWZkZWFkYmVlZmRlYWRiZWVm nobody"
 
+// small is smallProgram, wherever the project is.
+func small(string) pulumi.RunFunc { return smallProgram }
+
 // smallProgram makes one protected resource in a simulated cloud and one that is never deleted.
 func smallProgram(ctx *pulumi.Context) error {
 	protect, _ := ctx.GetConfig("homelab:protect")
@@ -90,7 +93,7 @@ func (s *shell) run(args ...string) (code int, stdout, stderr string) {
 	s.t.Helper()
 	var out, errOut bytes.Buffer
 	a := newApp()
-	a.stdin, a.stdout, a.stderr, a.program = s.stdin, &out, &errOut, smallProgram
+	a.stdin, a.stdout, a.stderr, a.program = s.stdin, &out, &errOut, small
 	a.cli = func(ctx context.Context, _ io.Writer) (string, error) { return s.cli, ctx.Err() }
 	code = a.run(s.t.Context(), args)
 	return code, out.String(), errOut.String()
@@ -173,7 +176,7 @@ func TestFailureIsReportedOnBothStreams(t *testing.T) {
 func TestWhatIsLeftFailsTheDestroy(t *testing.T) {
 	s := newShell(t, plainStack)
 	w, err := workspace.Simulated(t.Context(), workspace.Options{
-		Project: s.project, Program: smallProgram, CLI: s.cli, Secrets: secrets(),
+		Project: s.project, Program: small, CLI: s.cli, Secrets: secrets(),
 	})
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, w.Close()) }()

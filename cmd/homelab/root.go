@@ -26,8 +26,8 @@ const (
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	// program is what the engine runs.
-	program pulumi.RunFunc
+	// program is what the engine runs, given the project's folder.
+	program func(root string) pulumi.RunFunc
 	// secrets are what a simulation makes up.
 	secrets []workspace.Secret
 	// cli finds or builds the Pulumi CLI and reports its progress.

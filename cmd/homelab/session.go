@@ -53,7 +53,7 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 		}
 	}
 	cli, err := a.cli(ctx, a.stderr)
-	// The program runs in this process, and expects what plain pulumi gives it: the project as its working directory.
+	// The real engine runs the providers in the project's folder, and the tools are found from there.
 	if err := os.Chdir(project); err != nil {
 		return nil, err
 	}

@@ -24,7 +24,9 @@ const ProxyType = "homelab:gateway:Proxy"
 const (
 	caddyName  = "caddy"
 	caddyOwner = caddyUser + ":" + caddyUser
-	// caddySite is the name under which the portal's own hostname is routed.
+	// imageFolder holds our Caddy build, with its Dockerfile.
+	imageFolder = "images/caddy"
+	// portalName is the name under which the portal's own hostname is routed.
 	portalName = "portal"
 )
 
@@ -48,8 +50,8 @@ type ProxyArgs struct {
 	Email string
 	// ACMEToken is the Cloudflare token that answers DNS challenges: a secret.
 	ACMEToken pulumi.StringInput
-	// ImageFolder is the folder of our Caddy build, with its Dockerfile.
-	ImageFolder string
+	// ImageRoot is the project's folder, below which our Caddy build is.
+	ImageRoot string
 }
 
 // Validate reports every problem of the arguments.
@@ -64,7 +66,6 @@ func (a *ProxyArgs) Validate() error {
 	p.Merge(a.Network.Ready())
 	p.Require(a.Email != "", "no contact for the certificates' account")
 	p.Require(a.ACMEToken != nil, "no token for the certificates' DNS challenges")
-	p.Require(a.ImageFolder != "", "no folder of our Caddy build")
 	return p.Err()
 }
 
@@ -207,7 +208,7 @@ func (p *Proxy) caddyfile(args *ProxyArgs) pulumi.StringOutput {
 }
 
 func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, files *proxyFiles) (*workload.Container, error) {
-	image, err := workload.Build(ctx, caddyName, args.Host, args.ImageFolder, pulumi.Parent(p))
+	image, err := workload.Build(ctx, caddyName, args.Host, args.ImageRoot, imageFolder, pulumi.Parent(p))
 	if err != nil {
 		return nil, err
 	}

@@ -207,7 +207,7 @@ func TestStackFileNamesUnknownKeys(t *testing.T) {
 	t.Setenv(pulumi.EnvConfig, "")
 	c := minimal()
 	err := pulumi.RunErr(func(ctx *pulumi.Context) error {
-		_, err := Load(ctx)
+		_, err := Load(ctx, ctx.RootDirectory())
 		return err
 	}, pulumi.WithMocks("homelab", "prod", &recorder{}), func(info *pulumi.RunInfo) {
 		info.Config, info.ConfigSecretKeys, info.RootDirectory = c.text(), sortedKeys(c.secret), dir
@@ -222,7 +222,7 @@ func TestStackFileNamesUnknownKeys(t *testing.T) {
 func TestLoadFailsWhereTheNamesCannotBeRead(t *testing.T) {
 	t.Setenv(pulumi.EnvConfig, "not JSON")
 	err := pulumi.RunErr(func(ctx *pulumi.Context) error {
-		_, err := Load(ctx)
+		_, err := Load(ctx, ctx.RootDirectory())
 		return err
 	}, pulumi.WithMocks("homelab", "prod", &recorder{}))
 	require.ErrorContains(t, err, "listing the configuration of stack prod: PULUMI_CONFIG does not hold a JSON object")

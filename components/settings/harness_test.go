@@ -150,7 +150,7 @@ func run(t *testing.T, c *stackConfig) (*Settings, error) {
 	var got *Settings
 	err = pulumi.RunErr(func(ctx *pulumi.Context) error {
 		var err error
-		got, err = Load(ctx)
+		got, err = Load(ctx, ctx.RootDirectory())
 		return err
 	}, pulumi.WithMocks("homelab", "prod", rec), func(info *pulumi.RunInfo) {
 		info.Config = text

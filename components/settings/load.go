@@ -14,11 +14,12 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Load reads the configuration of the stack being deployed. It registers nothing. Where the configuration
+// Load reads the configuration of the stack being deployed; root is the project's folder, which only the caller knows
+// when the program runs inside another (the Automation API does not say). It registers nothing. Where the configuration
 // is wrong the error is a *Problems that lists everything wrong with it; any other error means that the
 // configuration could not be looked at.
-func Load(ctx *pulumi.Context) (*Settings, error) {
-	names, err := configNames(ctx.RootDirectory(), ctx.Stack())
+func Load(ctx *pulumi.Context, root string) (*Settings, error) {
+	names, err := configNames(root, ctx.Stack())
 	if err != nil {
 		return nil, fmt.Errorf("listing the configuration of stack %s: %w", ctx.Stack(), err)
 	}
@@ -129,8 +130,7 @@ func checkDefaultProviders(c *collector, src source) {
 // The SDK reads a key only by its name, so a misspelt one would go unseen. The language host passes the
 // whole configuration to the program's process as a JSON object in PULUMI_CONFIG, where the SDK itself finds
 // it; that is the complete list. A program run in its caller's process (the Automation API) has no such
-// variable; for it the stack's own file is read, from the project's directory or, as the Automation API does
-// not name that either, from the current one. Only names are taken from both. Where neither is there, as for
+// variable; for it the stack's own file is read, from the project's folder. Only names are taken from both. Where neither is there, as for
 // a stack made entirely by API calls, no name is known and none is refused.
 func configNames(root, stack string) ([]string, error) {
 	if text := os.Getenv(pulumi.EnvConfig); text != "" {

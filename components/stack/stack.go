@@ -3,7 +3,6 @@ package stack
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -18,9 +17,17 @@ import (
 	"homelab/components/workload"
 )
 
-// Deploy registers the whole server. Hostnames are the last thing it makes, because each needs a route, and a route needs everything else.
-func Deploy(ctx *pulumi.Context) error {
-	s, err := settings.Load(ctx)
+// Deploy registers the whole server, from the folder that the engine calls the project's.
+func Deploy(ctx *pulumi.Context) error { return deploy(ctx, ctx.RootDirectory()) }
+
+// From is Deploy for a program that runs inside another: the Automation API does not say where the project is.
+func From(root string) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error { return deploy(ctx, root) }
+}
+
+// deploy reads like the chain: hostnames are the last thing it makes, because each needs a route, and a route needs everything else.
+func deploy(ctx *pulumi.Context, root string) error {
+	s, err := settings.Load(ctx, root)
 	if err != nil {
 		return err
 	}
@@ -56,7 +63,7 @@ func Deploy(ctx *pulumi.Context) error {
 	if err != nil {
 		return err
 	}
-	proxy, identity, err := newGateway(ctx, s, shield, machine, networks, sites, clouds.option())
+	proxy, identity, err := newGateway(ctx, root, s, shield, machine, networks, sites, clouds.option())
 	if err != nil {
 		return err
 	}
@@ -102,7 +109,7 @@ func newServices(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, 
 	return sites, nil
 }
 
-func newGateway(ctx *pulumi.Context, s *settings.Settings, shield *edge.Shield, machine *host.Host, networks *workload.Networks,
+func newGateway(ctx *pulumi.Context, root string, s *settings.Settings, shield *edge.Shield, machine *host.Host, networks *workload.Networks,
 	sites []gateway.Site, opts ...pulumi.ResourceOption,
 ) (*gateway.Proxy, *gateway.Identity, error) {
 	logs, err := gateway.NewLogs(ctx, "logs", machine, opts...)
@@ -129,7 +136,7 @@ func newGateway(ctx *pulumi.Context, s *settings.Settings, shield *edge.Shield, 
 	}
 	proxy, err := gateway.NewProxy(ctx, "caddy", &gateway.ProxyArgs{
 		Shield: shield, Host: machine, Logs: logs, Detection: detection, Identity: identity, Jails: jails, Network: networks.CaddyProxy,
-		Email: s.AdminEmail, ACMEToken: s.Credentials.CloudflareACMEToken.Output(), ImageFolder: filepath.Join(ctx.RootDirectory(), "images", "caddy"),
+		Email: s.AdminEmail, ACMEToken: s.Credentials.CloudflareACMEToken.Output(), ImageRoot: root,
 	}, opts...)
 	if err != nil {
 		return nil, nil, err

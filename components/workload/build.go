@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/pulumi/pulumi-docker/sdk/v4/go/docker"
@@ -22,12 +23,13 @@ type Built struct {
 	resource *docker.Image
 }
 
-// Build builds the folder, which must hold a Dockerfile with pinned base images.
-func Build(ctx *pulumi.Context, name string, h *host.Host, folder string, opts ...pulumi.ResourceOption) (*Built, error) {
+// Build builds a folder below the project's, which must hold a Dockerfile with pinned base images. The engine runs providers in the project's
+// folder, so the path that reaches the state is the relative one, alike on every laptop.
+func Build(ctx *pulumi.Context, name string, h *host.Host, root, folder string, opts ...pulumi.ResourceOption) (*Built, error) {
 	if err := h.Ready(); err != nil {
 		return nil, err
 	}
-	digest, err := digestFolder(folder)
+	digest, err := digestFolder(filepath.Join(root, folder))
 	if err != nil {
 		return nil, fmt.Errorf("reading the folder of image %s: %w", name, err)
 	}

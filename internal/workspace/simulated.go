@@ -45,8 +45,8 @@ type Options struct {
 	// World is the simulated clouds. Default: those kept in State, or new ones with the zone of the stack's
 	// configuration. With a World of the caller's, State keeps no clouds.
 	World *simcloud.World
-	// Program is what the engine runs. Required.
-	Program pulumi.RunFunc
+	// Program is what the engine runs, given the folder with the Pulumi.yaml that it reads. Required.
+	Program func(root string) pulumi.RunFunc
 	// CLI is the Pulumi CLI's path, see toolchain.Pulumi. Required.
 	CLI string
 	// Secrets are the values to make up when missing. Encrypted values of the project's own file are never read: they
@@ -268,7 +268,7 @@ func (w *Workspace) openStack(ctx context.Context, opts Options) error {
 		path: opts.CLI, grace: interruptGrace,
 		env: isolatedEnv(os.Environ(), filepath.Join(sim.dir, homeDir), extra),
 	}
-	stack, err := newStack(ctx, sim.dir, w.stackName, opts.Program, cli)
+	stack, err := newStack(ctx, sim.dir, w.stackName, opts.Program(sim.dir), cli)
 	if err != nil {
 		return err
 	}

@@ -70,8 +70,8 @@ type RealOptions struct {
 	Project string
 	// Stack is the stack's name. Default prod. It must exist in the backend.
 	Stack string
-	// Program is what the engine runs. Required.
-	Program pulumi.RunFunc
+	// Program is what the engine runs, given the folder with the Pulumi.yaml that it reads. Required.
+	Program func(root string) pulumi.RunFunc
 	// CLI is the Pulumi CLI's path, see toolchain.Pulumi. Required.
 	CLI string
 	// Stdout and Stderr receive the engine's output as it happens. Default none.
@@ -89,7 +89,7 @@ func Real(ctx context.Context, opts RealOptions) (*Workspace, error) {
 		return nil, configErrorf("opening stack %s: program or CLI is missing", stackName)
 	}
 	cli := command{path: opts.CLI, env: withPathOf(opts.CLI, os.Environ())}
-	stack, err := newStack(ctx, project, stackName, opts.Program, cli)
+	stack, err := newStack(ctx, project, stackName, opts.Program(project), cli)
 	if err != nil {
 		return nil, fmt.Errorf("opening stack %s: %w", stackName, err)
 	}

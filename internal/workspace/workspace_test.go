@@ -31,6 +31,9 @@ func pulumiCLI(t *testing.T) string {
 // component is a resource that needs no cloud.
 type component struct{ pulumi.ResourceState }
 
+// tree is treeProgram, wherever the project is.
+func tree(string) pulumi.RunFunc { return treeProgram }
+
 // treeProgram registers a small tree whose size the configuration decides, and exports a secret.
 func treeProgram(ctx *pulumi.Context) error {
 	text, _ := ctx.GetConfig("homelab:leaves")
@@ -84,7 +87,7 @@ func project(t *testing.T, stackYAML string) string {
 func options(t *testing.T, stackYAML string) Options {
 	t.Helper()
 	return Options{
-		Project: project(t, stackYAML), Program: treeProgram, CLI: pulumiCLI(t), Secrets: []Secret{passwordSecret},
+		Project: project(t, stackYAML), Program: tree, CLI: pulumiCLI(t), Secrets: []Secret{passwordSecret},
 	}
 }
 
@@ -319,7 +322,7 @@ func TestRealStackIsThatOfPlainPulumi(t *testing.T) {
 		return string(out)
 	}
 	open := func() *Workspace {
-		w, err := Real(t.Context(), RealOptions{Project: dir, Program: treeProgram, CLI: cli})
+		w, err := Real(t.Context(), RealOptions{Project: dir, Program: tree, CLI: cli})
 		require.NoError(t, err)
 		return w
 	}
@@ -352,10 +355,12 @@ func TestInterruptEndsTheOperation(t *testing.T) {
 	opts := options(t, threeLeaves)
 	ctx, cancel := context.WithCancel(t.Context())
 	started := make(chan struct{})
-	opts.Program = func(program *pulumi.Context) error {
-		close(started)
-		<-program.Context().Done()
-		return program.Context().Err()
+	opts.Program = func(string) pulumi.RunFunc {
+		return func(program *pulumi.Context) error {
+			close(started)
+			<-program.Context().Done()
+			return program.Context().Err()
+		}
 	}
 	w := open(t, opts)
 	go func() {
