@@ -29,7 +29,7 @@ var _ = register(typeContainer, &kind{
 	computed: []string{
 		"command", "entrypoints", "hostname", "init", "ipcMode", "logDriver", "runtime", "securityOpts", "shmSize", "stopSignal", "stopTimeout", "healthcheck",
 	},
-	check: checkContainer, create: createContainer, update: updateContainer,
+	check: checkContainer, create: createContainer, update: updateContainer, read: readContainer,
 })
 
 var containerName = regexp.MustCompile(`^/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
@@ -187,6 +187,7 @@ func createContainer(t *task) (string, error) {
 	// The daemon creates the container before it binds ports or waits: what
 	// fails from here on leaves it behind.
 	if err := t.portsFree(machine); err != nil {
+		t.stopped = true
 		return id, err
 	}
 	if flag(t.in, "wait") && section(t.in, "healthcheck") == nil {
@@ -334,7 +335,7 @@ func (t *task) portsFree(machine string) error {
 		return nil
 	}
 	for _, c := range t.w.on(machine, typeContainer) {
-		if c.Failed == "" {
+		if !c.Stopped {
 			// What runs already holds its ports without conflict.
 			_ = claim(text(c.live(), "name"), objects(c.live(), "ports"))
 		}
@@ -360,4 +361,11 @@ func updateContainer(t *task, o *object) error {
 		}
 	}
 	return nil
+}
+
+// readContainer forgets a container that stopped although it must run: that is
+// how the provider reads it, and the next create meets its name.
+func readContainer(_ *task, o *object) (bool, error) {
+	mustRun, given := o.Inputs["mustRun"].(bool)
+	return !(o.Stopped || number(o.Outputs, "exitCode") != 0) || given && !mustRun, nil
 }

@@ -105,7 +105,11 @@ func (t *task) record(self string) error {
 	if len(texts(t.in, "tags")) > 0 && t.w.opts.ZonePlan == "free" {
 		return fail("DNS record has 1 tag, exceeding the quota of 0 (9303)")
 	}
-	if len(text(t.in, "comment")) > map[string]int{"free": 100}[t.w.opts.ZonePlan]+map[bool]int{true: 500}[t.w.opts.ZonePlan != "free"] {
+	longest := 500
+	if t.w.opts.ZonePlan == "free" {
+		longest = 100
+	}
+	if len(text(t.in, "comment")) > longest {
 		return fail("DNS record comment is too long (9308)")
 	}
 	for _, o := range t.w.all(typeDNSRecord) {

@@ -38,6 +38,12 @@ var _ = register(typePrimaryIP, &kind{
 var _ = register(typeFirewall, &kind{
 	autoname: true, namedDeletesFirst: true,
 	check: checkFirewall, create: createFirewall, update: updateFirewall, remove: removeFirewall,
+	read: func(_ *task, o *object) (bool, error) {
+		if rules, stale := o.Live["rules"]; stale {
+			o.Inputs["rules"] = rules
+		}
+		return true, nil
+	},
 })
 
 var _ = register(typeFirewallAttachment, &kind{
@@ -131,8 +137,8 @@ func createPrimaryIP(t *task) (string, error) {
 			return "", fail("server with ID '%s' not found (not_found)", assignee)
 		}
 		location = text(server.live(), "location")
-		if t.w.primaryIPOf(assignee, text(t.in, "type")) != nil {
-			return "", fail("server already has a primary IP of this type (server_has_ipv4)")
+		if family := text(t.in, "type"); text(server.Outputs, family+"Address") != "" {
+			return "", fail("server already has an address of type %s (server_has_%s)", family, family)
 		}
 	}
 	if _, ok := locations[location]; !ok {
@@ -146,11 +152,13 @@ func createPrimaryIP(t *task) (string, error) {
 	t.out["location"] = location
 	number, _ := strconv.ParseFloat(assignee, 64) // "" means 0, not assigned
 	t.out["assigneeId"], t.out["assigneeType"] = number, "server"
-	id := t.w.numericID()
-	if assignee != "" {
-		t.w.readdress(assignee)
+	if server := t.w.get(typeServer, "", assignee); server != nil {
+		server.Outputs[text(t.in, "type")+"Address"] = address
+		if network != "" {
+			server.Outputs["ipv6Network"] = network
+		}
 	}
-	return id, nil
+	return t.w.numericID(), nil
 }
 
 func updatePrimaryIP(t *task, o *object) error {
@@ -181,16 +189,6 @@ func (w *World) serverUsing(primaryIP string) *object {
 		return nil
 	}
 	return w.get(typeServer, "", idText(p.Outputs["assigneeId"]))
-}
-
-// primaryIPOf finds the primary IP of a family that a server has.
-func (w *World) primaryIPOf(server, family string) *object {
-	for _, p := range w.all(typePrimaryIP) {
-		if idText(p.Outputs["assigneeId"]) == server && text(p.Inputs, "type") == family {
-			return p
-		}
-	}
-	return nil
 }
 
 // nextAddress hands out addresses of the documentation ranges: no address of

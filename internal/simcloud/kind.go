@@ -81,6 +81,8 @@ type task struct {
 	in     map[string]any // new inputs; old inputs for a delete
 	out    map[string]any // outputs beside the inputs
 	place  *machine
+	// stopped: what was created exists but does not run.
+	stopped bool
 }
 
 // fail keeps errors uniform: the provider's own text, without a prefix that the

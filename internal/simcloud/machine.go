@@ -34,17 +34,21 @@ type Command struct {
 	Sequence int64  // order over all machines
 	Machine  string // server name
 	Address  string // the address that was dialled
-	User     string
+	User     string // who logged in; the default is root
 	Resource string // resource name of the command
 	Phase    Kind   // create, update or delete
-	Script   string
-	Stdin    string
-	Environ  map[string]string
+	Script   string // the command line
+	Stdin    string // what it was given; empty when nothing
+	// Environ is the environment that was asked for.
+	Environ map[string]string
 }
+
+var hostnameFlag = regexp.MustCompile(`--hostname(?:=|\s+)["']?([A-Za-z0-9-]+)`)
 
 var authKeyText = regexp.MustCompile(`tskey-auth-[A-Za-z0-9]+-[A-Za-z0-9]+`)
 
-// boot starts a machine from its user data: host key, then the tailnet.
+// boot starts a machine from its user data: host key, then the tailnet. Only a live
+// auth key makes a device, named like the server unless `--hostname` says otherwise.
 func (w *World) boot(id, name, userData string) {
 	m := &machine{ID: id, Name: name, UserData: userData}
 	w.state.Machines[id] = m
@@ -61,9 +65,15 @@ func (w *World) boot(id, name, userData string) {
 		}
 	}
 	m.HostKey = hostKey
+	hostname := name
+	for _, s := range texts {
+		if found := hostnameFlag.FindStringSubmatch(s); found != nil {
+			hostname = found[1]
+		}
+	}
 	for _, s := range texts {
 		for _, k := range authKeyText.FindAllString(s, -1) {
-			if d := w.join(k, name, id); d != nil {
+			if d := w.join(k, hostname, id); d != nil {
 				m.TailnetIP = d.Addresses[0]
 				return
 			}

@@ -74,10 +74,23 @@ func (s *Server) Close() error {
 // sessions gives every connection its own configuration.
 type sessions struct{}
 
+// TagConn makes the session of a connection.
 func (sessions) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
 	return context.WithValue(ctx, sessionKey{}, newSession(ctx))
 }
 
+// TagRPC leaves calls as they are.
 func (sessions) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
-func (sessions) HandleRPC(context.Context, stats.RPCStats)                       {}
-func (sessions) HandleConn(context.Context, stats.ConnStats)                     {}
+
+// HandleRPC has nothing to do.
+func (sessions) HandleRPC(context.Context, stats.RPCStats) {}
+
+// HandleConn ends what a lost connection had under way.
+func (sessions) HandleConn(ctx context.Context, s stats.ConnStats) {
+	if _, over := s.(*stats.ConnEnd); !over {
+		return
+	}
+	if ended, ok := ctx.Value(sessionKey{}).(*session); ok {
+		ended.stop()
+	}
+}

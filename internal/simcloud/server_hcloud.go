@@ -248,20 +248,6 @@ func (t *task) setAddresses(wanted map[string]wantedAddress) {
 	}
 }
 
-// readdress refreshes a server's addresses after a primary IP was assigned to it.
-func (w *World) readdress(server string) {
-	s := w.get(typeServer, "", server)
-	if s == nil {
-		return
-	}
-	if ip := w.primaryIPOf(server, "ipv4"); ip != nil {
-		s.Outputs["ipv4Address"] = ip.Outputs["ipAddress"]
-	}
-	if ip := w.primaryIPOf(server, "ipv6"); ip != nil {
-		s.Outputs["ipv6Address"], s.Outputs["ipv6Network"] = ip.Outputs["ipAddress"], ip.Outputs["ipNetwork"]
-	}
-}
-
 func updateServer(t *task, o *object) error {
 	if err := t.uniqueName(o.ID, "server"); err != nil {
 		return err

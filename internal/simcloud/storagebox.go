@@ -32,8 +32,15 @@ var storageBoxTypes = map[string]storageBoxType{
 // boxLocations sell storage boxes.
 var boxLocations = []string{"fsn1", "hel1"}
 
-// checkPassword applies the password policy of storage boxes. The API applies
-// it at create; a known password is refused then, not here.
+// Characters of a storage box password: one of the first is needed, the others
+// are allowed beside letters and digits.
+const (
+	passwordSpecials = "!$%/()=?+#-."
+	passwordAllowed  = "^°§,;:~*@{}_&"
+)
+
+// checkPassword applies the password policy of storage boxes, at the same moment
+// as the API: when the box is made, not in a preview. No error shows the password.
 func checkPassword(password string) error {
 	var lower, upper, digit, special bool
 	for _, r := range password {
@@ -44,14 +51,14 @@ func checkPassword(password string) error {
 			upper = true
 		case r >= '0' && r <= '9':
 			digit = true
-		case strings.ContainsRune("^°!§$%/()=?+#-.,;:~*@{}_&", r):
+		case strings.ContainsRune(passwordSpecials, r):
 			special = true
-		default:
+		case !strings.ContainsRune(passwordAllowed, r):
 			return fail("invalid input in field 'password' (invalid_input): the password has a character that is not allowed")
 		}
 	}
-	if len(password) < 12 || len(password) > 128 || !lower || !upper || !digit || !strings.ContainsAny(password, "!$%/()=?+#-.") && !special {
-		return fail("invalid input in field 'password' (invalid_input): the password needs 12 to 128 characters with lower and upper case, a digit and a special character")
+	if n := len([]rune(password)); n < 12 || n > 128 || !lower || !upper || !digit || !special {
+		return fail("invalid input in field 'password' (invalid_input): the password needs 12 to 128 characters with a lower and an upper case letter, a digit and one of %s", passwordSpecials)
 	}
 	return nil
 }

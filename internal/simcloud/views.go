@@ -10,7 +10,7 @@ import (
 // Entity is something that exists in the world.
 type Entity struct {
 	Type string // type token; "tailscale:device" for a node of the tailnet
-	ID   string
+	ID   string // what the cloud calls it
 	Name string // its own name where it has one, else the resource name
 }
 
@@ -31,13 +31,16 @@ func (o *object) entity() Entity {
 }
 
 // Inventory lists what exists, sorted: everything that would be left behind if
-// the engine forgot it now. Settings whose delete changes nothing are in Residue.
+// the engine forgot it now. Settings whose delete changes nothing are in Residue;
+// those of the whole tailnet are values it always has, owned or not.
 func (w *World) Inventory() []Entity {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []Entity
 	for _, o := range w.state.Objects {
-		out = append(out, o.entity())
+		if o.Type != typeDNSPreferences && o.Type != typeTailnetSettings {
+			out = append(out, o.entity())
+		}
 	}
 	return sortEntities(out)
 }
@@ -109,10 +112,42 @@ func (w *World) Drift(token, name string, change func(props map[string]any)) err
 		}
 	}
 	o.Inputs, o.Outputs, o.Live = inputs, outputs, nil
-	if token == typeACL {
-		w.state.Policy = text(inputs, "acl")
-	}
+	w.settle(o)
 	return nil
+}
+
+// settle carries a changed object over to what the cloud keeps beside it.
+func (w *World) settle(o *object) {
+	switch o.Type {
+	case typeACL:
+		w.state.Policy = text(o.Inputs, "acl")
+	case typeZoneSetting:
+		w.resettle(typeZoneSetting+"/"+o.ID, o.Inputs["value"])
+	case typePullSettings:
+		w.resettle(typePullSettings, o.Inputs["enabled"])
+	case typeTailnetSettings:
+		w.resettle(typeTailnetSettings, o.Inputs)
+	}
+}
+
+func (w *World) resettle(id string, value any) {
+	if r := w.state.Settings[id]; r != nil {
+		r.Value = value
+	}
+}
+
+// Unready lists what exists but never became ready, such as a container that was
+// unhealthy or could not start, sorted.
+func (w *World) Unready() []Entity {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []Entity
+	for _, o := range w.state.Objects {
+		if o.Failed != "" {
+			out = append(out, o.entity())
+		}
+	}
+	return sortEntities(out)
 }
 
 // Remove deletes a live object behind the engine's back. Removing a server ends
@@ -191,7 +226,14 @@ func (w *World) is(m *machine, host string) bool {
 
 // Machine is a running server as a test sees it.
 type Machine struct {
-	ID, Name, HostKey, TailnetIP, UserData string
+	// ID and Name are the server's.
+	ID, Name string
+	// HostKey is its public SSH host key, "ssh-ed25519 AAAA…".
+	HostKey string
+	// TailnetIP is its address in the tailnet; empty when it never joined.
+	TailnetIP string
+	// UserData is what it booted with. It holds secrets.
+	UserData string
 	// BootError is why cloud-init could not read the user data; empty when it could.
 	BootError string
 }
@@ -210,8 +252,10 @@ func (w *World) Machines() []Machine {
 
 // DNSRecord is one live record of the zone.
 type DNSRecord struct {
-	Name, Type, Content string
-	Proxied             bool
+	Name    string // absolute, without final dot
+	Type    string // A, AAAA, CNAME …
+	Content string // address or target
+	Proxied bool   // whether Cloudflare stands in front
 }
 
 // DNSRecords lists the live records by name.

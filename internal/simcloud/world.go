@@ -33,6 +33,9 @@ type Options struct {
 	// Policy is the tailnet's policy file before the deployment. Empty means
 	// the default policy, which a first deployment may overwrite.
 	Policy string
+	// Rulesets names the phases of which the zone already has an entry point, made
+	// by somebody else.
+	Rulesets []string
 	// Latency delays operations by type token; "" is the default for all others.
 	// The default is none.
 	Latency map[string]time.Duration
@@ -90,8 +93,11 @@ type object struct {
 	// Live holds values that differ from what the provider believes it set.
 	Live   map[string]any `json:"live,omitempty"`
 	Serial int64          `json:"serial"`
-	// Failed is why the object never became ready, for as long as that holds.
+	// Failed is why the object never became ready. Only a new object can do better:
+	// no provider here waits again after an update.
 	Failed string `json:"failed,omitempty"`
+	// Stopped is a container that the daemon created and could not start.
+	Stopped bool `json:"stopped,omitempty"`
 }
 
 // residual is a setting that stays after its resource is deleted.
@@ -106,10 +112,15 @@ type residual struct {
 // New makes an empty world.
 func New(opts Options) *World {
 	opts = opts.withDefaults()
-	return &World{opts: opts, state: worldState{
+	w := &World{opts: opts, state: worldState{
 		Objects: map[string]*object{}, Machines: map[string]*machine{}, Keys: map[string]*authKey{},
 		Settings: map[string]*residual{}, Policy: opts.Policy,
 	}}
+	for _, phase := range opts.Rulesets {
+		w.put(&object{Type: typeRuleset, ID: hexID(32), Name: "dashboard-" + phase, Outputs: map[string]any{"version": "1"},
+			Inputs: map[string]any{"zoneId": opts.ZoneID, "kind": "zone", "phase": phase, "name": "default"}})
+	}
+	return w
 }
 
 // Kind is the kind of an operation.
@@ -126,9 +137,9 @@ const (
 
 // Operation is one thing the engine asked of a cloud. Previews are not recorded.
 type Operation struct {
-	Sequence int  // position in the journal, by start
-	Kind     Kind // what was asked
-	Type     string
+	Sequence int    // position in the journal, by start
+	Kind     Kind   // what was asked
+	Type     string // type token of the resource or function
 	URN      string // empty for an invoke
 	Name     string // resource name; empty for an invoke
 	ID       string // empty when a create failed

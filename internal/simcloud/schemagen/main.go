@@ -157,7 +157,7 @@ func (t *table) add(s source) error {
 			return err
 		}
 	}
-	t.Providers[s.pkg] = shape{Inputs: prov.fields("providerArgs", "NewProvider", true)}
+	t.Providers[s.pkg] = shape{Inputs: prov.fields("providerArgs", "NewProvider")}
 	return nil
 }
 
@@ -210,7 +210,7 @@ var (
 
 func (s *sdk) resource(name string) shape {
 	lower := strings.ToLower(name[:1]) + name[1:]
-	r := shape{Inputs: s.fields(lower+"Args", "New"+name, true), Outputs: map[string]string{}}
+	r := shape{Inputs: s.fields(lower+"Args", "New"+name), Outputs: map[string]string{}}
 	state := s.structs[lower+"State"]
 	outputs := s.outputs(name)
 	if state != nil && len(state.Fields.List) > 0 {
@@ -257,7 +257,7 @@ func (s *sdk) function(name string) shape {
 
 // fields reads an unexported args struct and marks what its constructor
 // demands and what it makes secret.
-func (s *sdk) fields(structName, constructor string, _ bool) map[string]property {
+func (s *sdk) fields(structName, constructor string) map[string]property {
 	st := s.structs[structName]
 	if st == nil {
 		return map[string]property{}

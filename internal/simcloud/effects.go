@@ -1,0 +1,217 @@
+package simcloud
+
+import "github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+
+// perform creates an object; with an error it may exist all the same.
+func (k *kind) perform(t *task) (*object, error) {
+	if k.stateless {
+		id, err := k.create(t)
+		if err != nil {
+			return nil, err
+		}
+		o := &object{Type: t.token, ID: id, Inputs: t.in, Outputs: t.out}
+		t.w.mu.Lock()
+		defer t.w.mu.Unlock()
+		t.w.keepSecrets(o)
+		return o, nil
+	}
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	if k.place != nil {
+		m, err := k.place(t)
+		if err != nil {
+			return nil, err
+		}
+		t.place = m
+	}
+	id, err := k.create(t)
+	if id == "" {
+		return nil, err
+	}
+	o := &object{Type: t.token, ID: id, Name: t.name, URN: t.urn, Inputs: t.in, Outputs: t.out, Stopped: t.stopped}
+	if t.place != nil {
+		o.Machine = t.place.ID
+	}
+	t.w.put(o)
+	t.w.keepSecrets(o)
+	return o.copy(), err
+}
+
+// keepSecrets remembers generated secret outputs.
+func (w *World) keepSecrets(o *object) {
+	for _, name := range schema.Resources[o.Type].Secrets {
+		if s, ok := o.Outputs[name].(string); ok && s != "" {
+			w.keep(s)
+		}
+	}
+}
+
+// setFailed records why an object never became ready.
+func (w *World) setFailed(made *object, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o := w.get(made.Type, made.Machine, made.ID); o != nil {
+		o.Failed = err.Error()
+	}
+}
+
+// merged is what the provider believes of an object.
+func (o *object) merged() map[string]any {
+	out := map[string]any{}
+	for _, m := range []map[string]any{o.Inputs, o.Outputs} {
+		for k, v := range m {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// previewed gives the outputs of a create that does not happen.
+func (k *kind) previewed(token string, news resource.PropertyMap) resource.PropertyMap {
+	s := schema.Resources[token]
+	out := resource.PropertyMap{}
+	for key, v := range news {
+		if key != "__defaults" {
+			out[key] = v
+		}
+	}
+	unknown := resource.MakeComputed(resource.NewStringProperty(""))
+	for name := range s.Outputs {
+		if _, given := out[resource.PropertyKey(name)]; given {
+			continue
+		}
+		if _, input := s.Inputs[name]; !input || contains(k.computed, name) {
+			out[resource.PropertyKey(name)] = unknown
+		}
+	}
+	return hidden(token, out)
+}
+
+// look finds a copy of the live object, nil when there is none.
+func (k *kind) look(t *task, state map[string]any) (*object, error) {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	if k.stateless {
+		return &object{ID: t.id, Inputs: t.in, Outputs: state}, nil
+	}
+	if k.place != nil {
+		m, err := k.place(t)
+		if err != nil {
+			return nil, err
+		}
+		t.place = m
+	}
+	o := t.w.get(t.token, t.machineID(), t.id)
+	if o == nil {
+		return nil, nil
+	}
+	if k.read != nil {
+		there, err := k.read(t, o)
+		if err != nil || !there {
+			return nil, err
+		}
+	}
+	return o.copy(), nil
+}
+
+func (t *task) machineID() string {
+	if t.place == nil {
+		return ""
+	}
+	return t.place.ID
+}
+
+func (o *object) copy() *object {
+	c := *o
+	c.Inputs, c.Outputs = map[string]any{}, map[string]any{}
+	for k, v := range o.Inputs {
+		c.Inputs[k] = v
+	}
+	for k, v := range o.Outputs {
+		c.Outputs[k] = v
+	}
+	return &c
+}
+
+// alter applies new inputs; nil with an error means that nothing changed.
+func (k *kind) alter(t *task) (*object, error) {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	if k.place != nil {
+		m, err := k.place(t)
+		if err != nil {
+			return nil, err
+		}
+		t.place = m
+	}
+	o := t.w.get(t.token, t.machineID(), t.id)
+	if o == nil {
+		return nil, fail("%s %s not found", t.token, t.id)
+	}
+	for name, v := range o.Outputs {
+		t.out[name] = v
+	}
+	if k.update == nil {
+		return nil, fail("doesn't support update")
+	}
+	if err := k.update(t, o); err != nil {
+		return nil, err
+	}
+	o.Inputs, o.Outputs, o.URN, o.Name = t.in, t.out, t.urn, t.name
+	t.w.keepSecrets(o)
+	return o.copy(), nil
+}
+
+// previewedUpdate gives the outputs of an update that does not happen.
+func (k *kind) previewedUpdate(token string, olds, news resource.PropertyMap) resource.PropertyMap {
+	s := schema.Resources[token]
+	out := resource.PropertyMap{}
+	for key, v := range olds {
+		if _, input := s.Inputs[string(key)]; !input || contains(k.computed, string(key)) {
+			out[key] = v
+		}
+	}
+	for key, v := range news {
+		if key != "__defaults" {
+			out[key] = v
+		}
+	}
+	for _, name := range k.volatile {
+		out[resource.PropertyKey(name)] = resource.MakeComputed(resource.NewStringProperty(""))
+	}
+	return hidden(token, out)
+}
+
+// erase removes a live object; one that is gone already is no error.
+func (k *kind) erase(t *task) error {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	if k.place != nil {
+		m, err := k.place(t)
+		if err != nil {
+			return err
+		}
+		t.place = m
+	}
+	o := t.w.get(t.token, t.machineID(), t.id)
+	if o == nil {
+		return nil
+	}
+	if k.remove != nil {
+		if err := k.remove(t, o); err != nil {
+			return err
+		}
+	}
+	t.w.drop(o)
+	return nil
+}
+
+// hidden marks the outputs that the schema calls secret.
+func hidden(token string, out resource.PropertyMap) resource.PropertyMap {
+	for _, name := range schema.Resources[token].Secrets {
+		if v, ok := out[keyOf(name)]; ok && !v.IsSecret() {
+			out[keyOf(name)] = resource.MakeSecret(v)
+		}
+	}
+	return out
+}
