@@ -57,6 +57,7 @@ func buildInto(ctx context.Context, cache string, tool Tool, progress io.Writer)
 		return target, nil
 	}
 	report := newReporter(progress, tool.Name)
+	report.why = "once from its pinned Go module (a few minutes when nothing is cached)"
 	lock, err := filelock.Acquire(ctx, filepath.Join(home, print+".lock"), func() {
 		report.line("waiting for another process that builds %s", tool.Name)
 	})
@@ -81,31 +82,15 @@ func (t Tool) compile(ctx context.Context, dir, home, target string, report *rep
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 
-	args := []string{
-		"build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false",
-		"-tags=" + strings.Join(t.Tags, ","),
-		"-ldflags=" + strings.Join(t.LDFlags, " "),
-		"-o", filepath.Join(work, filepath.Base(target)), t.Package,
-	}
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = dir
-	cgo := "0"
+	cgo := "CGO_ENABLED=0"
 	if t.CGO {
-		cgo = "1"
+		cgo = "CGO_ENABLED=1"
 	}
-	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED="+cgo)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 10 * time.Second
-	cmd.Stdout, cmd.Stderr = report, report
-
-	report.start()
-	err = cmd.Run()
-	report.stop(err)
+	err = goBuild(ctx, dir, report, []string{"GOWORK=off", cgo},
+		"-trimpath", "-tags="+strings.Join(t.Tags, ","), "-ldflags="+strings.Join(t.LDFlags, " "),
+		"-o", filepath.Join(work, filepath.Base(target)), t.Package)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return cause
-		}
-		return fmt.Errorf("go build: %w%s", err, report.failure())
+		return err
 	}
 	if err := os.Chmod(work, 0o755); err != nil {
 		return err
@@ -117,6 +102,43 @@ func (t Tool) compile(ctx context.Context, dir, home, target string, report *rep
 		return err
 	}
 	return os.Rename(work, final)
+}
+
+// Compile builds a package of the checkout itself into the file out, both relative to the top of the checkout. It leaves
+// the question whether that is necessary to go, and prints progress only while there is something to wait for. Unlike
+// Build it keeps paths: with -trimpath go would compile every dependency once for this and once more for go test, and
+// the clouds' SDKs take minutes.
+func Compile(ctx context.Context, out, pkg string, progress io.Writer) error {
+	root, err := Root()
+	if err != nil {
+		return err
+	}
+	if err := goBuild(ctx, root, newReporter(progress, filepath.Base(out)), nil, "-o", out, pkg); err != nil {
+		return fmt.Errorf("building %s: %w", pkg, err)
+	}
+	return nil
+}
+
+// goBuild runs `go build` in dir and reports how far it is.
+func goBuild(ctx context.Context, dir string, report *reporter, env []string, args ...string) error {
+	fixed := []string{"build", "-v", "-mod=readonly", "-buildvcs=false"}
+	cmd := exec.CommandContext(ctx, "go", append(fixed, args...)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	cmd.Stdout, cmd.Stderr = report, report
+
+	report.start()
+	err := cmd.Run()
+	report.stop(err)
+	if err == nil {
+		return nil
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return fmt.Errorf("go build: %w%s", err, report.failure())
 }
 
 func isExecutable(path string) bool {

@@ -24,6 +24,7 @@ const (
 type reporter struct {
 	out      io.Writer
 	name     string
+	why      string // what the first line adds; empty: no first and no last line
 	terminal bool
 	interval time.Duration
 
@@ -56,7 +57,9 @@ func (r *reporter) line(format string, args ...any) {
 func (r *reporter) start() {
 	r.began = time.Now()
 	r.done = make(chan struct{})
-	r.line("building %s once from its pinned Go module (a few minutes when nothing is cached)", r.name)
+	if r.why != "" {
+		r.line("building %s %s", r.name, r.why)
+	}
 	r.ticker.Go(func() {
 		tick := time.NewTicker(r.interval)
 		defer tick.Stop()
@@ -96,7 +99,7 @@ func (r *reporter) stop(err error) {
 	if r.terminal {
 		_, _ = fmt.Fprint(r.out, "\r\033[K")
 	}
-	if err == nil {
+	if err == nil && r.why != "" {
 		r.line("built %s in %s", r.name, time.Since(r.began).Round(time.Second))
 	}
 }

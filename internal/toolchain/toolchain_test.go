@@ -164,6 +164,7 @@ func TestReporterCountsPackagesAndKeepsErrors(t *testing.T) {
 	var out bytes.Buffer
 	report := newReporter(&out, "x")
 	report.interval = time.Hour
+	report.why = "for a test"
 	report.start()
 	_, err := report.Write([]byte("go: downloading example.com/a v1.0.0\nexample.com/a\nunic"))
 	require.NoError(t, err)
@@ -274,4 +275,13 @@ func TestEveryToolIsPinned(t *testing.T) {
 	}
 	_, err := Named("nothing")
 	require.ErrorContains(t, err, "pulumi, staticcheck")
+}
+
+func TestCompileBuildsAPackageOfTheCheckout(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "tool")
+	var progress bytes.Buffer
+	require.NoError(t, Compile(t.Context(), out, "./internal/toolchain/tool", &progress))
+	assert.FileExists(t, out)
+	assert.Empty(t, progress.String(), "a fast build says nothing")
+	require.ErrorContains(t, Compile(t.Context(), out, "./internal/toolchain/nothing", nil), "nothing")
 }

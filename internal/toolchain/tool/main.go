@@ -2,7 +2,8 @@
 //
 //	go run ./internal/toolchain/tool staticcheck ./...
 //
-// Its exit code is the tool's.
+// Its exit code is the tool's. As "tool build OUT PACKAGE" it builds a package of the checkout, with progress;
+// as "tool cache" it prints the folder of the built tools.
 package main
 
 import (
@@ -26,6 +27,23 @@ func main() {
 func run(ctx context.Context, args []string) (int, error) {
 	if len(args) == 0 {
 		return 2, errors.New("usage: tool NAME [ARGUMENT...]")
+	}
+	if args[0] == "build" {
+		if len(args) != 3 {
+			return 2, errors.New("usage: tool build OUT PACKAGE")
+		}
+		if err := toolchain.Compile(ctx, args[1], args[2], os.Stderr); err != nil {
+			return 1, err
+		}
+		return 0, nil
+	}
+	if args[0] == "cache" {
+		dir, err := toolchain.CacheDir()
+		if err != nil {
+			return 1, err
+		}
+		fmt.Println(dir)
+		return 0, nil
 	}
 	path, err := find(ctx, args[0])
 	if err != nil {
