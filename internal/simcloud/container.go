@@ -188,10 +188,10 @@ func createContainer(t *task) (string, error) {
 	// fails from here on leaves it behind.
 	if err := t.portsFree(machine); err != nil {
 		t.stopped = true
-		return id, err
+		return id, notReady{err}
 	}
 	if flag(t.in, "wait") && section(t.in, "healthcheck") == nil {
-		return id, fail("you have supplied a 'wait' argument, but the container does not have a healthcheck defined. Please remove the 'wait' argument or add a 'healthcheck' attribute")
+		return id, notReady{fail("you have supplied a 'wait' argument, but the container does not have a healthcheck defined. Please remove the 'wait' argument or add a 'healthcheck' attribute")}
 	}
 	return id, nil
 }

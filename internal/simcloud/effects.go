@@ -1,6 +1,10 @@
 package simcloud
 
-import "github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+import (
+	"errors"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+)
 
 // perform creates an object; with an error it may exist all the same.
 func (k *kind) perform(t *task) (*object, error) {
@@ -25,7 +29,8 @@ func (k *kind) perform(t *task) (*object, error) {
 		t.place = m
 	}
 	id, err := k.create(t)
-	if id == "" {
+	var exists notReady
+	if err != nil && !errors.As(err, &exists) {
 		return nil, err
 	}
 	o := &object{Type: t.token, ID: id, Name: t.name, URN: t.urn, Inputs: t.in, Outputs: t.out, Stopped: t.stopped}

@@ -89,6 +89,9 @@ type task struct {
 // real one would not have.
 func fail(format string, args ...any) error { return fmt.Errorf(format, args...) }
 
+// notReady is the error of a create whose resource exists all the same.
+type notReady struct{ error }
+
 // checking is one Check call: inputs may be unknown.
 type checking struct {
 	news     resource.PropertyMap // stripped of secrets
