@@ -216,7 +216,7 @@ func (h *Host) waitUntilReady(ctx *pulumi.Context, name string) error {
 		Connection: h.connection(),
 		Create:     pulumi.String("/usr/local/sbin/homelab-ready"),
 		Triggers:   pulumi.Array{h.server.ID()},
-	}, pulumi.Parent(h), pulumi.DependsOn([]pulumi.Resource{h.server}), pulumi.DeletedWith(h.server))
+	}, pulumi.Parent(h), pulumi.DependsOn([]pulumi.Resource{h.server}))
 	if err != nil {
 		return fmt.Errorf("waiting for the server: %w", err)
 	}
@@ -245,11 +245,11 @@ func (h *Host) Ready() error {
 	return nil
 }
 
-// Docker are the options that every resource of the machine's Docker engine needs: its provider, and the knowledge that the resource goes
-// when the machine goes.
-func (h *Host) Docker() []pulumi.ResourceOption {
-	return []pulumi.ResourceOption{pulumi.Provider(h.docker), pulumi.DeletedWith(h.server)}
-}
+// Docker is the option that every resource of the machine's Docker engine needs: its provider.
+//
+// Nothing on the machine is marked as deleted with it. A destroy that stops half way, at a protected server for example, would forget
+// containers that still run, and the next deployment would meet their names.
+func (h *Host) Docker() pulumi.ResourceOption { return pulumi.Provider(h.docker) }
 
 // PublicIPv4 is the address the internet sees.
 func (h *Host) PublicIPv4() pulumi.StringOutput { return h.publicIPv4 }

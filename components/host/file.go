@@ -57,7 +57,8 @@ type Written struct {
 }
 
 // WriteFile puts one file on the machine, atomically. It is removed with the resource, sent again when the machine is replaced, and a change of
-// content shows in a preview as a change of this file alone.
+// content shows in a preview as a change of this file alone. The old file goes before a replacement comes: the other way round, the removal
+// would take the new one away.
 func (h *Host) WriteFile(ctx *pulumi.Context, name string, f File, opts ...pulumi.ResourceOption) (*Written, error) {
 	if err := h.Ready(); err != nil {
 		return nil, err
@@ -70,9 +71,10 @@ func (h *Host) WriteFile(ctx *pulumi.Context, name string, f File, opts ...pulum
 		Create:                 pulumi.Sprintf("sudo -n /usr/local/sbin/homelab-file put %04o %s %s", f.Mode, f.Owner, f.Path),
 		Delete:                 pulumi.Sprintf("sudo -n /usr/local/sbin/homelab-file remove %s", f.Path),
 		Stdin:                  f.Content,
+		Triggers:               pulumi.Array{h.server.ID()},
 		Logging:                remote.LoggingNone,
 		AddPreviousOutputInEnv: pulumi.Bool(false),
-	}, h.onMachine(opts)...)
+	}, append(h.onMachine(opts), pulumi.DeleteBeforeReplace(true))...)
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", f.Path, err)
 	}
@@ -190,5 +192,5 @@ func (h *Host) Run(ctx *pulumi.Context, name string, a Action, opts ...pulumi.Re
 }
 
 func (h *Host) onMachine(opts []pulumi.ResourceOption) []pulumi.ResourceOption {
-	return append(slices.Clone(opts), pulumi.DependsOn([]pulumi.Resource{h.ready}), pulumi.DeletedWith(h.server))
+	return append(slices.Clone(opts), pulumi.DependsOn([]pulumi.Resource{h.ready}))
 }

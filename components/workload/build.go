@@ -43,7 +43,7 @@ func Build(ctx *pulumi.Context, name string, h *host.Host, root, folder string, 
 		},
 		BuildOnPreview: pulumi.Bool(false),
 		SkipPush:       pulumi.Bool(true),
-	}, append(opts, h.Docker()...)...)
+	}, append(opts, h.Docker())...)
 	if err != nil {
 		return nil, fmt.Errorf("building image %s: %w", name, err)
 	}

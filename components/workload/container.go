@@ -84,11 +84,11 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 			after = append(after, m.Folder.Resource())
 		}
 	}
-	c.resource, err = docker.NewContainer(ctx, name, args, append(spec.Host.Docker(), pulumi.Parent(c), pulumi.DependsOn(after),
+	c.resource, err = docker.NewContainer(ctx, name, args, spec.Host.Docker(), pulumi.Parent(c), pulumi.DependsOn(after),
 		// A container's name and ports can be held once, so the old one goes first.
 		pulumi.DeleteBeforeReplace(true),
 		// The provider ignores changes of these two, and would not wait again for one that never became healthy.
-		pulumi.ReplaceOnChanges([]string{"healthcheck", "init", "#initerror"}))...)
+		pulumi.ReplaceOnChanges([]string{"healthcheck", "init", "#initerror"}))
 	if err != nil {
 		return nil, fmt.Errorf("running container %s: %w", name, err)
 	}
@@ -102,7 +102,7 @@ func (c *Container) image(ctx *pulumi.Context, spec *Spec) (pulumi.StringOutput,
 	image, err := docker.NewRemoteImage(ctx, c.name, &docker.RemoteImageArgs{
 		Name:        pulumi.String(spec.Image.Reference()),
 		KeepLocally: pulumi.Bool(true), // a failed update must find the old image again
-	}, append(spec.Host.Docker(), pulumi.Parent(c))...)
+	}, spec.Host.Docker(), pulumi.Parent(c))
 	if err != nil {
 		return pulumi.StringOutput{}, fmt.Errorf("pulling the image of %s: %w", c.name, err)
 	}

@@ -46,7 +46,7 @@ func NewNetwork(ctx *pulumi.Context, name string, args *NetworkArgs, opts ...pul
 		in.IpamConfigs = docker.NetworkIpamConfigArray{&docker.NetworkIpamConfigArgs{Subnet: pulumi.String(args.Subnet.String())}}
 	}
 	// Two networks cannot have one name or one range, so the old one goes first.
-	opts = append(append(opts, args.Host.Docker()...), pulumi.DeleteBeforeReplace(true))
+	opts = append(opts, args.Host.Docker(), pulumi.DeleteBeforeReplace(true))
 	resource, err := docker.NewNetwork(ctx, name, in, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("making network %s: %w", name, err)

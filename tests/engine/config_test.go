@@ -1,0 +1,36 @@
+package engine
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"homelab/internal/workspace"
+)
+
+// Bad configuration is told all at once, and nothing is touched: not even a provider is asked.
+func TestBadConfigurationTouchesNothing(t *testing.T) {
+	w := open(t, func(o *workspace.Options) {
+		o.Config = map[string]any{
+			"homelab:cloudflare.plan":              "gratis",
+			"homelab:ports.https":                  22,
+			"homelab:services.jellyfin.visibility": "public",
+			"homelab:services.jellyfin.hostname":   "requests",
+			"homelab:timezone":                     "Europe/Atlantis",
+			"homelab:sever":                        map[string]any{"name": "x"},
+		}
+	})
+	summary, err := w.Up(t.Context())
+	require.Error(t, err)
+	for _, path := range []string{
+		"homelab:cloudflare.plan", "homelab:ports.https", "homelab:services.jellyfin.access.reason", "homelab:services.jellyseerr.hostname",
+		"homelab:timezone", "homelab:sever",
+	} {
+		assert.Contains(t, summary.Log, path)
+	}
+	assert.Empty(t, w.World().Journal(), "a cloud was asked for something")
+	for _, r := range summary.Resources {
+		assert.Equal(t, typeStack, r.Type, "%s was registered", r.URN)
+	}
+}
