@@ -12,12 +12,12 @@ STATE ?= .build/simulation
 # Further arguments of homelab: make preview ARGS=--json
 ARGS ?=
 
-.PHONY: help preview test lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools homelab setup
+.PHONY: help preview test lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-preview: homelab ## Preview the whole deployment on simulated clouds; needs no account
+preview: bin/homelab ## Preview the whole deployment on simulated clouds; needs no account
 	@bin/homelab preview --simulate $(ARGS)
 
 test: setup ## Run all tests
@@ -26,16 +26,16 @@ test: setup ## Run all tests
 lint: setup ## Check formatting, go vet and staticcheck
 	@.ci/lint
 
-bench: setup homelab ## Measure preview and up of the whole deployment on simulated clouds
+bench: setup bin/homelab ## Measure preview and up of the whole deployment on simulated clouds
 	@go test -run '^$$' -bench . -benchtime 5x ./cmd/homelab
 
-up-simulated: homelab ## Deploy to simulated clouds and keep them in STATE (default .build/simulation)
+up-simulated: bin/homelab ## Deploy to simulated clouds and keep them in STATE (default .build/simulation)
 	@bin/homelab up --simulate --state $(STATE) $(ARGS)
 
-preview-simulated: homelab ## Preview against the simulated clouds kept in STATE
+preview-simulated: bin/homelab ## Preview against the simulated clouds kept in STATE
 	@bin/homelab preview --simulate --state $(STATE) $(ARGS)
 
-destroy-simulated: homelab ## Destroy the simulated deployment kept in STATE
+destroy-simulated: bin/homelab ## Destroy the simulated deployment kept in STATE
 	@bin/homelab destroy --simulate --state $(STATE) $(ARGS)
 
 ci: ## Run what CI runs
@@ -47,7 +47,7 @@ clean: ## Remove what was built here and the simulation kept in .build
 clean-tools: ## Remove the built tools (Pulumi CLI, linters) from the user's cache
 	rm -rf "$$(go run ./internal/toolchain/tool cache)"
 
-homelab: setup
+bin/homelab: setup
 	@go run ./internal/toolchain/tool build bin/homelab ./cmd/homelab
 
 setup:
