@@ -224,7 +224,7 @@ func (t *task) containerNetworkMode() error {
 		return nil
 	}
 	for name, what := range map[string]string{"hostname": "hostname", "ports": "port publishing", "networksAdvanced": "networks", "dns": "dns", "hosts": "custom host-to-IP mapping", "domainname": "domainname"} {
-		if v := t.in[name]; v != nil && v != "" && len(fmt.Sprint(v)) > len("[]") {
+		if text(t.in, name) != "" || len(list(t.in, name)) > 0 {
 			return fail("Unable to create container: Error response from daemon: conflicting options: %s and the network mode", what)
 		}
 	}

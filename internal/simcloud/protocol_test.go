@@ -322,3 +322,31 @@ func TestPluginInfoAndSchema(t *testing.T) {
 		assert.Equal(t, map[string]string{"a": "UPDATE"}, changed(d))
 	}
 }
+
+func TestManyOperationsAtOnce(t *testing.T) {
+	w := New(Options{Latency: map[string]time.Duration{"": time.Millisecond}})
+	e := clouds(t, w)("hcloud")
+	results := make(chan error, 40)
+	for i := range cap(results) {
+		in := e.wire(m{"name": "f" + string(rune('a'+i%26)), "labels": m{"n": "1"}})
+		go func() {
+			_, err := e.client.Create(context.Background(), &pulumirpc.CreateRequest{Urn: urnOf(typeFirewall, "f"), Properties: in})
+			results <- err
+		}()
+		go func() { w.Inventory(); w.Journal(); w.Secrets(); w.Residue() }()
+	}
+	refused := 0
+	for range cap(results) {
+		if err := <-results; err != nil {
+			refused++
+		}
+	}
+	assert.Equal(t, 14, refused, "every name exists once")
+	assert.Len(t, w.Inventory(), 26)
+	journal := w.Journal()
+	overlap := false
+	for i := 1; i < len(journal); i++ {
+		overlap = overlap || journal[i].Started < journal[i-1].Finished
+	}
+	assert.True(t, overlap, "latency passes side by side")
+}
