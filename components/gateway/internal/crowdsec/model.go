@@ -104,8 +104,8 @@ func (m Model) Validate() error {
 	return p.Err()
 }
 
-// Collections returns the hub collections the engine installs, sorted. The host's sshd is not among them: Fail2ban
-// owns those bans.
+// Collections returns the hub collections the engine installs, sorted, beside those of the image. The image's own one
+// for sshd finds no log to read: Fail2ban owns those bans.
 func Collections() []string {
 	return []string{
 		"LePresidente/authelia",
@@ -120,9 +120,8 @@ func Collections() []string {
 // Environment returns the container's environment. It holds no secret.
 func (m Model) Environment() map[string]string {
 	return map[string]string{
-		"COLLECTIONS":         strings.Join(Collections(), " "),
-		"DISABLE_COLLECTIONS": "crowdsecurity/sshd",
-		"DISABLE_ONLINE_API":  strconv.FormatBool(!m.CommunityBlocklist),
+		"COLLECTIONS":        strings.Join(Collections(), " "),
+		"DISABLE_ONLINE_API": strconv.FormatBool(!m.CommunityBlocklist),
 	}
 }
 
@@ -137,7 +136,7 @@ func BouncerSecretFile(generation string) string {
 }
 
 func (m Model) ownRanges() []string {
-	out := slices.Concat(m.CloudflareRanges, m.TailnetRanges, m.ContainerRanges)
+	out := slices.Concat(m.CloudflareRanges, m.TailnetRanges, m.ContainerRanges, []string{"127.0.0.0/8", "::1/128"})
 	slices.Sort(out)
 	return slices.Compact(out)
 }

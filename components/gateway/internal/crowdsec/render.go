@@ -154,7 +154,7 @@ type whitelist struct {
 func RangesWhitelist(m Model) ([]byte, error) {
 	return render(m, "the whitelist of ranges", whitelistParser{
 		Name:        "homelab/ranges",
-		Description: "Cloudflare, the tailnet and the containers",
+		Description: "Cloudflare, the tailnet, the containers and the machine itself",
 		Whitelist:   whitelist{Reason: "an address of our own infrastructure", CIDR: m.ownRanges()},
 	})
 }

@@ -83,9 +83,8 @@ func TestBanHoursReachTheProfiles(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	m := production()
 	assert.Equal(t, map[string]string{
-		"COLLECTIONS":         "LePresidente/authelia crowdsecurity/appsec-generic-rules crowdsecurity/appsec-virtual-patching crowdsecurity/base-http-scenarios crowdsecurity/caddy crowdsecurity/http-cve",
-		"DISABLE_COLLECTIONS": "crowdsecurity/sshd",
-		"DISABLE_ONLINE_API":  "true",
+		"COLLECTIONS":        "LePresidente/authelia crowdsecurity/appsec-generic-rules crowdsecurity/appsec-virtual-patching crowdsecurity/base-http-scenarios crowdsecurity/caddy crowdsecurity/http-cve",
+		"DISABLE_ONLINE_API": "true",
 	}, m.Environment())
 	m.CommunityBlocklist = true
 	assert.Equal(t, "false", m.Environment()["DISABLE_ONLINE_API"])
