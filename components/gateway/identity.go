@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -197,12 +198,7 @@ func (i *Identity) files(ctx *pulumi.Context, args *IdentityArgs, s *store) ([]*
 // secret output of the stack, for the first login.
 func (i *Identity) usersDatabase(ctx *pulumi.Context, people []User) (pulumi.StringOutput, error) {
 	people = slices.Clone(people)
-	slices.SortFunc(people, func(a, b User) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(people, func(a, b User) int { return cmp.Compare(a.Name, b.Name) })
 	hashes := make([]any, 0, len(people))
 	for _, person := range people {
 		password, err := newSecret(ctx, i, "user-"+person.Name+"-password")

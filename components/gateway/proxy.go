@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -258,11 +259,6 @@ func (p *Proxy) Routes() []Route {
 	for _, s := range p.sites {
 		routes = append(routes, route(s.Name, s.Hostname, s.Visibility, s.Access.Policy))
 	}
-	slices.SortFunc(routes, func(a, b Route) int {
-		if a.name < b.name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(routes, func(a, b Route) int { return cmp.Compare(a.name, b.name) })
 	return routes
 }

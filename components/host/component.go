@@ -216,6 +216,8 @@ func (h *Host) waitUntilReady(ctx *pulumi.Context, name string) error {
 		Connection: h.connection(),
 		Create:     pulumi.String("/usr/local/sbin/homelab-ready"),
 		Triggers:   pulumi.Array{h.server.ID()},
+
+		AddPreviousOutputInEnv: pulumi.Bool(false),
 	}, pulumi.Parent(h), pulumi.DependsOn([]pulumi.Resource{h.server}))
 	if err != nil {
 		return fmt.Errorf("waiting for the server: %w", err)

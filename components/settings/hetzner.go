@@ -1,7 +1,7 @@
 package settings
 
 // What Hetzner offers, as far as this program may ask for it. The API would refuse anything else only in
-// the middle of a deployment. The tables were written from Hetzner's public price lists, not from the API:
+// the middle of a deployment. The tables were written by hand, not read from the API:
 // when Hetzner adds something, or something is missing, this is the place to add it.
 
 // serverTypes are the server types with x86 processors and their memory in MiB. Those with Arm processors

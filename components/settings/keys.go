@@ -45,7 +45,7 @@ var defaults = object{
 	"cloudflare": object{
 		"plan":             "free",
 		"blockedCountries": list{},
-		"rateLimit":        object{"requests": 50, "periodSeconds": 10, "blockSeconds": 10},
+		"rateLimit":        object{"requests": 10, "periodSeconds": 10, "blockSeconds": 10},
 		"rules":            list{},
 	},
 	"tailscale": object{"members": list{}, "overwritePolicy": false},

@@ -60,7 +60,7 @@ type Cloudflare struct {
 // RateLimit is how often one address may ask the portal to check a password or a code. Cloudflare counts per
 // data centre.
 type RateLimit struct {
-	// Requests is how many requests are allowed in one period (requests; default 50).
+	// Requests is how many requests are allowed in one period (requests; default 10).
 	Requests int
 	// PeriodSeconds is the counting period in seconds (periodSeconds; default 10; limited by the plan).
 	PeriodSeconds int

@@ -28,7 +28,7 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 		Domain: "example.com", Timezone: "Etc/UTC", AdminEmail: "admin@example.com", Protect: true,
 		Cloudflare: Cloudflare{
 			ZoneID: "0123456789abcdef0123456789abcdef", Plan: plan.Free, BlockedCountries: []string{},
-			RateLimit: RateLimit{Requests: 50, PeriodSeconds: 10, BlockSeconds: 10}, Rules: []Rule{},
+			RateLimit: RateLimit{Requests: 10, PeriodSeconds: 10, BlockSeconds: 10}, Rules: []Rule{},
 		},
 		Tailscale: Tailscale{Tailnet: "tail1234.ts.net", Admins: []string{"admin@example.com"}, Members: []string{}},
 		Server:    Server{Name: "homelab", Type: "cx33", Location: "fsn1", Image: "debian-13"},

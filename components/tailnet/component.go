@@ -89,8 +89,12 @@ func (t *Tailnet) Ready() error {
 // Guards are the resources that must exist before anything relies on the tailnet's rules.
 func (t *Tailnet) Guards() []pulumi.Resource { return []pulumi.Resource{t.acl} }
 
-// NodeKey makes the key by which one server joins: single use, preauthorized, tagged, valid for an hour. A used key is invalid for good, so the
-// key belongs to one generation of the server: the description is its identity, and a new generation replaces the key.
+// nodeKeySeconds is how long an unused key stays valid. Long enough that a deployment which failed at the server (a sold-out location, say)
+// can be taken up again weeks later; once used, a key is worth nothing to anybody.
+const nodeKeySeconds = 30 * 24 * 60 * 60
+
+// NodeKey makes the key by which one server joins: single use, preauthorized, tagged. A used key is invalid for good, so the key belongs to one
+// generation of the server: the description is its identity, and a new generation replaces the key.
 func (t *Tailnet) NodeKey(ctx *pulumi.Context, name string, generation pulumi.StringInput) (pulumi.StringOutput, error) {
 	if err := t.Ready(); err != nil {
 		return pulumi.StringOutput{}, err
@@ -100,7 +104,7 @@ func (t *Tailnet) NodeKey(ctx *pulumi.Context, name string, generation pulumi.St
 		Preauthorized:     pulumi.Bool(true),
 		Reusable:          pulumi.Bool(false),
 		Ephemeral:         pulumi.Bool(false),
-		Expiry:            pulumi.Int(3600),
+		Expiry:            pulumi.Int(nodeKeySeconds),
 		Tags:              pulumi.StringArray{pulumi.String(ServerTag)},
 		RecreateIfInvalid: pulumi.String("never"),
 	}, pulumi.Parent(t), pulumi.DependsOn([]pulumi.Resource{t.acl}))
