@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"homelab/cmd/homelab/internal/terminal"
 	"homelab/components/settings"
 	"homelab/components/stack"
 	"homelab/internal/toolchain"
@@ -14,6 +15,7 @@ import (
 )
 
 func main() {
+	terminal.Restore()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal lets the engine finish what it began; a second one ends this process at once.
 	context.AfterFunc(ctx, stop)
