@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
 )
 
 const typeContainer = "docker:index/container:Container"
@@ -29,7 +31,7 @@ var _ = register(typeContainer, &kind{
 	computed: []string{
 		"command", "entrypoints", "hostname", "init", "ipcMode", "logDriver", "runtime", "securityOpts", "shmSize", "stopSignal", "stopTimeout", "healthcheck",
 	},
-	check: checkContainer, create: createContainer, update: updateContainer, read: readContainer,
+	check: checkContainer, create: createContainer, update: updateContainer, read: readContainer, extraDiff: restlessContainer,
 })
 
 var containerName = regexp.MustCompile(`^/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
@@ -368,4 +370,34 @@ func updateContainer(t *task, o *object) error {
 func readContainer(_ *task, o *object) (bool, error) {
 	mustRun, given := o.Inputs["mustRun"].(bool)
 	return !(o.Stopped || number(o.Outputs, "exitCode") != 0) || given && !mustRun, nil
+}
+
+// restlessContainer finds inputs that the daemon writes differently, so that the
+// real provider reports a change in every preview: capabilities without CAP_, and
+// ports in another order than their own.
+func restlessContainer(_, news resource.PropertyMap) []change {
+	if news.ContainsUnknowns() {
+		return nil
+	}
+	var out []change
+	in := plain(news)
+	for _, name := range []string{"adds", "drops"} {
+		for i, c := range texts(section(in, "capabilities"), name) {
+			if c != "ALL" && !strings.HasPrefix(c, "CAP_") {
+				out = append(out, change{fmt.Sprintf("capabilities.%s[%d]", name, i), "capabilities", pulumirpc.PropertyDiff_UPDATE})
+			}
+		}
+	}
+	var order []string
+	for _, p := range objects(in, "ports") {
+		protocol := text(p, "protocol")
+		if protocol == "" {
+			protocol = "tcp"
+		}
+		order = append(order, fmt.Sprintf("%.0f/%s", number(p, "internal"), protocol))
+	}
+	if !slices.IsSorted(order) {
+		out = append(out, change{"ports", "ports", pulumirpc.PropertyDiff_UPDATE})
+	}
+	return out
 }

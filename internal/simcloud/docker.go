@@ -10,7 +10,6 @@ import (
 )
 
 const (
-	typeImage       = "docker:index/image:Image"
 	typeRemoteImage = "docker:index/remoteImage:RemoteImage"
 	typeNetwork     = "docker:index/network:Network"
 	typeDockerVol   = "docker:index/volume:Volume"
@@ -39,26 +38,6 @@ var _ = register(typeRemoteImage, &kind{
 	},
 	update: func(*task, *object) error { return nil },
 	remove: removeImage,
-})
-
-var _ = register(typeImage, &kind{
-	place: dockerMachine, volatile: []string{"repoDigest"},
-	check: func(c *checking) {
-		v := c.news["build"]
-		if !v.IsObject() {
-			return
-		}
-		if p := v.ObjectValue()["builderVersion"]; p.IsString() && p.StringValue() != "BuilderV1" && p.StringValue() != "BuilderBuildKit" {
-			c.refuse("build.builderVersion", "unknown builder %q", p.StringValue())
-		}
-	},
-	create: func(t *task) (string, error) {
-		if err := t.build(); err != nil {
-			return "", err
-		}
-		return text(t.in, "imageName"), nil
-	},
-	update: func(t *task, _ *object) error { return t.build() },
 })
 
 var _ = register(typeNetwork, &kind{
@@ -126,34 +105,6 @@ func hash(parts ...string) string {
 // imageID is the local ID of an image, a function of its name.
 func imageID(name string) string { return "sha256:" + hash("config", name) }
 
-// build builds an image on the host. The build context is the engine's, which
-// this process shares with it in name only: nothing of it is read.
-func (t *task) build() error {
-	name, build := text(t.in, "imageName"), section(t.in, "build")
-	if build == nil {
-		return fail("the image %s needs a build", name)
-	}
-	if !flag(t.in, "skipPush") && section(t.in, "registry") == nil {
-		return fail("pushing %s: no registry given and skipPush is not set", name)
-	}
-	context := text(build, "context")
-	if context == "" {
-		context = "."
-	}
-	dockerfile := text(build, "dockerfile")
-	if dockerfile == "" {
-		dockerfile = "Dockerfile"
-	}
-	t.out["baseImageName"], t.out["context"], t.out["dockerfile"] = name, context, dockerfile
-	t.out["platform"], t.out["registryServer"] = text(build, "platform"), text(section(t.in, "registry"), "server")
-	repository, _, _ := strings.Cut(name, "@")
-	if i := strings.LastIndex(repository, ":"); i > strings.LastIndex(repository, "/") {
-		repository = repository[:i]
-	}
-	t.out["repoDigest"] = repository + "@sha256:" + hash("build", fmt.Sprint(t.in))
-	return nil
-}
-
 // hasImage reports whether a machine has an image by name or ID.
 func (w *World) hasImage(machine, ref string) bool {
 	for _, o := range w.on(machine, typeRemoteImage) {
@@ -162,21 +113,30 @@ func (w *World) hasImage(machine, ref string) bool {
 		}
 	}
 	for _, o := range w.on(machine, typeImage) {
-		if ref == text(o.Inputs, "imageName") || ref == text(o.Outputs, "repoDigest") || ref == imageID(text(o.Inputs, "imageName")) {
+		if ref == text(o.Inputs, "imageName") || ref == imageID(text(o.Inputs, "imageName")) {
 			return true
 		}
 	}
-	// keepLocally leaves the image on the machine.
-	return w.state.Settings[typeRemoteImage+"/"+machine+"/"+ref] != nil
+	return w.state.Settings[leftImage(machine, ref)] != nil
+}
+
+// leftImage is where an image is remembered that its resource left on a machine.
+func leftImage(machine, ref string) string { return leftImages + machine + "/" + ref }
+
+const leftImages = "docker-image/"
+
+// leave keeps an image on a machine after its resource is gone.
+func (t *task) leave(machine string, refs ...string) {
+	for _, ref := range refs {
+		t.own(leftImage(machine, ref), ref)
+		t.disown(leftImage(machine, ref))
+	}
 }
 
 // removeImage refuses an image that a container uses, unless it is kept.
 func removeImage(t *task, o *object) error {
 	if flag(o.live(), "keepLocally") {
-		for _, ref := range []string{text(o.Inputs, "name"), text(o.Outputs, "imageId"), text(o.Outputs, "repoDigest")} {
-			t.own(typeRemoteImage+"/"+t.place.ID+"/"+ref, ref)
-			t.disown(typeRemoteImage + "/" + t.place.ID + "/" + ref)
-		}
+		t.leave(t.place.ID, text(o.Inputs, "name"), text(o.Outputs, "imageId"), text(o.Outputs, "repoDigest"))
 		return nil
 	}
 	for _, c := range t.w.on(t.place.ID, typeContainer) {

@@ -1,6 +1,8 @@
 package simcloud
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -77,18 +79,8 @@ func TestImages(t *testing.T) {
 	assert.Regexp(t, `^caddy@sha256:[0-9a-f]{64}$`, other.out["repoDigest"])
 	assert.Equal(t, []string{"name"}, e.diff(other, m{"name": "caddy:2.12.0"}).GetReplaces())
 
-	build := m{"imageName": "homelab/caddy:1", "skipPush": true, "build": m{"context": "images/caddy"}}
-	assert.Contains(t, e.refuse(typeImage, "b", with(build, m{"skipPush": nil})), "no registry given")
-	assert.Contains(t, e.refuse(typeImage, "b", with(build, m{"build": nil})), "needs a build")
-	built := e.create(typeImage, "b", build)
-	assert.Regexp(t, `^homelab/caddy@sha256:`, built.out["repoDigest"])
-	before := built.out["repoDigest"]
-	require.NoError(t, e.update(built, with(build, m{"build": m{"context": "images/caddy", "args": m{"V": "2"}}})))
-	assert.NotEqual(t, before, built.out["repoDigest"])
-
 	c := e.create(typeContainer, "c", m{"name": "c1", "image": other.out["imageId"]})
 	e.create(typeContainer, "c2", m{"name": "c2", "image": img.out["repoDigest"]})
-	e.create(typeContainer, "c3", m{"name": "c3", "image": built.out["repoDigest"]})
 	assert.Contains(t, e.refuse(typeContainer, "c4", m{"name": "c4", "image": "redis:7"}), "unable to find or pull image")
 	require.ErrorContains(t, e.delete(other), "image is being used by running container")
 	require.NoError(t, e.delete(c))
@@ -255,4 +247,59 @@ func TestDockerVolumes(t *testing.T) {
 	require.ErrorContains(t, e.delete(vol), "volume is in use")
 	require.NoError(t, e.delete(c))
 	require.NoError(t, e.delete(vol))
+}
+
+func TestBuiltImages(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "images", "caddy"), 0o755))
+	file := filepath.Join(dir, "images", "caddy", "Dockerfile")
+	f := newFleet(t)
+	f.w.opts.ProjectDir = dir
+	server := f.boot("homelab")
+	e := f.docker("homelab")
+	in := m{"imageName": "homelab/caddy:1", "skipPush": true, "build": m{"context": "images/caddy"}}
+	assert.Contains(t, e.refusals(typeImage, in)[0], "could not open dockerfile")
+	require.NoError(t, os.WriteFile(file, []byte("FROM scratch"), 0o644))
+	assert.Contains(t, e.refusals(typeImage, with(in, m{"skipPush": nil}))[0], "fully qualified")
+	assert.Contains(t, e.refusals(typeImage, with(in, m{"build": m{"context": "images/caddy", "builderVersion": "3"}}))[0], "Builder version")
+	assert.Contains(t, e.refuse(typeImage, "b", with(in, m{"skipPush": nil, "imageName": "ghcr.io/a/b:1"})), "no registry is simulated")
+
+	built := e.create(typeImage, "b", in)
+	assert.Equal(t, "homelab/caddy:1", built.id)
+	assert.Equal(t, "Dockerfile", built.out["dockerfile"])
+	assert.NotContains(t, built.out, "repoDigest", "nothing was pushed")
+	assert.Regexp(t, "^linux/", built.out["build"].(m)["platform"])
+	assert.Empty(t, changed(e.diff(built, in)))
+	e.create(typeContainer, "c", m{"name": "caddy", "image": "homelab/caddy:1"})
+
+	require.NoError(t, os.WriteFile(file, []byte("FROM busybox"), 0o644))
+	assert.Equal(t, map[string]string{"build.contextDigest": "UPDATE"}, changed(e.diff(built, in)), "a changed file is a change")
+	require.NoError(t, e.update(built, with(in, m{"imageName": "homelab/caddy:2"})))
+	for name, ref := range map[string]any{"old": "homelab/caddy:1", "new": "homelab/caddy:2"} {
+		e.create(typeContainer, name, m{"name": name, "image": ref})
+	}
+	require.NoError(t, e.delete(built))
+	e.create(typeContainer, "after", m{"name": "after", "image": "homelab/caddy:2"})
+	assert.NotEmpty(t, f.w.Residue(), "a delete leaves the image on the host")
+
+	require.NoError(t, f.hcloud.delete(server))
+	require.True(t, e.refresh(built), "the provider never looks")
+	require.NoError(t, e.delete(built))
+	f.boot("second")
+	two := f.docker("second")
+	assert.Contains(t, two.refuse(typeContainer, "c", m{"name": "caddy", "image": "homelab/caddy:2"}), "unable to find")
+	require.NoError(t, two.update(built, in), "an update builds what is not there")
+	two.create(typeContainer, "c", m{"name": "caddy", "image": "homelab/caddy:1"})
+}
+
+func TestRestlessContainers(t *testing.T) {
+	_, e, _ := dockerHost(t)
+	in := m{"name": "app", "image": image(e), "capabilities": m{"drops": []any{"ALL"}, "adds": []any{"CAP_CHOWN"}},
+		"ports": []any{m{"internal": 443.0}, m{"internal": 443.0, "protocol": "udp"}, m{"internal": 80.0}}}
+	c := e.create(typeContainer, "app", in)
+	assert.Empty(t, changed(e.diff(c, in)))
+	in["capabilities"] = m{"adds": []any{"CHOWN"}}
+	in["ports"] = []any{m{"internal": 80.0}, m{"internal": 443.0}}
+	restless := e.create(typeContainer, "app2", with(in, m{"name": "app2"}))
+	assert.Equal(t, map[string]string{"capabilities.adds[0]": "UPDATE_REPLACE", "ports": "UPDATE_REPLACE"}, changed(e.diff(restless, with(in, m{"name": "app2"}))))
 }

@@ -96,7 +96,7 @@ func (k *kind) previewed(token string, news resource.PropertyMap) resource.Prope
 func (k *kind) look(t *task, state map[string]any) (*object, error) {
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
-	if k.stateless {
+	if k.stateless || k.detached {
 		return &object{ID: t.id, Inputs: t.in, Outputs: state}, nil
 	}
 	if k.place != nil {
@@ -150,6 +150,10 @@ func (k *kind) alter(t *task) (*object, error) {
 		t.place = m
 	}
 	o := t.w.get(t.token, t.machineID(), t.id)
+	if o == nil && k.detached {
+		o = &object{Type: t.token, ID: t.id, Machine: t.machineID()}
+		t.w.put(o)
+	}
 	if o == nil {
 		return nil, fail("%s %s not found", t.token, t.id)
 	}
@@ -191,6 +195,15 @@ func (k *kind) previewedUpdate(token string, olds, news resource.PropertyMap) re
 func (k *kind) erase(t *task) error {
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
+	if k.detached {
+		for _, o := range t.w.all(t.token) {
+			if o.ID == t.id && o.URN == t.urn {
+				t.w.drop(o)
+				return k.remove(t, o)
+			}
+		}
+		return nil
+	}
 	if k.place != nil {
 		m, err := k.place(t)
 		if err != nil {

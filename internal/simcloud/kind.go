@@ -28,6 +28,10 @@ type kind struct {
 	// stored, and create, which may be slow, runs without the lock.
 	stateless bool
 
+	// detached: read and delete never reach the cloud, and an update makes what is
+	// not there.
+	detached bool
+
 	check     func(c *checking)
 	extraDiff func(state, news resource.PropertyMap) []change
 	create    func(t *task) (id string, err error)
@@ -95,7 +99,10 @@ type notReady struct{ error }
 // checking is one Check call: inputs may be unknown.
 type checking struct {
 	news     resource.PropertyMap // stripped of secrets
+	opts     Options
 	problems []problem
+	// more are inputs that the provider adds.
+	more resource.PropertyMap
 }
 
 func (c *checking) refuse(property, format string, args ...any) {

@@ -226,9 +226,12 @@ func (p *provider) Check(_ context.Context, req *pulumirpc.CheckRequest) (*pulum
 		}
 	}
 	if k.check != nil && len(problems) == 0 {
-		c := &checking{news: strippedMap(news)}
+		c := &checking{news: strippedMap(news), opts: p.world.opts, more: resource.PropertyMap{}}
 		k.check(c)
 		problems = c.problems
+		for key, v := range c.more {
+			news[key] = v
+		}
 	}
 	inputs, err := marshal(news)
 	if err != nil {

@@ -52,7 +52,7 @@ func (w *World) Residue() []Entity {
 	defer w.mu.Unlock()
 	var out []Entity
 	for id, r := range w.state.Settings {
-		if rest, image := strings.CutPrefix(id, typeRemoteImage+"/"); image {
+		if rest, image := strings.CutPrefix(id, leftImages); image {
 			machine, _, _ := strings.Cut(rest, "/")
 			if w.state.Machines[machine] == nil {
 				continue
@@ -183,7 +183,8 @@ func (w *World) Live(token, name string) (map[string]any, error) {
 }
 
 // Secrets returns every secret value that the world generated or was given as
-// the secret input of a live resource, for leak searches.
+// the secret input of a live resource, for leak searches. A value of several
+// lines is there twice: as it is, and as it stands inside JSON.
 func (w *World) Secrets() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -196,6 +197,11 @@ func (w *World) Secrets() []string {
 			if s, ok := o.Inputs[name].(string); ok && f.Secret && s != "" {
 				found[s] = true
 			}
+		}
+	}
+	for s := range found {
+		if strings.Contains(s, "\n") {
+			found[strings.ReplaceAll(s, "\n", `\n`)] = true
 		}
 	}
 	return sortedKeys(found)

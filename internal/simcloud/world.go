@@ -33,6 +33,9 @@ type Options struct {
 	// Policy is the tailnet's policy file before the deployment. Empty means
 	// the default policy, which a first deployment may overwrite.
 	Policy string
+	// ProjectDir is the folder that the engine runs in: contexts of image builds are
+	// below it. Empty: a relative context is not read.
+	ProjectDir string
 	// Rulesets names the phases of which the zone already has an entry point, made
 	// by somebody else.
 	Rulesets []string
