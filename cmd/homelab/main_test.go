@@ -110,7 +110,7 @@ func TestLifeOfASimulatedStack(t *testing.T) {
 	require.Equal(t, exitOK, code, errOut)
 	count := len(settings.Secrets())
 	assert.Contains(t, out, fmt.Sprintf("filled %d missing secrets with generated values for the simulation: ", count))
-	assert.Contains(t, out, "+ pulumi:pulumi:Stack homelab-prod  (create)\n+ ├─ hcloud:index/firewall:Firewall wall  (create)\n")
+	assert.Contains(t, out, "+ pulumi:pulumi:Stack homelab-prod  (create)\n+ ├─ hcloud:index:Firewall wall  (create)\n")
 	assert.Contains(t, out, "preview of stack prod: 4 resources (4 create) in ")
 
 	code, out, errOut = s.run(append([]string{"up"}, simulated...)...)

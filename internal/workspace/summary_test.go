@@ -35,9 +35,9 @@ func TestSummarizeCollapsesReplacementsAndKeepsFailures(t *testing.T) {
 	list := []events.EngineEvent{
 		pre(stack),
 		pre(metadata(apitype.OpUpdate, topURN, "test:index:Top", stackURN)),
-		pre(metadata(apitype.OpCreateReplacement, leafURN, "test:index:Leaf", topURN)),
-		pre(metadata(apitype.OpReplace, leafURN, "test:index:Leaf", topURN)),
-		pre(metadata(apitype.OpDeleteReplaced, leafURN, "test:index:Leaf", topURN)),
+		pre(metadata(apitype.OpCreateReplacement, leafURN, "test:index/leaf:Leaf", topURN)),
+		pre(metadata(apitype.OpReplace, leafURN, "test:index/leaf:Leaf", topURN)),
+		pre(metadata(apitype.OpDeleteReplaced, leafURN, "test:index/leaf:Leaf", topURN)),
 		{EngineEvent: apitype.EngineEvent{ResOutputsEvent: &apitype.ResOutputsEvent{Metadata: stack}}},
 		{EngineEvent: apitype.EngineEvent{DiagnosticEvent: &apitype.DiagnosticEvent{
 			URN: topURN, Severity: "error", Message: "<{%fg 1%}>no<{%reset%}>\n",
@@ -50,7 +50,7 @@ func TestSummarizeCollapsesReplacementsAndKeepsFailures(t *testing.T) {
 
 	assert.Equal(t, []Resource{
 		{URN: stackURN, Type: "pulumi:pulumi:Stack", Name: "homelab-prod", Op: "same"},
-		{URN: leafURN, Type: "test:index:Leaf", Name: "leaf", Parent: topURN, Op: "replace"},
+		{URN: leafURN, Type: "test:index/leaf:Leaf", Name: "leaf", Parent: topURN, Op: "replace"},
 		{URN: topURN, Type: "test:index:Top", Name: "top", Parent: stackURN, Op: "update", Failed: true},
 	}, summary.Resources)
 	assert.Equal(t, map[string]int{"same": 1, "replace": 1, "update": 1}, summary.Changes)

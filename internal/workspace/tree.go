@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 )
@@ -29,6 +30,16 @@ func opMark(each Resource) string {
 	default:
 		return " "
 	}
+}
+
+// shortType leaves out a type token's module file, as the engine's own output does: hcloud:index/server:Server is
+// hcloud:index:Server.
+func shortType(token string) string {
+	parts := strings.Split(token, ":")
+	if len(parts) == 3 {
+		parts[1], _, _ = strings.Cut(parts[1], "/")
+	}
+	return strings.Join(parts, ":")
 }
 
 // WriteTree prints every resource under its parent, siblings sorted by type and name, with the operation in front and
@@ -70,7 +81,7 @@ func writeBranch(out *bufio.Writer, children map[string][]Resource, parent, lead
 		if each.Failed {
 			op += " failed"
 		}
-		fmt.Fprintf(out, "%s %s%s%s %s  (%s)\n", opMark(each), lead, branch, each.Type, each.Name, op)
+		fmt.Fprintf(out, "%s %s%s%s %s  (%s)\n", opMark(each), lead, branch, shortType(each.Type), each.Name, op)
 		writeBranch(out, children, each.URN, lead+below, each.URN)
 	}
 }
