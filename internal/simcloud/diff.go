@@ -133,9 +133,6 @@ func (k *kind) diffResponse(state, olds, news resource.PropertyMap) *pulumirpc.D
 		found = append(found, k.extraDiff(strippedMap(state), strippedMap(news))...)
 	}
 	for _, c := range found {
-		if k.ignores(c.top) {
-			continue
-		}
 		diffs[c.top] = true
 		if k.replacedBy(c.top) {
 			replaces[c.top] = true

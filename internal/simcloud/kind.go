@@ -12,8 +12,6 @@ import (
 type kind struct {
 	// replaces names the inputs whose change needs a new resource; "*" is all.
 	replaces []string
-	// silent names inputs whose change the provider does not even report.
-	silent []string
 	// autoname fills a missing name from the resource name, as bridged providers do.
 	autoname bool
 	// namedDeletesFirst: a replacement of a resource named by the program
@@ -46,15 +44,6 @@ type kind struct {
 func (k *kind) replacedBy(input string) bool {
 	for _, r := range k.replaces {
 		if r == "*" || r == input {
-			return true
-		}
-	}
-	return false
-}
-
-func (k *kind) ignores(input string) bool {
-	for _, s := range k.silent {
-		if s == input {
 			return true
 		}
 	}

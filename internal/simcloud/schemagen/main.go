@@ -109,21 +109,29 @@ type table struct {
 }
 
 func main() {
+	out, err := generate()
+	if err == nil {
+		err = os.WriteFile("schema.json", out, 0o644)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// generate writes the table of all sources.
+func generate() ([]byte, error) {
 	t := table{Providers: map[string]shape{}, Resources: map[string]shape{}, Functions: map[string]shape{}, Types: map[string]map[string]property{}}
 	for _, s := range sources {
 		if err := t.add(s); err != nil {
-			fmt.Fprintf(os.Stderr, "reading the SDK of %s: %v\n", s.pkg, err)
-			os.Exit(1)
+			return nil, fmt.Errorf("reading the SDK of %s: %w", s.pkg, err)
 		}
 	}
 	out, err := json.MarshalIndent(t, "", " ")
-	if err == nil {
-		err = os.WriteFile("schema.json", append(out, '\n'), 0o644)
-	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "writing schema.json: %v\n", err)
-		os.Exit(1)
+		return nil, fmt.Errorf("writing the table: %w", err)
 	}
+	return append(out, '\n'), nil
 }
 
 // sdk is one parsed Go package.
