@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"time"
 
@@ -125,7 +126,7 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 		Image:     images.Authelia,
 		User:      autheliaOwner,
 		Networks:  []*workload.Network{args.Proxy, store.network},
-		Mounts:    append(mounts, workload.Mount{Folder: args.Logs.authelia, Target: "/var/log/authelia"}),
+		Mounts:    append(mounts, workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(paths.Log)}),
 		Scratch:   map[string]int{"/tmp": 16},
 		Env:       paths.Environment(),
 		MemoryMiB: 256, // a login takes 64 MiB for its argon2id hash
@@ -142,12 +143,12 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 
 // files puts the portal's configuration, users and secrets on the machine.
 func (i *Identity) files(ctx *pulumi.Context, args *IdentityArgs, s *store) ([]*host.Written, []workload.Mount, error) {
-	folders := map[string]*host.Folder{}
+	paths, folders := authelia.DefaultPaths(), map[string]*host.Folder{}
 	var mounts []workload.Mount
 	for _, f := range []struct {
 		base, target string
 		readOnly     bool
-	}{{"config", "/config", true}, {"secrets", authelia.DefaultPaths().Secrets, true}, {"data", "/data", false}} {
+	}{{"config", path.Dir(paths.Users), true}, {"secrets", paths.Secrets, true}, {"data", path.Dir(paths.Database), false}} {
 		folder, err := args.Host.NewFolder(ctx, autheliaName+"-"+f.base, host.Directory{
 			Path: fmt.Sprintf("%s/%s/%s", host.Root, autheliaName, f.base), Mode: 0o700, Owner: autheliaOwner,
 		}, pulumi.Parent(i))
@@ -170,7 +171,7 @@ func (i *Identity) files(ctx *pulumi.Context, args *IdentityArgs, s *store) ([]*
 		content      pulumi.StringInput
 	}{
 		{"config", "configuration.yml", pulumi.String(configuration)},
-		{"config", "users_database.yml", users},
+		{"config", path.Base(paths.Users), users},
 		{"secrets", authelia.StorePasswordFile, s.password},
 	}
 	for _, base := range []string{authelia.SessionSecretFile, authelia.StorageKeyFile} {

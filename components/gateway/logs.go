@@ -3,9 +3,12 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"path"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"homelab/components/gateway/internal/authelia"
+	"homelab/components/gateway/internal/caddyfile"
 	"homelab/components/host"
 )
 
@@ -39,11 +42,11 @@ func NewLogs(ctx *pulumi.Context, name string, h *host.Host, opts ...pulumi.Reso
 		return nil, fmt.Errorf("registering logs %s: %w", name, err)
 	}
 	for _, log := range []struct {
-		into                **host.Folder
-		service, user, base string
+		into               **host.Folder
+		service, user, log string
 	}{
-		{&l.caddy, "caddy", caddyUser, accessLog},
-		{&l.authelia, "authelia", autheliaUser, portalLog},
+		{&l.caddy, caddyName, caddyUser, caddyfile.DefaultPaths().AccessLog},
+		{&l.authelia, autheliaName, autheliaUser, authelia.DefaultPaths().Log},
 	} {
 		// Group 0 and its inheritance let CrowdSec read: it is root in its container, but root without the capability to read everything.
 		folder, err := h.NewFolder(ctx, log.service+"-logs", host.Directory{
@@ -52,7 +55,7 @@ func NewLogs(ctx *pulumi.Context, name string, h *host.Host, opts ...pulumi.Reso
 		if err != nil {
 			return nil, err
 		}
-		file, err := folder.Ensure(ctx, log.service+"-log", log.base, 0o640, pulumi.Parent(l))
+		file, err := folder.Ensure(ctx, log.service+"-log", path.Base(log.log), 0o640, pulumi.Parent(l))
 		if err != nil {
 			return nil, err
 		}
@@ -69,9 +72,3 @@ func (l *Logs) Ready() error {
 	}
 	return nil
 }
-
-// The log files' names; the renderers' paths end in the same ones, which a test holds them to.
-const (
-	accessLog = "access.log"
-	portalLog = "authelia.log"
-)

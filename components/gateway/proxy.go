@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -147,12 +148,12 @@ type proxyFiles struct {
 }
 
 func (p *Proxy) files(ctx *pulumi.Context, args *ProxyArgs) (*proxyFiles, error) {
-	child, out := pulumi.Parent(p), &proxyFiles{}
+	child, out, paths := pulumi.Parent(p), &proxyFiles{}, caddyfile.DefaultPaths()
 	folders := map[string]*host.Folder{}
 	for _, f := range []struct {
 		base, target string
 		readOnly     bool
-	}{{"config", "/etc/caddy", true}, {"secrets", "/run/secrets", true}, {"data", "/data", false}} {
+	}{{"config", path.Dir(paths.OriginPullCA), true}, {"secrets", path.Dir(paths.ACMEToken), true}, {"data", path.Dir(paths.Data), false}} {
 		folder, err := args.Host.NewFolder(ctx, caddyName+"-"+f.base, host.Directory{
 			Path: fmt.Sprintf("%s/%s/%s", host.Root, caddyName, f.base), Mode: 0o700, Owner: caddyOwner,
 		}, child)
@@ -163,18 +164,18 @@ func (p *Proxy) files(ctx *pulumi.Context, args *ProxyArgs) (*proxyFiles, error)
 		// The folder, not its files: a file that is replaced on the machine would stay the old one inside the container.
 		out.mounts = append(out.mounts, workload.Mount{Folder: folder, Target: f.target, ReadOnly: f.readOnly})
 	}
-	out.mounts = append(out.mounts, workload.Mount{Folder: args.Logs.caddy, Target: "/var/log/caddy"})
+	out.mounts = append(out.mounts, workload.Mount{Folder: args.Logs.caddy, Target: path.Dir(paths.AccessLog)})
 	var err error
 	if out.caddyfile, err = folders["config"].Write(ctx, "Caddyfile", "Caddyfile", 0o400, p.caddyfile(args), child); err != nil {
 		return nil, err
 	}
-	if out.originPullCA, err = folders["config"].Write(ctx, caddyName+"-origin-pull-ca", "origin-pull-ca.pem", 0o400, args.Shield.OriginPullCA(), child); err != nil {
+	if out.originPullCA, err = folders["config"].Write(ctx, caddyName+"-origin-pull-ca", path.Base(paths.OriginPullCA), 0o400, args.Shield.OriginPullCA(), child); err != nil {
 		return nil, err
 	}
 	for _, s := range []struct {
 		base    string
 		content pulumi.StringInput
-	}{{"cloudflare-acme-token", args.ACMEToken}, {"crowdsec-bouncer-key", args.Detection.bouncerKey}} {
+	}{{path.Base(paths.ACMEToken), args.ACMEToken}, {path.Base(paths.BouncerKey), args.Detection.bouncerKey}} {
 		written, err := folders["secrets"].Write(ctx, caddyName+"-"+s.base, s.base, 0o400, s.content, child)
 		if err != nil {
 			return nil, err
@@ -220,7 +221,7 @@ func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, files *proxyFile
 		User:     caddyOwner,
 		Networks: []*workload.Network{args.Network},
 		Mounts:   files.mounts,
-		Scratch:  map[string]int{"/config": 16, "/run/caddy": 1, "/tmp": 64},
+		Scratch:  map[string]int{"/config": 16, path.Dir(caddyfile.DefaultPaths().AdminSocket): 1, "/tmp": 64},
 		// The configuration is reloaded without a restart; only the secrets, which are read at start, need one.
 		RestartOn: files.secrets,
 		MemoryMiB: 512,
