@@ -12,10 +12,12 @@ import (
 	"homelab/internal/simcloud"
 )
 
-// worldOptions are the clouds as the stack's configuration expects to find them. What is absent or makes no sense keeps
-// its default: it is the program's task to refuse it.
-func worldOptions(settings stackConfig) simcloud.Options {
+// worldOptions are the clouds as the stack's configuration expects to find them, with the folder in which the engine runs
+// providers. What is absent or makes no sense keeps its default: it is the program's task to refuse it.
+func worldOptions(settings stackConfig, dir string) simcloud.Options {
 	return simcloud.Options{
+		ProjectDir: dir,
+
 		ZoneID:   settings.text("homelab:cloudflare.zoneId"),
 		ZoneName: settings.text("homelab:domain"),
 		ZonePlan: settings.text("homelab:cloudflare.plan"),
@@ -32,7 +34,7 @@ func (w *Workspace) serveClouds(ctx context.Context, world *simcloud.World) (err
 		if err != nil {
 			return err
 		}
-		if err := sim.openWorld(worldOptions(file.config())); err != nil {
+		if err := sim.openWorld(worldOptions(file.config(), sim.dir)); err != nil {
 			return err
 		}
 	}
