@@ -2,10 +2,12 @@ package host
 
 import (
 	"flag"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"gopkg.in/yaml.v3"
@@ -15,7 +17,8 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func values() bootValues {
 	return bootValues{
-		Hostname: "homelab-a1b2c3", Timezone: "Europe/Berlin", SSHPort: 22, TailscalePort: 41641,
+		Hostname: "homelab-a1b2c3", Timezone: "Europe/Berlin", HTTPSPort: 443, SSHPort: 22, TailscalePort: 41641,
+		Networks:       []netip.Prefix{netip.MustParsePrefix("172.30.1.0/24"), netip.MustParsePrefix("172.30.2.0/24"), netip.MustParsePrefix("172.30.3.0/24")},
 		HostPrivateKey: "-----BEGIN OPENSSH PRIVATE KEY-----\nhost\n-----END OPENSSH PRIVATE KEY-----\n",
 		HostPublicKey:  "ssh-ed25519 AAAAhost", RecoveryKey: "ssh-ed25519 AAAArecovery", NodeKey: "tskey-auth-node",
 	}
@@ -36,7 +39,7 @@ func TestCloudInit(t *testing.T) {
 	var read map[string]any
 	require.NoError(t, yaml.Unmarshal([]byte(got), &read))
 	assert.Equal(t, false, read["ssh_pwauth"])
-	assert.NotContains(t, got, "NOPASSWD: ALL", "a deployment may run its two programs as root, not everything")
+	assert.NotContains(t, got, "NOPASSWD: ALL", "a deployment may run its own programs as root, not everything")
 }
 
 func TestCloudInitThatHetznerWouldRefuse(t *testing.T) {
@@ -53,5 +56,48 @@ func TestFirstIPv4(t *testing.T) {
 	for _, bad := range [][]string{nil, {"fd7a:115c:a1e0::1"}, {"homelab"}} {
 		_, err := firstIPv4(bad)
 		assert.Error(t, err, "%q", bad)
+	}
+}
+
+func TestDockerPool(t *testing.T) {
+	prefixes := func(all ...string) []netip.Prefix {
+		var out []netip.Prefix
+		for _, text := range all {
+			out = append(out, netip.MustParsePrefix(text))
+		}
+		return out
+	}
+	for want, taken := range map[string][]netip.Prefix{
+		"172.18.0.0/16": prefixes("172.30.1.0/24", "10.0.0.0/8"),
+		"172.20.0.0/16": prefixes("172.18.7.0/24", "172.19.0.0/16"),
+		"172.24.0.0/16": prefixes("172.16.0.0/13"),
+	} {
+		got, err := dockerPool(taken)
+		require.NoError(t, err)
+		assert.Equal(t, want, got.String())
+		assert.False(t, got.Overlaps(netip.MustParsePrefix("100.64.0.0/10")))
+		assert.False(t, got.Overlaps(dockerBridge))
+	}
+	_, err := dockerPool(prefixes("172.16.0.0/12"))
+	assert.ErrorContains(t, err, "leave none")
+}
+
+func TestRanges(t *testing.T) {
+	got, err := renderRanges([]string{"198.51.100.0/24", "2001:db8::/32", "192.0.2.0/24"})
+	require.NoError(t, err)
+	assert.Equal(t, `# Cloudflare's ranges, from which alone the proxy is reached over the internet.
+add element inet homelab cloudflare4 { 192.0.2.0/24, 198.51.100.0/24 }
+add element inet homelab cloudflare6 { 2001:db8::/32 }
+`, got)
+	_, err = renderRanges([]string{"192.0.2.0/24 } ; flush ruleset"})
+	assert.Error(t, err, "a rule came in as a range")
+}
+
+func TestUnitsOfOthersAreRefused(t *testing.T) {
+	for _, name := range []string{"ssh.service", "homelab.socket", "homelab-x.service/../ssh.service", "mnt-other.mount", "homelab-.timer", "homelab x.service", ""} {
+		assert.Error(t, Unit{Name: name, Content: pulumi.String("")}.Validate(), "%q", name)
+	}
+	for _, name := range []string{"homelab.target", "homelab-backup.timer", "homelab-media-watch.service", "mnt-storagebox.mount"} {
+		assert.NoError(t, Unit{Name: name, Content: pulumi.String("")}.Validate(), "%q", name)
 	}
 }

@@ -5,6 +5,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/pulumi/pulumi-command/sdk/go/command/remote"
@@ -39,6 +40,8 @@ type Args struct {
 	SSHPort int
 	// TailscalePort is the UDP port of Tailscale's direct connections.
 	TailscalePort int
+	// Networks are the ranges of the stack's container networks, which Docker must not give to others.
+	Networks []netip.Prefix
 	// BreakGlass opens SSH to one range; nil keeps it shut.
 	BreakGlass *BreakGlass
 	// Protect keeps the machine and its addresses from any delete or replace.
@@ -56,6 +59,9 @@ func (a *Args) Validate() error {
 		p.Require(port > 0 && port < 1<<16, "port %d is out of range", port)
 	}
 	p.Require(a.HTTPSPort != a.SSHPort, "HTTPS and SSH share TCP port %d", a.HTTPSPort)
+	if _, err := dockerPool(a.Networks); err != nil {
+		p.Merge(err)
+	}
 	if b := a.BreakGlass; b != nil {
 		p.Require(b.CIDR.IsValid() && b.CIDR.Bits() > 0, "break glass must name a range smaller than the internet, not %s", b.CIDR)
 		p.Require(b.Reason != "", "break glass needs a reason")
@@ -98,6 +104,9 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err := h.dockerProvider(ctx, name); err != nil {
 		return nil, err
 	}
+	if err := h.fillPacketFilter(ctx, name, args.Shield.Ranges()); err != nil {
+		return nil, err
+	}
 	return h, ctx.RegisterResourceOutputs(h, pulumi.Map{"publicIpv4": h.publicIPv4, "tailnetIpv4": h.tailnetIPv4, "hostKey": h.hostKey})
 }
 
@@ -137,7 +146,8 @@ func (h *Host) machine(ctx *pulumi.Context, name string, args *Args) error {
 	userData := pulumi.ToSecret(pulumi.All(hostname, hostKey.PrivateKeyOpenssh, h.hostKey, authorizedKey(recoveryKey.PublicKeyOpenssh), nodeKey).
 		ApplyT(func(v []any) (string, error) {
 			return renderCloudInit(bootValues{
-				Hostname: v[0].(string), Timezone: args.Timezone, SSHPort: args.SSHPort, TailscalePort: args.TailscalePort,
+				Hostname: v[0].(string), Timezone: args.Timezone, HTTPSPort: args.HTTPSPort, SSHPort: args.SSHPort,
+				TailscalePort: args.TailscalePort, Networks: args.Networks,
 				HostPrivateKey: v[1].(string), HostPublicKey: v[2].(string), RecoveryKey: v[3].(string), NodeKey: v[4].(string),
 			})
 		})).(pulumi.StringOutput)

@@ -78,11 +78,14 @@ func (h *Host) WriteFile(ctx *pulumi.Context, name string, f File, opts ...pulum
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", f.Path, err)
 	}
-	digest := f.Content.ToStringOutput().ApplyT(func(content string) string {
+	return &Written{Path: f.Path, Resource: command, Digest: digest(f.Content)}, nil
+}
+
+func digest(content pulumi.StringInput) pulumi.StringOutput {
+	return content.ToStringOutput().ApplyT(func(content string) string {
 		sum := sha256.Sum256([]byte(content))
 		return hex.EncodeToString(sum[:])
 	}).(pulumi.StringOutput)
-	return &Written{Path: f.Path, Resource: command, Digest: digest}, nil
 }
 
 // Directory says what a folder on the machine is to be.

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/pulumi/pulumi-cloudflare/sdk/v6/go/cloudflare"
 	"github.com/pulumi/pulumi-command/sdk/go/command"
@@ -79,6 +80,7 @@ func hostArgs(s *settings.Settings, shield *edge.Shield, private *tailnet.Tailne
 		Shield: shield, Tailnet: private,
 		ServerType: s.Server.Type, Location: s.Server.Location, Image: s.Server.Image, Timezone: s.Timezone,
 		HTTPSPort: s.Ports.HTTPS, SSHPort: s.Ports.SSH, TailscalePort: s.Ports.Tailscale, Protect: s.Protect,
+		Networks: []netip.Prefix{s.Networks.CaddyProxy, s.Networks.GrafanaMonitoring, s.Networks.Gluetun},
 	}
 	if b := s.Server.BreakGlass; b != nil {
 		args.BreakGlass = &host.BreakGlass{CIDR: b.CIDR, Reason: b.Reason}

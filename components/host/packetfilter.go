@@ -1,0 +1,83 @@
+package host
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+	"text/template"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/internal/apply"
+)
+
+// rangesFile fills the packet filter's sets. It is not part of the first boot because Cloudflare's ranges change.
+const (
+	rangesFile  = Root + "/firewall/cloudflare.nft"
+	rangesFiles = Root + "/firewall/*.nft"
+)
+
+// packetFilter is what the filter of the first boot depends on.
+type packetFilter struct {
+	HTTPSPort, SSHPort, TailscalePort int
+	// Include is the pattern of the files that fill the sets.
+	Include string
+}
+
+var filterTemplates = template.Must(template.New("").Funcs(template.FuncMap{"join": strings.Join}).
+	ParseFS(files, "files/firewall.nft.tmpl", "files/ranges.nft.tmpl"))
+
+func renderPacketFilter(f packetFilter) (string, error) {
+	var out bytes.Buffer
+	if err := filterTemplates.ExecuteTemplate(&out, "firewall.nft.tmpl", f); err != nil {
+		return "", fmt.Errorf("rendering the packet filter: %w", err)
+	}
+	return out.String(), nil
+}
+
+// renderRanges writes the sets' elements. What is not a range is an error: a word more in this file would be a rule.
+func renderRanges(ranges []string) (string, error) {
+	var sets struct{ IPv4, IPv6 []string }
+	for _, text := range ranges {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return "", fmt.Errorf("reading Cloudflare's range %q: %w", text, err)
+		}
+		if prefix.Addr().Is4() {
+			sets.IPv4 = append(sets.IPv4, prefix.Masked().String())
+		} else {
+			sets.IPv6 = append(sets.IPv6, prefix.Masked().String())
+		}
+	}
+	slices.Sort(sets.IPv4)
+	slices.Sort(sets.IPv6)
+	var out bytes.Buffer
+	if err := filterTemplates.ExecuteTemplate(&out, "ranges.nft.tmpl", sets); err != nil {
+		return "", fmt.Errorf("rendering Cloudflare's ranges: %w", err)
+	}
+	return out.String(), nil
+}
+
+// fillPacketFilter lets Cloudflare's ranges, and nothing else, reach the proxy's port.
+func (h *Host) fillPacketFilter(ctx *pulumi.Context, name string, ranges pulumi.StringArrayOutput) error {
+	folder, err := h.NewFolder(ctx, name+"-firewall-folder", Directory{Path: path.Dir(rangesFile), Mode: 0o700, Owner: "root:root"}, pulumi.Parent(h))
+	if err != nil {
+		return err
+	}
+	written, err := folder.Write(ctx, name+"-cloudflare-ranges", path.Base(rangesFile), 0o400, apply.String(ranges, renderRanges), pulumi.Parent(h))
+	if err != nil {
+		return err
+	}
+	loaded, err := h.Run(ctx, name+"-firewall-loaded", Action{
+		Command:  []string{"sudo", "-n", "/usr/local/sbin/homelab-unit", "firewall"},
+		Triggers: []pulumi.StringOutput{written.Digest},
+	}, pulumi.Parent(h), pulumi.DependsOn([]pulumi.Resource{written.Resource}))
+	if err != nil {
+		return err
+	}
+	h.guards = append(h.guards, loaded)
+	return nil
+}
