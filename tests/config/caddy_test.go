@@ -10,7 +10,10 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
+	"io"
 	"math/big"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -139,5 +142,41 @@ func TestListenersOfTheAdaptedConfiguration(t *testing.T) {
 			assert.Nil(t, servers["tailnet"].TrustedProxies)
 			assert.Empty(t, servers["tailnet"].ClientIPHeaders)
 		})
+	}
+}
+
+// Caddy runs from our file, and our commands see it.
+func TestCaddyRuns(t *testing.T) {
+	caddy := built(t, caddyTool)
+	path := caddyfile(t, "on-loopback")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	health, metrics := freePort(t), freePort(t)
+	write(t, path, replaced(t, string(text), ":8443", fmt.Sprintf(":%d", freePort(t)), ":9443", fmt.Sprintf(":%d", freePort(t)),
+		":8081", fmt.Sprintf(":%d", health), "http://:9180", fmt.Sprintf("http://127.0.0.1:%d", metrics), "https_port 8443", fmt.Sprintf("https_port %d", freePort(t))))
+	start(t, caddy, "run", "--adapter", "caddyfile", "--config", path)
+	answers(t, fmt.Sprintf("127.0.0.1:%d", health))
+
+	accepted(t, caddy, "healthy", "--url", fmt.Sprintf("http://127.0.0.1:%d/healthz", health))
+	out, err := run(t, caddy, "healthy", "--url", fmt.Sprintf("http://127.0.0.1:%d/elsewhere", health))
+	require.Error(t, err)
+	assert.Contains(t, out, "404")
+
+	socket := filepath.Join(filepath.Dir(path), "admin.sock")
+	accepted(t, caddy, "loaded-hosts", "--socket", socket, "requests.example.com", "grafana.example.com", "auth.example.com")
+	accepted(t, caddy, "loaded-hosts", "--socket", socket, "--server", "public", "requests.example.com")
+	out, err = run(t, caddy, "loaded-hosts", "--socket", socket, "--server", "public", "grafana.example.com", "requests.example.com")
+	require.Error(t, err)
+	assert.Contains(t, out, "no route is loaded for: grafana.example.com\"")
+	accepted(t, caddy, "reload", "--force", "--adapter", "caddyfile", "--config", path, "--address", "unix/"+socket)
+	accepted(t, caddy, "loaded-hosts", "--socket", socket, "requests.example.com")
+
+	response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", metrics))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, response.Body.Close()) }()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	for _, metric := range []string{"caddy_config_last_reload_successful 1", "caddy_admin_http_requests_total"} {
+		assert.Contains(t, string(body), metric)
 	}
 }

@@ -2,5 +2,5 @@
 // paths and addresses changed. It takes minutes the first time, when the programs are built, so it needs the build tag
 // chain: go test -tags chain ./tests/config/...
 //
-// On PATH it needs fail2ban-client and fail2ban-regex (Debian's package fail2ban).
+// It needs root, for a network of its own, and Debian's packages fail2ban, nftables and util-linux.
 package config

@@ -197,27 +197,67 @@ func (c *cloudflare) add(id, address, notes string) {
 	c.rules[id] = rule
 }
 
-// Fail2ban itself runs our jails, filters and action: only sshd, which reads the journal, and the host's own bans,
-// which need its firewall, are left out.
-func TestFail2banBansAtCloudflare(t *testing.T) {
+// fail2banRuns starts Fail2ban, in a network of its own so that no ban reaches the machine, and returns what asks it.
+// The jail for sshd, which reads the journal, is left out, and a text of jail.local replaced.
+func fail2banRuns(t *testing.T, dir, old, new string) func(args ...string) string {
+	t.Helper()
 	client := installed(t, "fail2ban-client", "fail2ban")
-	api := &cloudflare{rules: map[string]accessRule{}}
-	server := httptest.NewServer(api)
-	t.Cleanup(server.Close)
-	dir := fail2banConfig(t, server.URL)
 	jail := filepath.Join(dir, "jail.local")
 	text, err := os.ReadFile(jail)
 	require.NoError(t, err)
-	write(t, jail, replaced(t, string(text), "[sshd]\nenabled = true", "[sshd]\nenabled = false", "action = %(on_host)s\n         ", "action = "))
-	socket := filepath.Join(dir, "f2b.sock")
-	settings := []string{"-c", dir, "-s", socket, "-p", filepath.Join(dir, "f2b.pid")}
-	ask := func(args ...string) string { return accepted(t, client, append(settings, args...)...) }
+	write(t, jail, replaced(t, string(text), "[sshd]\nenabled = true", "[sshd]\nenabled = false", old, new))
 	write(t, filepath.Join(dir, "fail2ban.d/test.local"), fmt.Sprintf("[DEFAULT]\ndbfile = %s/f2b.sqlite3\n", dir))
-	start(t, installed(t, "fail2ban-server", "fail2ban"), append(settings, "-f", "start")...)
+	settings := []string{"-c", dir, "-s", filepath.Join(dir, "f2b.sock"), "-p", filepath.Join(dir, "f2b.pid")}
+	args := append(settings, "-f", "start")
+	if strings.Contains(old, "homelab_cloudflare") {
+		start(t, installed(t, "unshare", "util-linux"), append([]string{"--net", installed(t, "fail2ban-server", "fail2ban")}, args...)...)
+	} else {
+		start(t, installed(t, "fail2ban-server", "fail2ban"), args...)
+	}
 	require.Eventually(t, func() bool {
 		out, err := run(t, client, append(settings, "status", "recidive")...)
 		return err == nil && strings.Contains(out, "recidive")
 	}, 30*time.Second, 300*time.Millisecond)
+	return func(args ...string) string { return accepted(t, client, append(settings, args...)...) }
+}
+
+// The host's own bans stand in its firewall before Docker's redirection. This needs root, for the network of its own.
+func TestFail2banBansOnTheHost(t *testing.T) {
+	nsenter, nft := installed(t, "nsenter", "util-linux"), installed(t, "nft", "nftables")
+	dir := fail2banConfig(t, "http://127.0.0.1:1")
+	ask := fail2banRuns(t, dir, "action = %(on_host)s\n         homelab_cloudflare.py[", "action = %(on_host)s\nunused = [")
+	ask("set", "recidive", "banip", "198.51.100.7")
+	ask("set", "recidive", "banip", "2001:db8::7")
+	pid, err := os.ReadFile(filepath.Join(dir, "f2b.pid"))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		if own, err := os.ReadFile(filepath.Join(dir, "fail2ban.log")); t.Failed() && err == nil {
+			t.Logf("fail2ban.log:\n%s", own)
+		}
+	})
+	firewall := func() string {
+		return accepted(t, nsenter, "--net=/proc/"+strings.TrimSpace(string(pid))+"/ns/net", nft, "list", "ruleset")
+	}
+	require.Eventually(t, func() bool {
+		rules := firewall()
+		return strings.Contains(rules, "198.51.100.7") && strings.Contains(rules, "2001:db8::7")
+	}, 20*time.Second, 200*time.Millisecond)
+	rules := firewall()
+	assert.Regexp(t, `type filter hook prerouting priority (-150|mangle)`, rules)
+	assert.Contains(t, rules, "ip saddr @addr-set-recidive drop")
+	assert.Contains(t, rules, "ip6 saddr @addr6-set-recidive drop")
+	ask("set", "recidive", "unbanip", "198.51.100.7")
+	require.Eventually(t, func() bool { return !strings.Contains(firewall(), "198.51.100.7") }, 20*time.Second, 200*time.Millisecond)
+	assert.Contains(t, firewall(), "2001:db8::7")
+}
+
+// Fail2ban itself runs our jails, filters and action.
+func TestFail2banBansAtCloudflare(t *testing.T) {
+	api := &cloudflare{rules: map[string]accessRule{}}
+	server := httptest.NewServer(api)
+	t.Cleanup(server.Close)
+	dir := fail2banConfig(t, server.URL)
+	ask := fail2banRuns(t, dir, "action = %(on_host)s\n         ", "action = ")
 
 	// Ten failed logins of a visitor, and of one at each of the addresses that are never banned.
 	var log strings.Builder

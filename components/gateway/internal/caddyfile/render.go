@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
+	"net"
+	"strconv"
 	"text/template"
 	"time"
 
@@ -61,6 +63,8 @@ type view struct {
 	Model
 	PublicServer     string
 	TailnetServer    string
+	PublicAddress    string
+	TailnetAddress   string
 	Ranges           string
 	Interval         string
 	AmbiguousPath    string
@@ -84,6 +88,8 @@ func Caddyfile(m Model) ([]byte, error) {
 		Model:            m,
 		PublicServer:     PublicServer,
 		TailnetServer:    TailnetServer,
+		PublicAddress:    net.JoinHostPort(m.Listen.Address, strconv.Itoa(m.Listen.Public)),
+		TailnetAddress:   net.JoinHostPort(m.Listen.Address, strconv.Itoa(m.Listen.Tailnet)),
 		Ranges:           joinRanges(m.TrustedProxies),
 		Interval:         interval.String(),
 		AmbiguousPath:    ambiguousPath,
