@@ -120,7 +120,7 @@ func (p *policy) readNames(root map[string]any) error {
 	owners := section(root, "tagOwners")
 	for name := range owners {
 		if !strings.HasPrefix(name, "tag:") || len(name) == len("tag:") {
-			return fmt.Errorf("tagOwners: %q must begin with tag:", name)
+			return fmt.Errorf("tagOwners: %q lacks the prefix tag: of every tag", name)
 		}
 		p.TagOwners[name] = nil
 	}
