@@ -42,7 +42,7 @@ func TestPolicyIsRefused(t *testing.T) {
 		`unknown field "acl"`:                 {"acl": []any{}},
 		"must be named group:":                {"groups": m{"admins": []any{"a@example.com"}}},
 		"is not a user":                       {"groups": m{"group:admins": []any{"group:members"}, "group:members": []any{}}},
-		"must begin with tag:":                {"tagOwners": m{"server": []any{}}},
+		"lacks the prefix tag: of every tag":  {"tagOwners": m{"server": []any{}}},
 		`group not found: "group:x"`:          {"tagOwners": m{"tag:server": []any{"group:x"}}},
 		`tag not found: "tag:ghost"`:          {"acls": []any{m{"action": "accept", "src": []any{"*"}, "dst": []any{"tag:ghost:*"}}}},
 		`action must be "accept"`:             {"acls": []any{m{"action": "deny", "src": []any{"*"}, "dst": []any{"*:*"}}}},
