@@ -6,13 +6,15 @@ SHELL := /bin/bash
 
 # Program:Debian package, of what tests and linters call besides Go.
 PROGRAMS := git:git
+# What the tests of the chain's real programs call. They need root: each program gets namespaces of its own.
+PROGRAMS_CHAIN := $(PROGRAMS) fail2ban-client:fail2ban ip:iproute2 nft:nftables redis-server:redis-server unshare:util-linux
 
 # Where up-simulated, preview-simulated and destroy-simulated keep their clouds.
 STATE ?= .build/simulation
 # Further arguments of homelab: make preview ARGS=--json
 ARGS ?=
 
-.PHONY: help preview test lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
+.PHONY: help preview test test-chain lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +24,10 @@ preview: bin/homelab ## Preview the whole deployment on simulated clouds; needs 
 
 test: setup ## Run all tests
 	@.ci/test
+
+test-chain: ## Run the chain's real programs on the rendered files; needs root
+	@.ci/setup $(PROGRAMS_CHAIN)
+	@.ci/test-chain
 
 lint: setup ## Check formatting, go vet and staticcheck
 	@.ci/lint
