@@ -83,7 +83,7 @@ func TestRefusesFile(t *testing.T) {
 		"address":                   {"tcp://0.0.0.0:9091/", "0.0.0.0:9091", "is not tcp://HOST:PORT/PATH"},
 		"implementation":            {"implementation: ForwardAuth", "implementation: Legacy", "has only 'ForwardAuth'"},
 		"strategy":                  {"name: CookieSession", "name: HeaderAuthorization", "has only 'CookieSession'"},
-		"default strategies":        {"          authn_strategies:\n            - name: CookieSession\n", "", "authn_strategies: the defaults"},
+		"default strategies":        {"        authn_strategies:\n          - name: CookieSession\n", "", "authn_strategies: the defaults"},
 		"text log":                  {"format: json", "format: text", "writes only 'json'"},
 		"TOTP digits":               {"digits: 6", "digits: 7", "option 'digits' must be 6 or 8"},
 		"TOTP algorithm":            {"algorithm: SHA1", "algorithm: MD5", "totp: option 'algorithm'"},
@@ -107,7 +107,7 @@ func TestRefusesFile(t *testing.T) {
 		"password reset":            {"password_reset:\n    disable: true", "password_reset:\n    disable: false", "resets no password"},
 		"argon2 variant":            {"variant: argon2id", "variant: argon2i", "option 'variant'"},
 		"no notifier":               {"notifier:\n  filesystem:\n    filename: /data/notifications.txt\n", "", "notifier"},
-		"session secret in clear":   {"session:\n", "session:\n  secret: in clear\n", "already defined in other configuration sources"},
+		"session secret in clear":   {"\nsession:\n", "\nsession:\n  secret: in clear\n", "already defined in other configuration sources"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := golden(t, "production.golden")

@@ -47,6 +47,9 @@ func Load(path string, environ []string) (*Configuration, error) {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	c, problems := decode(data)
+	if c == nil {
+		return nil, fmt.Errorf("configuration %s:\n%w", path, errors.Join(problems...))
+	}
 	problems = append(problems, environment(c, environ)...)
 	problems = append(problems, validate(c)...)
 	if len(problems) > 0 {
@@ -55,7 +58,7 @@ func Load(path string, environ []string) (*Configuration, error) {
 	return c, nil
 }
 
-// decode reads one YAML document with known keys, each once and of its type.
+// decode reads one YAML document with known keys, each once and of its type. Without one it returns nil.
 func decode(data []byte) (*Configuration, []error) {
 	c := &Configuration{}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
@@ -63,7 +66,7 @@ func decode(data []byte) (*Configuration, []error) {
 	if err := decoder.Decode(c); err != nil {
 		var wrong *yaml.TypeError
 		if !errors.As(err, &wrong) {
-			return c, []error{fmt.Errorf("error reading the file: %w", err)}
+			return nil, []error{fmt.Errorf("error reading the file: %w", err)}
 		}
 		problems := make([]error, len(wrong.Errors))
 		for i, text := range wrong.Errors {
@@ -72,7 +75,7 @@ func decode(data []byte) (*Configuration, []error) {
 		return c, problems
 	}
 	if err := decoder.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
-		return c, []error{errors.New("error reading the file: there is more after the first document")}
+		return nil, []error{errors.New("error reading the file: there is more after the first document")}
 	}
 	return c, nil
 }

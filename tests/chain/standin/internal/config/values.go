@@ -20,11 +20,11 @@ func (d Duration) Std() time.Duration { return time.Duration(d) }
 // UnmarshalYAML reads the duration.
 func (d *Duration) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind != yaml.ScalarNode || (node.Tag != "!!str" && node.Tag != "!!int") {
-		return fmt.Errorf("line %d: cannot read %s as a duration", node.Line, node.Tag)
+		return wrong(node, "cannot read %s as a duration", node.Tag)
 	}
 	parsed, err := ParseDuration(node.Value)
 	if err != nil {
-		return fmt.Errorf("line %d: %w", node.Line, err)
+		return wrong(node, "%s", err)
 	}
 	*d = Duration(parsed)
 	return nil
@@ -74,6 +74,11 @@ func ParseDuration(text string) (time.Duration, error) {
 	return total, nil
 }
 
+// wrong returns an error of the kind that lets the decoder go on and find further ones.
+func wrong(node *yaml.Node, format string, args ...any) error {
+	return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: ", node.Line) + fmt.Sprintf(format, args...)}}
+}
+
 // Address is a listener: tcp://HOST:PORT/PATH.
 type Address struct {
 	// Host and Port are what to bind.
@@ -93,14 +98,11 @@ func (a *Address) UnmarshalYAML(node *yaml.Node) error {
 		return err
 	}
 	u, err := url.Parse(text)
-	if err != nil {
-		return fmt.Errorf("line %d: address %q: %w", node.Line, text, err)
-	}
-	if (u.Scheme != "tcp" && u.Scheme != "tcp4" && u.Scheme != "tcp6") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("line %d: address %q is not tcp://HOST:PORT/PATH", node.Line, text)
+	if err != nil || (u.Scheme != "tcp" && u.Scheme != "tcp4" && u.Scheme != "tcp6") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return wrong(node, "address %q is not tcp://HOST:PORT/PATH", text)
 	}
 	if n, err := strconv.Atoi(u.Port()); u.Port() != "" && (err != nil || n < 0 || n > 65535) {
-		return fmt.Errorf("line %d: address %q has no such port", node.Line, text)
+		return wrong(node, "address %q has no such port", text)
 	}
 	host := u.Hostname()
 	if strings.Contains(host, ":") {
@@ -124,7 +126,7 @@ func (l *List) UnmarshalYAML(node *yaml.Node) error {
 		return nil
 	}
 	if node.Kind != yaml.SequenceNode {
-		return fmt.Errorf("line %d: wants a string or a list of strings", node.Line)
+		return wrong(node, "wants a string or a list of strings")
 	}
 	out := make(List, len(node.Content))
 	for i, item := range node.Content {
@@ -150,7 +152,7 @@ func (s *Subjects) UnmarshalYAML(node *yaml.Node) error {
 		return nil
 	}
 	if node.Kind != yaml.SequenceNode {
-		return fmt.Errorf("line %d: wants subjects", node.Line)
+		return wrong(node, "wants subjects")
 	}
 	out := make(Subjects, len(node.Content))
 	for i, item := range node.Content {
@@ -167,7 +169,7 @@ func (s *Subjects) UnmarshalYAML(node *yaml.Node) error {
 // text reads a string, and refuses a number or a boolean in its place.
 func text(node *yaml.Node, into *string) error {
 	if node.Kind != yaml.ScalarNode || node.Tag != "!!str" {
-		return fmt.Errorf("line %d: cannot read %s as a string", node.Line, node.Tag)
+		return wrong(node, "cannot read %s as a string", node.Tag)
 	}
 	*into = node.Value
 	return nil
