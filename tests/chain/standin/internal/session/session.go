@@ -99,6 +99,7 @@ func Open(ctx context.Context, c config.Session) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the sessions' encryption: %w", err)
 	}
+	redis.SetLogger(silence{})
 	client := redis.NewClient(&redis.Options{
 		Addr:         net.JoinHostPort(c.Redis.Host, strconv.Itoa(c.Redis.Port)),
 		Username:     c.Redis.Username,
@@ -113,6 +114,12 @@ func Open(ctx context.Context, c config.Session) (*Store, error) {
 	}
 	return &Store{client: client, aead: aead, config: c}, nil
 }
+
+// silence keeps the client's own messages off the console; each failure is in the portal's log.
+type silence struct{}
+
+// Printf does nothing.
+func (silence) Printf(context.Context, string, ...any) {}
 
 // Close closes the connections.
 func (s *Store) Close() error { return s.client.Close() }
