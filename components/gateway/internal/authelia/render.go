@@ -42,6 +42,10 @@ func Configuration(m Model) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rendering the portal's configuration: %w", err)
 	}
+	if len(rules) == 0 {
+		// The portal refuses to start on "deny" without a rule that says so.
+		rules = []rule{{Domain: []string{"*." + m.Domain}, Policy: "deny"}}
+	}
 	r := m.regulation()
 	return marshal(configuration{
 		Theme: "auto",
