@@ -58,9 +58,15 @@ func TestProduction(t *testing.T) {
 
 // Without a guarded site there is no rule, and then the real program refuses to deny everything.
 func TestNoRules(t *testing.T) {
-	_, err := config.Load(write(t, golden(t, "short-sessions.golden")), environment(t))
+	const rules = "  rules:\n    - domain:\n        - '*.example.com'\n      policy: deny\n"
+	rendered := golden(t, "short-sessions.golden")
+	require.Contains(t, rendered, rules)
+	without := strings.Replace(rendered, rules, "  rules: []\n", 1)
+	_, err := config.Load(write(t, rendered), environment(t))
+	require.NoError(t, err)
+	_, err = config.Load(write(t, without), environment(t))
 	require.ErrorContains(t, err, "when no rules are specified it must be 'two_factor' or 'one_factor'")
-	text := strings.Replace(golden(t, "short-sessions.golden"), "default_policy: deny", "default_policy: two_factor", 1)
+	text := strings.Replace(without, "default_policy: deny", "default_policy: two_factor", 1)
 	c, err := config.Load(write(t, text), environment(t))
 	require.NoError(t, err)
 	assert.Equal(t, config.RememberMeDisabled, c.Session.RememberMe)
