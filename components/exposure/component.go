@@ -76,7 +76,8 @@ func Publish(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.Resour
 	default:
 		return nil, fmt.Errorf("publishing %s: unknown visibility %q", route.Hostname(), route.Visibility())
 	}
-	published, err := cloudflare.NewDnsRecord(ctx, name, record, pulumi.Parent(h), pulumi.DependsOn(route.Proof()), pulumi.DeleteBeforeReplace(true))
+	published, err := cloudflare.NewDnsRecord(ctx, name, record, pulumi.Parent(h), pulumi.DependsOn(route.Proof()),
+		pulumi.DeleteBeforeReplace(true), args.Host.GoneBefore())
 	if err != nil {
 		return nil, fmt.Errorf("publishing %s: %w", route.Hostname(), err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/pulumi/pulumi-command/sdk/go/command/remote"
 	"github.com/pulumi/pulumi-docker/sdk/v4/go/docker"
@@ -32,6 +33,8 @@ type Args struct {
 	Tailnet *tailnet.Tailnet
 	// ServerType, Location and Image are Hetzner's names. A new image or location is a new machine.
 	ServerType, Location, Image string
+	// Generation counts the machines: another number is a new one, from scratch, with the same addresses.
+	Generation int
 	// Timezone is an IANA name.
 	Timezone string
 	// HTTPSPort is the TCP port of both listeners of the proxy.
@@ -54,6 +57,7 @@ func (a *Args) Validate() error {
 	p.Merge(a.Shield.Ready())
 	p.Merge(a.Tailnet.Ready())
 	p.Require(a.ServerType != "" && a.Location != "" && a.Image != "", "server type, location and image are needed")
+	p.Require(a.Generation > 0, "generation %d is not a count", a.Generation)
 	p.Require(a.Timezone != "", "no timezone")
 	for _, port := range []int{a.HTTPSPort, a.SSHPort, a.TailscalePort} {
 		p.Require(port > 0 && port < 1<<16, "port %d is out of range", port)
@@ -81,6 +85,7 @@ type Host struct {
 	hostKey     pulumi.StringOutput
 	recoveryKey pulumi.StringOutput
 	httpsPort   int
+	protected   bool
 	guards      []pulumi.Resource
 }
 
@@ -89,7 +94,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
-	h := &Host{httpsPort: args.HTTPSPort}
+	h := &Host{httpsPort: args.HTTPSPort, protected: args.Protect}
 	inputs := pulumi.Map{"serverType": pulumi.String(args.ServerType), "location": pulumi.String(args.Location), "image": pulumi.String(args.Image)}
 	if err := ctx.RegisterComponentResourceV2(Type, name, inputs, h, opts...); err != nil {
 		return nil, fmt.Errorf("registering host %s: %w", name, err)
@@ -117,7 +122,9 @@ func (h *Host) machine(ctx *pulumi.Context, name string, args *Args) error {
 	// new one in the tailnet) and the key by which it joins (which can be used once).
 	generation, err := random.NewRandomId(ctx, name+"-generation", &random.RandomIdArgs{
 		ByteLength: pulumi.Int(3),
-		Keepers:    pulumi.StringMap{"image": pulumi.String(args.Image), "location": pulumi.String(args.Location)},
+		Keepers: pulumi.StringMap{
+			"generation": pulumi.String(strconv.Itoa(args.Generation)), "image": pulumi.String(args.Image), "location": pulumi.String(args.Location),
+		},
 	}, child)
 	if err != nil {
 		return fmt.Errorf("naming the generation of the server: %w", err)
@@ -179,6 +186,8 @@ func (h *Host) machine(ctx *pulumi.Context, name string, args *Args) error {
 		pulumi.Protect(args.Protect),
 		// A new first boot is wanted only together with a new machine; the addresses can belong to one machine at a time.
 		pulumi.IgnoreChanges([]string{"userData", "sshKeys"}), pulumi.DeleteBeforeReplace(true),
+		// A new generation is a new machine, even where Hetzner would only rename the old one.
+		pulumi.ReplacementTrigger(generation.Hex),
 		pulumi.DependsOn(args.Tailnet.Guards()))
 	if err != nil {
 		return fmt.Errorf("making the server: %w", err)
@@ -187,18 +196,19 @@ func (h *Host) machine(ctx *pulumi.Context, name string, args *Args) error {
 	return nil
 }
 
-// addresses outlive the machine: DNS keeps pointing at the same ones after a rebuild.
+// addresses outlive the machine: DNS points at the same ones after a rebuild. They belong to a location, though: in another one the new
+// ones are made first, under names of their own, and the old ones go last, when the new machine no longer needs them to be gone.
 func (h *Host) addresses(ctx *pulumi.Context, name string, args *Args) (hcloud.ServerPublicNetArray, error) {
 	var ids [2]pulumi.IntOutput
 	for i, family := range []string{"ipv4", "ipv6"} {
 		ip, err := hcloud.NewPrimaryIp(ctx, name+"-"+family, &hcloud.PrimaryIpArgs{
-			Name:             pulumi.String(name + "-" + family),
+			Name:             pulumi.Sprintf("%s-%s-%s", name, family, args.Location),
 			Type:             pulumi.String(family),
 			AssigneeType:     pulumi.String("server"),
 			Location:         pulumi.String(args.Location),
 			AutoDelete:       pulumi.Bool(false),
 			DeleteProtection: pulumi.Bool(args.Protect),
-		}, pulumi.Parent(h), pulumi.Protect(args.Protect))
+		}, pulumi.Parent(h), pulumi.Protect(args.Protect), pulumi.DeleteBeforeReplace(false))
 		if err != nil {
 			return nil, fmt.Errorf("reserving the %s address: %w", family, err)
 		}
@@ -258,10 +268,32 @@ func (h *Host) Ready() error {
 }
 
 // Docker is the option that every resource of the machine's Docker engine needs: its provider.
+func (h *Host) Docker() pulumi.ResourceOption {
+	return pulumi.Composite(pulumi.Provider(h.docker), h.lifetime())
+}
+
+// lifetime ends what is on the machine with the machine, as long as that may go at all: nothing is removed from a disk that is about to be
+// erased, and a machine that no longer answers can be replaced. "With the machine" is with its readiness check, which exists once per machine:
+// the engine looks for what a replacement takes along, and the machine, at its root, is not in that list.
 //
-// Nothing on the machine is marked as deleted with it. A destroy that stops half way, at a protected server for example, would forget
-// containers that still run, and the next deployment would meet their names.
-func (h *Host) Docker() pulumi.ResourceOption { return pulumi.Provider(h.docker) }
+// A protected machine stays when a destroy arrives at it. If what runs on it counted as gone by then, the next deployment would meet its names.
+func (h *Host) lifetime() pulumi.ResourceOption {
+	if h.protected {
+		return pulumi.Composite()
+	}
+	return pulumi.DeletedWith(h.ready)
+}
+
+// Machine tells this machine from the one before. What Docker makes on it carries the value in a property that cannot change in place: so a
+// new machine gets it anew. Replacing Docker's provider with the machine would do the same, until a deployment fails half way: the next one
+// could not find the provider of what was still to come.
+func (h *Host) Machine() pulumi.StringOutput { return h.server.ID().ToStringOutput() }
+
+// GoneBefore is the option of what must be gone before anything else is when the machine is replaced, and come back after everything else:
+// hostnames. They depend on the machine only through the chain, by which the engine would leave them where they are.
+func (h *Host) GoneBefore() pulumi.ResourceOption {
+	return pulumi.ReplaceWith([]pulumi.Resource{h.server})
+}
 
 // PublicIPv4 is the address the internet sees.
 func (h *Host) PublicIPv4() pulumi.StringOutput { return h.publicIPv4 }

@@ -160,6 +160,9 @@ type Action struct {
 	Stdin pulumi.StringInput
 	// Triggers are what makes it run again.
 	Triggers []pulumi.StringOutput
+
+	// quiet keeps what it prints out of the deployment's log; see Fetch.
+	quiet bool
 }
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
@@ -187,6 +190,9 @@ func (h *Host) Run(ctx *pulumi.Context, name string, a Action, opts ...pulumi.Re
 	if a.Stdin != nil {
 		args.Stdin = a.Stdin.ToStringOutput()
 	}
+	if a.quiet {
+		args.Logging = remote.LoggingNone
+	}
 	command, err := remote.NewCommand(ctx, name, args, h.onMachine(opts)...)
 	if err != nil {
 		return nil, fmt.Errorf("running %s: %w", name, err)
@@ -195,5 +201,5 @@ func (h *Host) Run(ctx *pulumi.Context, name string, a Action, opts ...pulumi.Re
 }
 
 func (h *Host) onMachine(opts []pulumi.ResourceOption) []pulumi.ResourceOption {
-	return append(slices.Clone(opts), pulumi.DependsOn([]pulumi.Resource{h.ready}))
+	return append(slices.Clone(opts), pulumi.DependsOn([]pulumi.Resource{h.ready}), h.lifetime())
 }

@@ -84,6 +84,8 @@ var badHost = []badCase{
 	{"server-unknown", func(c *stackConfig) {
 		c.set("homelab:server", object{"type": "cx99", "location": "fns1", "image": "ubuntu-26.04"})
 	}},
+	{"server-generation", func(c *stackConfig) { c.set("homelab:server.generation", 0) }},
+	{"media-protocol", func(c *stackConfig) { c.set("homelab:storage.media.protocol", "nfs") }},
 	{"server-empty", func(c *stackConfig) {
 		c.set("homelab:server", object{"name": "", "type": "", "location": "", "image": ""})
 	}},

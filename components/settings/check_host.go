@@ -9,7 +9,7 @@ import (
 
 func (k *checker) server(r rawServer) Server {
 	const path = namespace + "server"
-	out := Server{Name: r.Name, Type: r.Type, Location: r.Location, Image: r.Image}
+	out := Server{Name: r.Name, Type: r.Type, Location: r.Location, Image: r.Image, Generation: r.Generation, DiskGB: serverTypes[r.Type].diskGB}
 	if k.optional(path+".name", r.Name) {
 		what, remedy := nameProblem(r.Name, 1)
 		if what == "" && strings.Contains(r.Name, ".") {
@@ -22,6 +22,9 @@ func (k *checker) server(r rawServer) Server {
 	k.offered(path+".type", "server type", r.Type, sortedKeys(serverTypes))
 	k.offered(path+".location", "location of servers", r.Location, serverLocations)
 	k.offered(path+".image", "system image this program sets up", r.Image, serverImages)
+	if r.Generation < 1 {
+		k.add(path+".generation", fmt.Sprintf("%d does not count machines", r.Generation), "use 1 for the first and one more for each new machine")
+	}
 	if r.BreakGlass != nil {
 		out.BreakGlass = k.breakGlass(path+".breakGlass", *r.BreakGlass)
 	}
@@ -88,6 +91,7 @@ func (k *checker) prefix(path, text, remedy string) (netip.Prefix, bool) {
 func (k *checker) storage(r rawStorage) Storage {
 	const path = namespace + "storage"
 	k.box(path+".media", r.Media.Type, r.Media.Location)
+	k.offered(path+".media.protocol", "protocol of the media", r.Media.Protocol, mediaProtocols)
 	k.box(path+".backup", r.Backup.Type, r.Backup.Location)
 	snapshots, at := r.Backup.Snapshots, path+".backup.snapshots"
 	if most, known := boxSnapshots[r.Backup.Type]; known && (snapshots.Max < 1 || snapshots.Max > most) {
@@ -101,7 +105,7 @@ func (k *checker) storage(r rawStorage) Storage {
 		k.add(at+".minute", fmt.Sprintf("%d is not a minute", snapshots.Minute), "use 0 to 59")
 	}
 	return Storage{
-		Media:  MediaBox(r.Media),
+		Media:  MediaBox{Type: r.Media.Type, Location: r.Media.Location, Protocol: MediaProtocol(r.Media.Protocol)},
 		Backup: BackupBox{Type: r.Backup.Type, Location: r.Backup.Location, Snapshots: Snapshots(snapshots)},
 	}
 }

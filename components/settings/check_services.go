@@ -17,11 +17,15 @@ func (k *checker) services(r rawServices, s *Settings) Services {
 		Jellyseerr: k.service(path+".jellyseerr", r.Jellyseerr, s),
 		Jellyfin:   k.service(path+".jellyfin", r.Jellyfin, s),
 	}
+	chain := 0
+	for _, limit := range chainMiB {
+		chain += limit
+	}
 	sum := r.Jellyseerr.MemoryMiB + r.Jellyfin.MemoryMiB
-	memory, known := serverTypes[s.Server.Type]
-	if known && k.ok(path+".jellyseerr.memoryMiB", path+".jellyfin.memoryMiB") && sum > memory-reservedMiB {
-		k.add(path, fmt.Sprintf("may use %d MiB in all, but server type %s has %d MiB, of which %d are kept for the system",
-			sum, s.Server.Type, memory, reservedMiB), "lower a memoryMiB, or use a larger server type")
+	server, known := serverTypes[s.Server.Type]
+	if known && k.ok(path+".jellyseerr.memoryMiB", path+".jellyfin.memoryMiB") && sum+chain+systemMiB > server.memoryMiB {
+		k.add(path, fmt.Sprintf("may use %d MiB in all, the security chain %d and the system %d: %d MiB, but server type %s has %d",
+			sum, chain, systemMiB, sum+chain+systemMiB, s.Server.Type, server.memoryMiB), "lower a memoryMiB, or use a larger server type")
 	}
 	return out
 }

@@ -41,7 +41,7 @@ func TestSuggest(t *testing.T) {
 		{"", "Domain", "did you mean homelab:domain?"},
 		{"", "tailscal", "did you mean homelab:tailscale?"},
 		{"", "breakGlass", "did you mean homelab:server.breakGlass?"},
-		{"server", "adress", "remove it; the keys here are breakGlass, image, location, name, type"},
+		{"server", "adress", "remove it; the keys here are breakGlass, generation, image, location, name, type"},
 		{"cloudflare.rules[3]", "expr", "remove it; the keys here are action, expression, name"},
 		{"cloudflare.rules[3]", "expresion", "did you mean homelab:cloudflare.rules[3].expression?"},
 		// Several keys are called reason: none is suggested.

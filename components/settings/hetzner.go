@@ -4,17 +4,24 @@ package settings
 // the middle of a deployment. The tables were written by hand, not read from the API:
 // when Hetzner adds something, or something is missing, this is the place to add it.
 
-// serverTypes are the server types with x86 processors and their memory in MiB. Those with Arm processors
+// serverType is what a server of that type has.
+type serverType struct{ memoryMiB, diskGB int }
+
+// serverTypes are the server types with x86 processors. Those with Arm processors
 // (cax…) are left out: nothing here has been tried on them.
-var serverTypes = map[string]int{
-	"cx23": 4 << 10, "cx33": 8 << 10, "cx43": 16 << 10, "cx53": 32 << 10,
-	"cpx11": 2 << 10, "cpx21": 4 << 10, "cpx31": 8 << 10, "cpx41": 16 << 10, "cpx51": 32 << 10,
-	"cpx12": 2 << 10, "cpx22": 4 << 10, "cpx32": 8 << 10, "cpx42": 16 << 10, "cpx52": 24 << 10, "cpx62": 32 << 10,
-	"ccx13": 8 << 10, "ccx23": 16 << 10, "ccx33": 32 << 10, "ccx43": 64 << 10, "ccx53": 128 << 10, "ccx63": 192 << 10,
+var serverTypes = map[string]serverType{
+	"cx23": {4 << 10, 40}, "cx33": {8 << 10, 80}, "cx43": {16 << 10, 160}, "cx53": {32 << 10, 320},
+	"cpx11": {2 << 10, 40}, "cpx21": {4 << 10, 80}, "cpx31": {8 << 10, 160}, "cpx41": {16 << 10, 240}, "cpx51": {32 << 10, 360},
+	"cpx12": {2 << 10, 40}, "cpx22": {4 << 10, 80}, "cpx32": {8 << 10, 160}, "cpx42": {16 << 10, 320}, "cpx52": {24 << 10, 480}, "cpx62": {32 << 10, 640},
+	"ccx13": {8 << 10, 80}, "ccx23": {16 << 10, 160}, "ccx33": {32 << 10, 240}, "ccx43": {64 << 10, 360}, "ccx53": {128 << 10, 600}, "ccx63": {192 << 10, 960},
 }
 
-// reservedMiB is the memory of the server that services cannot have: the system and the security chain.
-const reservedMiB = 1 << 10
+// systemMiB is the memory that containers cannot have: the system, Docker, the tailnet and the mount of the media.
+const systemMiB = 1 << 10
+
+// chainMiB are the memory limits of the containers of the security chain, which no setting changes. A test of the whole deployment holds the
+// table to what is deployed.
+var chainMiB = map[string]int{"authelia": 256, "authelia-store": 128, "caddy": 512, "crowdsec": 512}
 
 // serverLocations are where servers can be.
 var serverLocations = []string{"ash", "fsn1", "hel1", "hil", "nbg1", "sin"}

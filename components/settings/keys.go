@@ -49,10 +49,10 @@ var defaults = object{
 		"rules":            list{},
 	},
 	"tailscale": object{"members": list{}, "overwritePolicy": false},
-	"server":    object{"name": "homelab", "type": "cx33", "location": "fsn1", "image": "debian-13"},
+	"server":    object{"name": "homelab", "type": "cx33", "location": "fsn1", "image": "debian-13", "generation": 1},
 	"ports":     object{"https": 443, "ssh": 22, "tailscale": 41641},
 	"storage": object{
-		"media": object{"type": "bx21", "location": "fsn1"},
+		"media": object{"type": "bx21", "location": "fsn1", "protocol": "webdav"},
 		"backup": object{
 			"type": "bx11", "location": "hel1",
 			"snapshots": object{"max": 10, "hour": 3, "minute": 15},

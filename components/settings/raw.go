@@ -51,6 +51,7 @@ type (
 		Type       string         `mapstructure:"type"`
 		Location   string         `mapstructure:"location"`
 		Image      string         `mapstructure:"image"`
+		Generation int            `mapstructure:"generation"`
 		BreakGlass *rawBreakGlass `mapstructure:"breakGlass"`
 	}
 
@@ -73,6 +74,7 @@ type (
 	rawMediaBox struct {
 		Type     string `mapstructure:"type"`
 		Location string `mapstructure:"location"`
+		Protocol string `mapstructure:"protocol"`
 	}
 
 	rawBackupBox struct {

@@ -115,6 +115,10 @@ type Server struct {
 	Location string
 	// Image is the Debian system image (image; default debian-13).
 	Image string
+	// Generation counts the machines: another number replaces the server by a new one, with the same addresses (generation; default 1).
+	Generation int
+	// DiskGB is the disk of the type, in GB; it follows from Type.
+	DiskGB int
 	// BreakGlass opens SSH to the internet for one CIDR; nil keeps it closed (breakGlass; default absent).
 	BreakGlass *BreakGlass
 }
@@ -151,7 +155,25 @@ type MediaBox struct {
 	Type string
 	// Location is the Hetzner location (location; default fsn1).
 	Location string
+	// Protocol is how the server mounts it (protocol; default webdav).
+	Protocol MediaProtocol
 }
+
+// MediaProtocol is how the media library is mounted.
+type MediaProtocol string
+
+// The protocols of the media library.
+const (
+	// WebDAV is WebDAV through rclone.
+	WebDAV MediaProtocol = "webdav"
+	// SFTP is SFTP through rclone.
+	SFTP MediaProtocol = "sftp"
+	// Davfs2 is WebDAV through davfs2, which fetches whole files before it shows any of them.
+	Davfs2 MediaProtocol = "davfs2"
+)
+
+// mediaProtocols are the protocols there are.
+var mediaProtocols = []string{string(Davfs2), string(SFTP), string(WebDAV)}
 
 // BackupBox is the Storage Box of the backups.
 type BackupBox struct {

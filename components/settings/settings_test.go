@@ -31,10 +31,10 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 			RateLimit: RateLimit{Requests: 10, PeriodSeconds: 10, BlockSeconds: 10}, Rules: []Rule{},
 		},
 		Tailscale: Tailscale{Tailnet: "tail1234.ts.net", Admins: []string{"admin@example.com"}, Members: []string{}},
-		Server:    Server{Name: "homelab", Type: "cx33", Location: "fsn1", Image: "debian-13"},
+		Server:    Server{Name: "homelab", Type: "cx33", Location: "fsn1", Image: "debian-13", Generation: 1, DiskGB: 80},
 		Ports:     Ports{HTTPS: 443, SSH: 22, Tailscale: 41641},
 		Storage: Storage{
-			Media:  MediaBox{Type: "bx21", Location: "fsn1"},
+			Media:  MediaBox{Type: "bx21", Location: "fsn1", Protocol: WebDAV},
 			Backup: BackupBox{Type: "bx11", Location: "hel1", Snapshots: Snapshots{Max: 10, Hour: 3, Minute: 15}},
 		},
 		Networks: Networks{

@@ -78,7 +78,7 @@ func edgeArgs(s *settings.Settings) *edge.Args {
 func hostArgs(s *settings.Settings, shield *edge.Shield, private *tailnet.Tailnet) *host.Args {
 	args := &host.Args{
 		Shield: shield, Tailnet: private,
-		ServerType: s.Server.Type, Location: s.Server.Location, Image: s.Server.Image, Timezone: s.Timezone,
+		ServerType: s.Server.Type, Location: s.Server.Location, Image: s.Server.Image, Generation: s.Server.Generation, Timezone: s.Timezone,
 		HTTPSPort: s.Ports.HTTPS, SSHPort: s.Ports.SSH, TailscalePort: s.Ports.Tailscale, Protect: s.Protect,
 		Networks: []netip.Prefix{s.Networks.CaddyProxy, s.Networks.GrafanaMonitoring, s.Networks.Gluetun},
 	}

@@ -34,7 +34,7 @@ func Build(ctx *pulumi.Context, name string, h *host.Host, root, folder string, 
 		return nil, fmt.Errorf("reading the folder of image %s: %w", name, err)
 	}
 	image, err := docker.NewImage(ctx, name, &docker.ImageArgs{
-		ImageName: pulumi.Sprintf("homelab/%s:%s", name, digest[:16]),
+		ImageName: pulumi.Sprintf("homelab/%s:%s-%s", name, digest[:16], h.Machine()),
 		Build: &docker.DockerBuildArgs{
 			Context:        pulumi.String(folder),
 			Dockerfile:     pulumi.String(folder + "/Dockerfile"),
@@ -43,7 +43,9 @@ func Build(ctx *pulumi.Context, name string, h *host.Host, root, folder string, 
 		},
 		BuildOnPreview: pulumi.Bool(false),
 		SkipPush:       pulumi.Bool(true),
-	}, append(opts, h.Docker())...)
+	}, append(opts, h.Docker(),
+		// The name says what was built for which machine: another one is another image, not the old one changed.
+		pulumi.ReplaceOnChanges([]string{"imageName"}))...)
 	if err != nil {
 		return nil, fmt.Errorf("building image %s: %w", name, err)
 	}

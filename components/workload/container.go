@@ -21,6 +21,7 @@ const ContainerType = "homelab:workload:Container"
 // Labels on every container.
 const (
 	labelConfig  = "homelab.config"  // digest of the files it reads at start
+	labelMachine = "homelab.machine" // the machine it was made for
 	labelMetrics = "homelab.metrics" // where its metrics are, or why there are none
 )
 
@@ -102,6 +103,7 @@ func (c *Container) image(ctx *pulumi.Context, spec *Spec) (pulumi.StringOutput,
 	image, err := docker.NewRemoteImage(ctx, c.name, &docker.RemoteImageArgs{
 		Name:        pulumi.String(spec.Image.Reference()),
 		KeepLocally: pulumi.Bool(true), // a failed update must find the old image again
+		Triggers:    pulumi.StringMap{labelMachine: spec.Host.Machine()},
 	}, spec.Host.Docker(), pulumi.Parent(c))
 	if err != nil {
 		return pulumi.StringOutput{}, fmt.Errorf("pulling the image of %s: %w", c.name, err)
@@ -164,7 +166,9 @@ func labels(spec *Spec) docker.ContainerLabelArray {
 		}).(pulumi.StringOutput)
 		out = append(out, &docker.ContainerLabelArgs{Label: pulumi.String(labelConfig), Value: config})
 	}
-	return append(out, &docker.ContainerLabelArgs{Label: pulumi.String(labelMetrics), Value: pulumi.String(spec.Metrics.label())})
+	return append(out,
+		&docker.ContainerLabelArgs{Label: pulumi.String(labelMachine), Value: spec.Host.Machine()},
+		&docker.ContainerLabelArgs{Label: pulumi.String(labelMetrics), Value: pulumi.String(spec.Metrics.label())})
 }
 
 func mounts(spec *Spec) docker.ContainerMountArray {

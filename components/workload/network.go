@@ -41,6 +41,7 @@ func NewNetwork(ctx *pulumi.Context, name string, args *NetworkArgs, opts ...pul
 		Driver:   pulumi.String("bridge"),
 		Internal: pulumi.Bool(args.Internal),
 		Ipv6:     pulumi.Bool(false),
+		Labels:   docker.NetworkLabelArray{&docker.NetworkLabelArgs{Label: pulumi.String(labelMachine), Value: args.Host.Machine()}},
 	}
 	if args.Subnet.IsValid() {
 		in.IpamConfigs = docker.NetworkIpamConfigArray{&docker.NetworkIpamConfigArgs{Subnet: pulumi.String(args.Subnet.String())}}

@@ -38,11 +38,20 @@ func (w *World) Inventory() []Entity {
 	defer w.mu.Unlock()
 	var out []Entity
 	for _, o := range w.state.Objects {
-		if o.Type != typeDNSPreferences && o.Type != typeTailnetSettings {
+		if o.Type != typeDNSPreferences && o.Type != typeTailnetSettings && !w.ranOnGone(o) {
 			out = append(out, o.entity())
 		}
 	}
 	return sortEntities(out)
+}
+
+// ranOnGone reports a command whose machine is gone, with all that it did there.
+func (w *World) ranOnGone(o *object) bool {
+	if o.Type != typeCommand {
+		return false
+	}
+	_, err := w.reach(text(section(o.Inputs, "connection"), "host"), 22)
+	return err != nil
 }
 
 // Residue lists what stays although its resource was deleted, as in the real
