@@ -29,8 +29,10 @@ const ambiguousPath = `(?i)^[^?]*(?://|/\.{1,2}(?:/|\?|$)|;|\\|%2e|%2f|%5c|%3b|%
 // portal or at a service. A * stands for anything; Caddy compares without case, and itself drops names with _ or a dot.
 var strippedHeaders = []string{
 	"Remote*", "X-Remote*", "X-Webauth*", "X-Authentik*",
-	"*Forwarded*", "X-Original*", "X-Rewrite*", "X-Real-IP", "*Client-IP", "*Connecting-IP*", "X-Cluster-*",
+	"*Forwarded*", "X-Original*", "X-Rewrite*", "X-Real-IP", "*Client-IP", "*Connecting-IP*", "X-Cluster-*", "Cf-*",
 	"X-HTTP-Method*", "X-Method-Override",
+	// The portal ends a session whose user has another name than this says.
+	"Session-Username",
 }
 
 // secretHeaders are headers that carry credentials and that Caddy's own redaction does not know.
