@@ -134,7 +134,7 @@ func (d *Detection) files(ctx *pulumi.Context, args *DetectionArgs) ([]*host.Wri
 		folders[base] = folder
 	}
 	mounts := []workload.Mount{
-		{Folder: folders["data"], Target: "/var/lib/crowdsec/data"},
+		{Folder: folders["data"], Target: "/var/lib/crowdsec/data", Keeps: workload.Databases("crowdsec.db")},
 		{Folder: folders["secrets"], Target: crowdsec.SecretsDir, ReadOnly: true},
 	}
 	key, err := folders["secrets"].Write(ctx, crowdsecName+"-bouncer-key", crowdsec.BouncerSecretFile(""), 0o400, d.bouncerKey, child)

@@ -126,7 +126,7 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 		Image:     images.Authelia,
 		User:      autheliaOwner,
 		Networks:  []*workload.Network{args.Proxy, store.network},
-		Mounts:    append(mounts, workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(paths.Log)}),
+		Mounts:    append(mounts, workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(paths.Log), Keeps: keepsLogs}),
 		Scratch:   map[string]int{"/tmp": 16},
 		Env:       paths.Environment(),
 		MemoryMiB: 256, // a login takes 64 MiB for its argon2id hash
@@ -147,8 +147,12 @@ func (i *Identity) files(ctx *pulumi.Context, args *IdentityArgs, s *store) ([]*
 	var mounts []workload.Mount
 	for _, f := range []struct {
 		base, target string
-		readOnly     bool
-	}{{"config", path.Dir(paths.Users), true}, {"secrets", paths.Secrets, true}, {"data", path.Dir(paths.Database), false}} {
+		keeps        workload.Contents // nothing: it only reads
+	}{
+		{base: "config", target: path.Dir(paths.Users)},
+		{base: "secrets", target: paths.Secrets},
+		{"data", path.Dir(paths.Database), workload.Databases(path.Base(paths.Database))},
+	} {
 		folder, err := args.Host.NewFolder(ctx, autheliaName+"-"+f.base, host.Directory{
 			Path: fmt.Sprintf("%s/%s/%s", host.Root, autheliaName, f.base), Mode: 0o700, Owner: autheliaOwner,
 		}, pulumi.Parent(i))
@@ -156,7 +160,7 @@ func (i *Identity) files(ctx *pulumi.Context, args *IdentityArgs, s *store) ([]*
 			return nil, nil, err
 		}
 		folders[f.base] = folder
-		mounts = append(mounts, workload.Mount{Folder: folder, Target: f.target, ReadOnly: f.readOnly})
+		mounts = append(mounts, workload.Mount{Folder: folder, Target: f.target, ReadOnly: f.base != "data", Keeps: f.keeps})
 	}
 	configuration, err := authelia.Configuration(args.model())
 	if err != nil {

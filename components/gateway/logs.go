@@ -10,6 +10,7 @@ import (
 	"homelab/components/gateway/internal/authelia"
 	"homelab/components/gateway/internal/caddyfile"
 	"homelab/components/host"
+	"homelab/components/workload"
 )
 
 // LogsType is the type token of the gateway's log folders.
@@ -72,3 +73,6 @@ func (l *Logs) Ready() error {
 	}
 	return nil
 }
+
+// keepsLogs is what a log folder is worth to a backup.
+var keepsLogs = workload.Disposable("logs of what happened on a machine that is gone are no part of a new one")

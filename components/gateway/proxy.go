@@ -152,8 +152,12 @@ func (p *Proxy) files(ctx *pulumi.Context, args *ProxyArgs) (*proxyFiles, error)
 	folders := map[string]*host.Folder{}
 	for _, f := range []struct {
 		base, target string
-		readOnly     bool
-	}{{"config", path.Dir(paths.OriginPullCA), true}, {"secrets", path.Dir(paths.ACMEToken), true}, {"data", path.Dir(paths.Data), false}} {
+		keeps        workload.Contents // nothing: it only reads
+	}{
+		{base: "config", target: path.Dir(paths.OriginPullCA)},
+		{base: "secrets", target: path.Dir(paths.ACMEToken)},
+		{"data", path.Dir(paths.Data), workload.Files()}, // certificates: authorities limit how often they can be had
+	} {
 		folder, err := args.Host.NewFolder(ctx, caddyName+"-"+f.base, host.Directory{
 			Path: fmt.Sprintf("%s/%s/%s", host.Root, caddyName, f.base), Mode: 0o700, Owner: caddyOwner,
 		}, child)
@@ -162,9 +166,9 @@ func (p *Proxy) files(ctx *pulumi.Context, args *ProxyArgs) (*proxyFiles, error)
 		}
 		folders[f.base] = folder
 		// The folder, not its files: a file that is replaced on the machine would stay the old one inside the container.
-		out.mounts = append(out.mounts, workload.Mount{Folder: folder, Target: f.target, ReadOnly: f.readOnly})
+		out.mounts = append(out.mounts, workload.Mount{Folder: folder, Target: f.target, ReadOnly: f.base != "data", Keeps: f.keeps})
 	}
-	out.mounts = append(out.mounts, workload.Mount{Folder: args.Logs.caddy, Target: path.Dir(paths.AccessLog)})
+	out.mounts = append(out.mounts, workload.Mount{Folder: args.Logs.caddy, Target: path.Dir(paths.AccessLog), Keeps: keepsLogs})
 	var err error
 	if out.caddyfile, err = folders["config"].Write(ctx, "Caddyfile", "Caddyfile", 0o400, p.caddyfile(args), child); err != nil {
 		return nil, err

@@ -87,6 +87,7 @@ type Host struct {
 	httpsPort   int
 	protected   bool
 	guards      []pulumi.Resource
+	inventory   inventory
 }
 
 // New makes the machine and waits until it says that it is ready.

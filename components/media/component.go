@@ -62,7 +62,10 @@ func NewJellyfin(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.Re
 			Health:  workload.Health{Command: []string{"curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:8096/health"}},
 			Metrics: workload.NoMetrics("Jellyfin's metrics endpoint has no access control of its own"),
 		},
-		folders: map[string]string{"/config": "config", "/cache": "cache"},
+		folders: map[string]folder{
+			"/config": {"config", workload.Databases("data/*.db")},
+			"/cache":  {"cache", workload.Disposable("images and transcodes, which Jellyfin makes again")},
+		},
 	}, opts)
 }
 
@@ -76,6 +79,6 @@ func NewJellyseerr(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.
 			Health:  workload.Health{Command: []string{"wget", "--quiet", "--output-document=/dev/null", "http://127.0.0.1:5055/api/v1/status"}},
 			Metrics: workload.NoMetrics("the application has no metrics endpoint"),
 		},
-		folders: map[string]string{"/app/config": "config"},
+		folders: map[string]folder{"/app/config": {"config", workload.Databases("db/db.sqlite3")}},
 	}, opts)
 }

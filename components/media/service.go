@@ -18,7 +18,15 @@ type definition struct {
 	// spec is the container without what every service shares.
 	spec workload.Spec
 	// folders are the container's writable paths, each with its folder below the service's own.
-	folders map[string]string
+	folders map[string]folder
+}
+
+// folder is where a service writes.
+type folder struct {
+	// base is its name below the service's own folder.
+	base string
+	// keeps is what the service writes there.
+	keeps workload.Contents
 }
 
 // newService is the only way a service is made, so none forgets a folder's owner, the limit, or the network.
@@ -39,14 +47,14 @@ func newService(ctx *pulumi.Context, token, name string, args *Args, d definitio
 	}
 	spec.Env["TZ"] = args.Timezone
 	for _, target := range slices.Sorted(maps.Keys(d.folders)) {
-		base := d.folders[target]
-		folder, err := args.Host.NewFolder(ctx, name+"-"+base, host.Directory{
-			Path: fmt.Sprintf("%s/%s/%s", host.Root, name, base), Mode: 0o750, Owner: owner,
+		f := d.folders[target]
+		made, err := args.Host.NewFolder(ctx, name+"-"+f.base, host.Directory{
+			Path: fmt.Sprintf("%s/%s/%s", host.Root, name, f.base), Mode: 0o750, Owner: owner,
 		}, pulumi.Parent(s))
 		if err != nil {
 			return nil, err
 		}
-		spec.Mounts = append(spec.Mounts, workload.Mount{Folder: folder, Target: target})
+		spec.Mounts = append(spec.Mounts, workload.Mount{Folder: made, Target: target, Keeps: f.keeps})
 	}
 	container, err := workload.New(ctx, name, &spec, pulumi.Parent(s))
 	if err != nil {

@@ -120,6 +120,11 @@ var badHost = []badCase{
 			"backup": object{"type": "", "location": "nowhere"},
 		})
 	}},
+	{"backup", func(c *stackConfig) {
+		c.set("homelab:backup", object{"hour": 24, "minute": 60, "jitterMinutes": 181, "drillDay": 29})
+		c.set("homelab:backup.keep", object{"daily": 0, "weekly": -1, "monthly": 121, "yearly": 101})
+	}},
+	{"backup-unknown", func(c *stackConfig) { c.set("homelab:backup.retention", object{}).set("homelab:backup.keep.dayly", 1) }},
 	{"snapshots", func(c *stackConfig) {
 		c.set("homelab:storage.backup.snapshots", object{"max": 11, "hour": 24, "minute": 60})
 	}},

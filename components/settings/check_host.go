@@ -115,6 +115,32 @@ func (k *checker) box(path, boxType, location string) {
 	k.offered(path+".location", "location of Storage Boxes", location, boxLocations)
 }
 
+// maxJitterMinutes is less than the time between a backup and the restore drill of the same day.
+const maxJitterMinutes = 180
+
+func (k *checker) backup(r rawBackup) Backup {
+	const path = namespace + "backup"
+	for _, n := range []struct {
+		key                string
+		value, least, most int
+		what               string
+	}{
+		{"drillDay", r.DrillDay, 1, 28, "a day that every month has"},
+		{"hour", r.Hour, 0, 23, "an hour"},
+		{"jitterMinutes", r.JitterMinutes, 0, maxJitterMinutes, "a jitter in minutes"},
+		{"keep.daily", r.Keep.Daily, 1, 366, "a number of archives"},
+		{"keep.monthly", r.Keep.Monthly, 0, 120, "a number of archives"},
+		{"keep.weekly", r.Keep.Weekly, 0, 520, "a number of archives"},
+		{"keep.yearly", r.Keep.Yearly, 0, 100, "a number of archives"},
+		{"minute", r.Minute, 0, 59, "a minute"},
+	} {
+		if n.value < n.least || n.value > n.most {
+			k.add(path+"."+n.key, fmt.Sprintf("%d is not %s", n.value, n.what), fmt.Sprintf("use %d to %d", n.least, n.most))
+		}
+	}
+	return Backup{Hour: r.Hour, Minute: r.Minute, JitterMinutes: r.JitterMinutes, DrillDay: r.DrillDay, Keep: Keep(r.Keep)}
+}
+
 // dockerBridge is the network Docker takes for itself.
 var dockerBridge = netip.MustParsePrefix("172.17.0.0/16")
 

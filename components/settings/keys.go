@@ -23,6 +23,7 @@ const (
 var keys = map[string]keyKind{
 	"adminEmail": kindString,
 	"auth":       kindObject,
+	"backup":     kindObject,
 	"cloudflare": kindObject,
 	"domain":     kindString,
 	"networks":   kindObject,
@@ -57,6 +58,10 @@ var defaults = object{
 			"type": "bx11", "location": "hel1",
 			"snapshots": object{"max": 10, "hour": 3, "minute": 15},
 		},
+	},
+	"backup": object{
+		"hour": 1, "minute": 30, "jitterMinutes": 30, "drillDay": 2,
+		"keep": object{"daily": 7, "weekly": 4, "monthly": 6, "yearly": 1},
 	},
 	"networks": object{
 		"caddyProxy":        "172.30.1.0/24",

@@ -13,6 +13,7 @@ type (
 		Server     rawServer     `mapstructure:"server"`
 		Ports      rawPorts      `mapstructure:"ports"`
 		Storage    rawStorage    `mapstructure:"storage"`
+		Backup     rawBackup     `mapstructure:"backup"`
 		Networks   rawNetworks   `mapstructure:"networks"`
 		Users      []rawUser     `mapstructure:"users"`
 		Auth       rawAuth       `mapstructure:"auth"`
@@ -87,6 +88,21 @@ type (
 		Max    int `mapstructure:"max"`
 		Hour   int `mapstructure:"hour"`
 		Minute int `mapstructure:"minute"`
+	}
+
+	rawBackup struct {
+		Hour          int     `mapstructure:"hour"`
+		Minute        int     `mapstructure:"minute"`
+		JitterMinutes int     `mapstructure:"jitterMinutes"`
+		DrillDay      int     `mapstructure:"drillDay"`
+		Keep          rawKeep `mapstructure:"keep"`
+	}
+
+	rawKeep struct {
+		Daily   int `mapstructure:"daily"`
+		Weekly  int `mapstructure:"weekly"`
+		Monthly int `mapstructure:"monthly"`
+		Yearly  int `mapstructure:"yearly"`
 	}
 
 	rawNetworks struct {

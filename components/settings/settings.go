@@ -29,6 +29,8 @@ type Settings struct {
 	Ports Ports
 	// Storage is the Storage Boxes (homelab:storage).
 	Storage Storage
+	// Backup is when a backup is made and what of it is kept (homelab:backup).
+	Backup Backup
 	// Networks are the container networks (homelab:networks).
 	Networks Networks
 	// Users are the people the portal knows, sorted by name (homelab:users; at least one, one in group admins).
@@ -193,6 +195,32 @@ type Snapshots struct {
 	Hour int
 	// Minute is the minute of that hour (minute; default 15).
 	Minute int
+}
+
+// Backup is when a backup is made and what of it is kept.
+type Backup struct {
+	// Hour is the hour at which the daily backup starts, in the time zone above (hour; default 1).
+	Hour int
+	// Minute is the minute of that hour (minute; default 30).
+	Minute int
+	// JitterMinutes is by how much each start is put off at random, at most 180 (jitterMinutes; default 30).
+	JitterMinutes int
+	// DrillDay is the day of the month, 1 to 28, on which a restore is tried (drillDay; default 2).
+	DrillDay int
+	// Keep is how many archives are kept (keep).
+	Keep Keep
+}
+
+// Keep is how many archives are kept: the newest of each of so many days, weeks, months and years.
+type Keep struct {
+	// Daily is at least 1 (daily; default 7).
+	Daily int
+	// Weekly may be 0 (weekly; default 4).
+	Weekly int
+	// Monthly may be 0 (monthly; default 6).
+	Monthly int
+	// Yearly may be 0 (yearly; default 1).
+	Yearly int
 }
 
 // Networks are the container networks: private IPv4, at least /28, not overlapping.

@@ -37,6 +37,7 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 			Media:  MediaBox{Type: "bx21", Location: "fsn1", Protocol: WebDAV},
 			Backup: BackupBox{Type: "bx11", Location: "hel1", Snapshots: Snapshots{Max: 10, Hour: 3, Minute: 15}},
 		},
+		Backup: Backup{Hour: 1, Minute: 30, JitterMinutes: 30, DrillDay: 2, Keep: Keep{Daily: 7, Weekly: 4, Monthly: 6, Yearly: 1}},
 		Networks: Networks{
 			CaddyProxy:        netip.MustParsePrefix("172.30.1.0/24"),
 			GrafanaMonitoring: netip.MustParsePrefix("172.30.2.0/24"),
@@ -91,6 +92,9 @@ func TestLimitsAreReached(t *testing.T) {
 			c.set("homelab:cloudflare.rateLimit", object{"requests": 1, "periodSeconds": 60, "blockSeconds": 3600})
 		},
 		"countries": func(c *stackConfig) { c.set("homelab:cloudflare.blockedCountries", list{"FR", "DE"}) },
+		"one archive, no jitter": func(c *stackConfig) {
+			c.set("homelab:backup", object{"jitterMinutes": 0, "drillDay": 28, "keep": object{"daily": 1, "weekly": 0, "monthly": 0, "yearly": 0}})
+		},
 		"narrow networks": func(c *stackConfig) {
 			c.set("homelab:networks", object{"caddyProxy": "10.0.0.0/28", "grafanaMonitoring": "10.0.0.16/28", "gluetun": "192.168.0.0/16"})
 		},
@@ -121,7 +125,7 @@ func TestLimitsAreReached(t *testing.T) {
 		"unprotected":        func(c *stackConfig) { c.set("homelab:protect", "false") },
 		"a secret client ID": func(c *stackConfig) { c.secret[oauthClientIDKey] = true },
 		"empty optional objects": func(c *stackConfig) {
-			for _, key := range []string{"server", "ports", "storage", "networks", "auth", "services"} {
+			for _, key := range []string{"server", "ports", "storage", "backup", "networks", "auth", "services"} {
 				c.set(namespace+key, object{})
 			}
 		},

@@ -12,10 +12,12 @@ import (
 	"github.com/pulumi/pulumi-tls/sdk/v5/go/tls"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"homelab/components/backup"
 	"homelab/components/edge"
 	"homelab/components/gateway"
 	"homelab/components/host"
 	"homelab/components/settings"
+	"homelab/components/storage"
 	"homelab/components/tailnet"
 	"homelab/components/workload"
 )
@@ -97,6 +99,14 @@ func identityArgs(s *settings.Settings, machine *host.Host, logs *gateway.Logs, 
 		args.Users = append(args.Users, gateway.User(u))
 	}
 	return args
+}
+
+func backupArgs(s *settings.Settings, machine *host.Host, box *storage.Box) *backup.Args {
+	b := s.Backup
+	return &backup.Args{
+		Host: machine, Box: box, Protect: s.Protect, Retention: backup.Retention(b.Keep),
+		Schedule: backup.Schedule{Hour: b.Hour, Minute: b.Minute, JitterMinutes: b.JitterMinutes, DrillDay: b.DrillDay},
+	}
 }
 
 func containerRanges(s *settings.Settings) []string {

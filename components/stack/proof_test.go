@@ -164,7 +164,16 @@ func TestAttemptsThatMustBeRefused(t *testing.T) {
 		"a secret in the environment": {with(func(s *workload.Spec) {
 			s.Env = map[string]string{"DB_PASSWORD": "x"}
 		}), "DB_PASSWORD would show a secret"},
-		"every capability":     {with(func(s *workload.Spec) { s.Capabilities = []string{"CAP_SYS_ADMIN"} }), "is root on the machine by another name"},
+		"every capability": {with(func(s *workload.Spec) { s.Capabilities = []string{"CAP_SYS_ADMIN"} }), "is root on the machine by another name"},
+		"a folder that the backup does not know": {with(func(s *workload.Spec) {
+			s.Mounts = []workload.Mount{{Folder: &host.Folder{}, Target: "/x"}}
+		}), "the backup must know what the container keeps"},
+		"a database outside its folder": {with(func(s *workload.Spec) {
+			s.Mounts = []workload.Mount{{Folder: &host.Folder{}, Target: "/x", Keeps: workload.Databases("../other/data.db")}}
+		}), `"../other/data.db" is not a relative path of a database`},
+		"a cache without a reason": {with(func(s *workload.Spec) {
+			s.Mounts = []workload.Mount{{Folder: &host.Folder{}, Target: "/x", Keeps: workload.Disposable("")}}
+		}), "the backup must know what the container keeps"},
 		"a mount from nowhere": {with(func(s *workload.Spec) { s.Mounts = []workload.Mount{{Target: "/x"}} }), "no folder"},
 		"a mounted file that never changes": {with(func(s *workload.Spec) {
 			s.Mounts = []workload.Mount{{File: &host.Written{Path: "/opt/homelab/x"}, Target: "/x"}}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"homelab/components/backup"
 	"homelab/components/edge"
 	"homelab/components/exposure"
 	"homelab/components/gateway"
@@ -67,6 +68,10 @@ func deploy(ctx *pulumi.Context, root string) error {
 	if err != nil {
 		return err
 	}
+	kept, err := backup.New(ctx, "backup", backupArgs(s, machine, boxes.backup), clouds.option())
+	if err != nil {
+		return err
+	}
 	hostnames := pulumi.StringMap{}
 	for _, route := range proxy.Routes() {
 		_, err := exposure.Publish(ctx, route.Name(), &exposure.Args{Route: route, Shield: shield, Host: machine}, clouds.option())
@@ -82,6 +87,9 @@ func deploy(ctx *pulumi.Context, root string) error {
 	ctx.Export("recoveryKey", machine.RecoveryKey())
 	ctx.Export("mediaBox", boxes.media.Server())
 	ctx.Export("backupBox", boxes.backup.Server())
+	ctx.Export("backupRepository", kept.Repository())
+	ctx.Export("backupPassphrase", kept.Passphrase())
+	ctx.Export("backupRepositoryKey", kept.RepositoryKey())
 	return nil
 }
 

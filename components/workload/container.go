@@ -61,6 +61,9 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 	if err := spec.Validate(name); err != nil {
 		return nil, err
 	}
+	if err := spec.declare(); err != nil {
+		return nil, fmt.Errorf("container %s: %w", name, err)
+	}
 	c := &Container{name: name}
 	inputs := pulumi.Map{"memoryMiB": pulumi.Int(spec.MemoryMiB), "user": pulumi.String(spec.User)}
 	if err := ctx.RegisterComponentResourceV2(ContainerType, name, inputs, c, opts...); err != nil {

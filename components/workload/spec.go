@@ -69,6 +69,8 @@ type Mount struct {
 	Target string
 	// ReadOnly keeps the container from writing to the folder.
 	ReadOnly bool
+	// Keeps says what the container writes into the folder; needed unless the mount is read-only.
+	Keeps Contents
 }
 
 func (m Mount) source() string {
@@ -88,6 +90,7 @@ func (m Mount) validate(p *validate.Problems, restartOn []*host.Written) {
 	default:
 		p.Merge(m.Folder.Ready())
 	}
+	m.Keeps.validate(p, m)
 }
 
 // Health is a command inside the container that succeeds only when the program does its work.

@@ -1,0 +1,203 @@
+package backup
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"gopkg.in/yaml.v3"
+
+	"homelab/components/host"
+)
+
+// Places on the machine. The program homelab-backup knows them too, and a test holds the two together.
+const (
+	home       = host.Root + "/backup"
+	configFile = home + "/config/borgmatic.yaml"
+	factsFile  = home + "/config/backup.json"
+	knownHosts = home + "/config/known_hosts"
+	sshConfig  = home + "/config/ssh_config"
+	identity   = home + "/secrets/ssh_key"
+	passphrase = home + "/secrets/passphrase"
+	program    = home + "/bin/homelab-backup"
+	drill      = home + "/bin/homelab-restore-drill"
+	state      = home + "/state"
+	scratch    = home + "/scratch"
+	metrics    = home + "/metrics"
+	secrets    = home + "/secrets"
+	// liveDatabases lists what the copies of databases stand in for.
+	liveDatabases = state + "/live-databases.exclude"
+)
+
+const (
+	boxPort = 23
+	// repository is relative to the sub-account's home.
+	repository = "homelab"
+	// borgOnBox is the version of BorgBackup that Debian 13 has, by the name that Hetzner gives it.
+	borgOnBox = "borg-1.4"
+	// archivePrefix does not hold the machine's name, as borgmatic's default does: a rebuilt machine has another, and its archives would be kept
+	// beside the old ones, which nobody would prune.
+	archivePrefix = "homelab-"
+)
+
+// boxHostKey is the key of every Storage Box on port 23. Hetzner publishes its fingerprint, SHA256:XqONwb1S0zuj5A1CDxpOSuD2hnAArV1A3wKY7Z3sdgM
+// (docs.hetzner.com/storage/storage-box/general, SSH host keys); a test compares the two.
+const boxHostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIICf9svRenC/PLKIL9nk6K/pxQgoiFC41wTNvoIncOxs"
+
+// model is all that the files depend on.
+type model struct {
+	Server, Username string // of the box's sub-account
+	PublicKey        string // ours, in authorized_keys format
+	Retention        Retention
+	Folders          []host.Data
+}
+
+func (m model) repository() string {
+	return fmt.Sprintf("ssh://%s@%s:%d/./%s", m.Username, m.Server, boxPort, repository)
+}
+
+// sshCommand leaves everything to the one file that sftp reads too.
+const sshCommand = "ssh -F " + sshConfig
+
+const passphraseCommand = "cat " + passphrase
+
+// borgmatic's file, in sections: borgmatic 1.7 knows nothing else, and every later one up to 2.1 still reads them. The same goes for hooks:
+// before_backup is the one name that all of them know.
+type (
+	borgmaticConfig struct {
+		Location    locationSection    `yaml:"location"`
+		Storage     storageSection     `yaml:"storage"`
+		Retention   retentionSection   `yaml:"retention"`
+		Consistency consistencySection `yaml:"consistency"`
+		Hooks       hooksSection       `yaml:"hooks"`
+	}
+	locationSection struct {
+		SourceDirectories []string `yaml:"source_directories"`
+		Repositories      []string `yaml:"repositories"`
+		RemotePath        string   `yaml:"remote_path"`
+		ExcludePatterns   []string `yaml:"exclude_patterns"`
+		ExcludeFrom       []string `yaml:"exclude_from"`
+	}
+	storageSection struct {
+		EncryptionPasscommand string `yaml:"encryption_passcommand"`
+		Compression           string `yaml:"compression"`
+		SSHCommand            string `yaml:"ssh_command"`
+		BorgBaseDirectory     string `yaml:"borg_base_directory"`
+		LockWait              int    `yaml:"lock_wait"` // seconds
+		Retries               int    `yaml:"retries"`
+		RetryWait             int    `yaml:"retry_wait"` // seconds
+		ArchiveNameFormat     string `yaml:"archive_name_format"`
+		RelocatedRepoOK       bool   `yaml:"relocated_repo_access_is_ok"`
+	}
+	retentionSection struct {
+		Daily   int    `yaml:"keep_daily"`
+		Weekly  int    `yaml:"keep_weekly"`
+		Monthly int    `yaml:"keep_monthly"`
+		Yearly  int    `yaml:"keep_yearly"`
+		Prefix  string `yaml:"prefix"`
+	}
+	consistencySection struct {
+		Checks []check `yaml:"checks"`
+		Prefix string  `yaml:"prefix"`
+	}
+	check struct {
+		Name      string `yaml:"name"`
+		Frequency string `yaml:"frequency"`
+	}
+	hooksSection struct {
+		BeforeBackup []string `yaml:"before_backup"`
+	}
+)
+
+// borgmatic renders borgmatic's configuration.
+func (m model) borgmatic() ([]byte, error) {
+	excluded := []string{"pp:" + scratch, "pp:" + secrets, "pp:" + state}
+	for _, d := range m.Folders {
+		if d.Disposable != "" {
+			excluded = append(excluded, "pp:"+d.Folder)
+		}
+	}
+	return marshalYAML(borgmaticConfig{
+		Location: locationSection{
+			SourceDirectories: []string{host.Root},
+			Repositories:      []string{m.repository()},
+			RemotePath:        borgOnBox,
+			ExcludePatterns:   excluded,
+			ExcludeFrom:       []string{liveDatabases},
+		},
+		Storage: storageSection{
+			EncryptionPasscommand: passphraseCommand,
+			Compression:           "auto,zstd,6",
+			SSHCommand:            sshCommand,
+			BorgBaseDirectory:     state,
+			LockWait:              1800,
+			Retries:               2,
+			RetryWait:             10,
+			ArchiveNameFormat:     archivePrefix + "{now:%Y-%m-%dT%H:%M:%S}",
+			// The box's name belongs to its sub-account; a new sub-account on the same box holds the same repository.
+			RelocatedRepoOK: true,
+		},
+		Retention: retentionSection{
+			Daily: m.Retention.Daily, Weekly: m.Retention.Weekly, Monthly: m.Retention.Monthly, Yearly: m.Retention.Yearly, Prefix: archivePrefix,
+		},
+		Consistency: consistencySection{
+			Checks: []check{{"repository", "2 weeks"}, {"archives", "4 weeks"}, {"extract", "4 weeks"}},
+			Prefix: archivePrefix,
+		},
+		Hooks: hooksSection{BeforeBackup: []string{program + " databases"}},
+	})
+}
+
+func marshalYAML(v any) ([]byte, error) {
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(v); err != nil {
+		return nil, fmt.Errorf("rendering borgmatic's configuration: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// facts is what homelab-backup knows of the deployment.
+type facts struct {
+	Server            string        `json:"server"`
+	Port              int           `json:"port"`
+	Username          string        `json:"username"`
+	AuthorizedKey     string        `json:"authorizedKey"`
+	Repository        string        `json:"repository"`
+	RemotePath        string        `json:"remotePath"`
+	SSHCommand        string        `json:"sshCommand"`
+	PassphraseCommand string        `json:"passphraseCommand"`
+	Archives          string        `json:"archives"` // a shell pattern
+	Folders           []folderFacts `json:"folders"`
+}
+
+type folderFacts struct {
+	Path       string   `json:"path"`
+	Databases  []string `json:"databases,omitempty"`
+	Disposable string   `json:"disposable,omitempty"`
+}
+
+func (m model) facts() ([]byte, error) {
+	f := facts{
+		Server: m.Server, Port: boxPort, Username: m.Username, AuthorizedKey: m.authorizedKey(), Repository: m.repository(), RemotePath: borgOnBox,
+		SSHCommand: sshCommand, PassphraseCommand: passphraseCommand, Archives: archivePrefix + "*", Folders: []folderFacts{},
+	}
+	for _, d := range m.Folders {
+		f.Folders = append(f.Folders, folderFacts{Path: d.Folder, Databases: d.Databases, Disposable: d.Disposable})
+	}
+	out, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("rendering %s: %w", factsFile, err)
+	}
+	return append(out, '\n'), nil
+}
+
+// authorizedKey lets our key do one thing on the box: serve this one repository. No shell, no file transfer, no forwarding.
+func (m model) authorizedKey() string {
+	return fmt.Sprintf(`command="%s serve --restrict-to-path %s",restrict %s`, borgOnBox, repository, m.PublicKey)
+}
+
+func (m model) knownHosts() string {
+	return fmt.Sprintf("[%s]:%d %s\n", m.Server, boxPort, boxHostKey)
+}

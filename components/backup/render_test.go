@@ -1,0 +1,129 @@
+package backup
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+	"gopkg.in/yaml.v3"
+
+	"homelab/components/host"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".golden")
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
+		return
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err, "run: go test ./components/backup -update")
+	assert.Equal(t, string(want), got)
+}
+
+func example() model {
+	return model{
+		Server: "u100001-sub1.your-storagebox.de", Username: "u100001-sub1", PublicKey: "ssh-ed25519 AAAAexample",
+		Retention: Retention{Daily: 7, Weekly: 4, Monthly: 6},
+		Folders: []host.Data{
+			{Folder: "/opt/homelab/authelia/data", Databases: []string{"db.sqlite3"}},
+			{Folder: "/opt/homelab/caddy/data"},
+			{Folder: "/opt/homelab/jellyfin/cache", Disposable: "made again"},
+		},
+	}
+}
+
+func TestFiles(t *testing.T) {
+	m := example()
+	borgmatic, err := m.borgmatic()
+	require.NoError(t, err)
+	golden(t, "borgmatic.yaml", string(borgmatic))
+	facts, err := m.facts()
+	require.NoError(t, err)
+	golden(t, "backup.json", string(facts))
+	golden(t, "known_hosts", m.knownHosts())
+	config, err := renderSSHConfig()
+	require.NoError(t, err)
+	golden(t, "ssh_config", config)
+	for _, j := range jobs(Schedule{Hour: 22, Minute: 5, JitterMinutes: 30, DrillDay: 2}) {
+		for _, kind := range []string{"service", "timer"} {
+			unit, err := render("job."+kind+".tmpl", j)
+			require.NoError(t, err)
+			golden(t, j.Name+"."+kind, unit)
+		}
+	}
+}
+
+// The same folder is never both left out and relied on.
+func TestOnlyDisposableFoldersAreLeftOut(t *testing.T) {
+	rendered, err := example().borgmatic()
+	require.NoError(t, err)
+	var config borgmaticConfig
+	require.NoError(t, yaml.Unmarshal(rendered, &config))
+	assert.Equal(t, []string{host.Root}, config.Location.SourceDirectories)
+	assert.Equal(t, []string{
+		"pp:/opt/homelab/backup/scratch", "pp:/opt/homelab/backup/secrets", "pp:/opt/homelab/backup/state", "pp:/opt/homelab/jellyfin/cache",
+	}, config.Location.ExcludePatterns)
+}
+
+// The fingerprint is what Hetzner publishes for Ed25519 on port 23.
+func TestTheBoxesKeyIsTheOneThatHetznerPublishes(t *testing.T) {
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(boxHostKey))
+	require.NoError(t, err)
+	assert.Equal(t, "SHA256:XqONwb1S0zuj5A1CDxpOSuD2hnAArV1A3wKY7Z3sdgM", ssh.FingerprintSHA256(key))
+}
+
+func TestTheProgramKnowsThePlaces(t *testing.T) {
+	body, err := script("homelab-backup")
+	require.NoError(t, err)
+	for _, line := range []string{
+		`ROOT = pathlib.Path("` + host.Root + `")`, `HOME = ROOT / "` + strings.TrimPrefix(home, host.Root+"/") + `"`,
+		`CONFIG, SETTINGS, SSH_CONFIG = HOME / "` + below(configFile) + `", HOME / "` + below(factsFile) + `", HOME / "` + below(sshConfig) + `"`,
+		`HOME / "` + below(state) + `"`, `HOME / "` + below(metrics) + `"`, `HOME / "` + below(scratch) + `"`,
+		`LIVE_DATABASES = STATE / "` + strings.TrimPrefix(liveDatabases, state+"/") + `"`,
+	} {
+		assert.Contains(t, body, line)
+	}
+	for _, verb := range []string{"install-key", "prepare", "export-key", "databases", "run", "stopped", "drill"} {
+		assert.Contains(t, body, `"`+verb+`"`, "the program has no verb %s", verb)
+	}
+	shell, err := script("homelab-restore-drill")
+	require.NoError(t, err)
+	assert.Contains(t, shell, "exec "+program+" drill ")
+}
+
+func below(path string) string { return strings.TrimPrefix(path, home+"/") }
+
+func TestArgsAreChecked(t *testing.T) {
+	good := func() *Args {
+		return &Args{Retention: Retention{Daily: 1}, Schedule: Schedule{DrillDay: 1}}
+	}
+	missing := good().Validate()
+	require.Error(t, missing)
+	assert.ErrorContains(t, missing, "backup: no host")
+	assert.ErrorContains(t, missing, "backup: no storage box")
+	for want, change := range map[string]func(*Args){
+		"0 daily archives":               func(a *Args) { a.Retention.Daily = 0 },
+		"a retention cannot be negative": func(a *Args) { a.Retention.Weekly = -1 },
+		"no such time of day: 24:00":     func(a *Args) { a.Schedule.Hour = 24 },
+		"no such time of day: 00:60":     func(a *Args) { a.Schedule.Minute = 60 },
+		"a jitter of 181 minutes":        func(a *Args) { a.Schedule.JitterMinutes = 181 },
+		"day 29 does not exist":          func(a *Args) { a.Schedule.DrillDay = 29 },
+	} {
+		a := good()
+		assert.NotContains(t, a.Validate().Error(), want)
+		change(a)
+		assert.ErrorContains(t, a.Validate(), want)
+	}
+	assert.Error(t, (*Backup)(nil).Ready())
+	assert.Error(t, (&Backup{}).Ready())
+}
