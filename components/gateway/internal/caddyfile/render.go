@@ -22,8 +22,9 @@ var caddyfile = template.Must(template.ParseFS(templates, "templates/Caddyfile.t
 const portalMaxBody = "1MB"
 
 // ambiguousPath finds, in the raw request target up to its query, what intermediaries are known to read
-// differently: empty and dot segments, path parameters, backslashes, and encoded forms of / . \ ; % and NUL.
-const ambiguousPath = `(?i)^[^?]*(?://|/\.{1,2}(?:/|\?|$)|;|\\|%2e|%2f|%5c|%3b|%25|%00)`
+// differently: empty and dot segments, path parameters, backslashes, and encoded forms of / . \ ; % ? and NUL. The
+// portal matches a rule against the decoded path, where what follows an encoded ? passes for a query.
+const ambiguousPath = `(?i)^[^?]*(?://|/\.{1,2}(?:/|\?|$)|;|\\|%2e|%2f|%5c|%3b|%3f|%25|%00)`
 
 // strippedHeaders are the headers by which a visitor could pass for somebody else, or for another request, at the
 // portal or at a service. A * stands for anything; Caddy compares without case, and itself drops names with _ or a dot.
