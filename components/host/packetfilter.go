@@ -27,7 +27,9 @@ type packetFilter struct {
 	Include string
 }
 
-var filterTemplates = template.Must(template.New("").Funcs(template.FuncMap{"join": strings.Join}).
+var templateFunctions = template.FuncMap{"join": strings.Join}
+
+var filterTemplates = template.Must(template.New("").Funcs(templateFunctions).
 	ParseFS(files, "files/firewall.nft.tmpl", "files/ranges.nft.tmpl"))
 
 func renderPacketFilter(f packetFilter) (string, error) {

@@ -22,6 +22,8 @@ type Args struct {
 	Host *host.Host
 	// Proxy is the network on which the proxy finds the service.
 	Proxy *workload.Network
+	// Library is the mounted media library; only what plays it needs it.
+	Library *host.Media
 	// MemoryMiB is the container's memory limit in MiB.
 	MemoryMiB int
 	// Timezone is an IANA name.
@@ -49,13 +51,15 @@ type Service struct {
 // Endpoint is where the service answers.
 func (s *Service) Endpoint() workload.Endpoint { return s.container.Endpoint(s.port) }
 
-// owner is the user that the services share: they will work on the same library. Its number is above every system user of Debian.
-const owner = "2000:2000"
+// owner is the user that these services share. It is not the library's (host.MediaOwner): none of them writes to it, and a mount that comes back
+// into a running container is as writable as its files say. Its number is above every system user of Debian.
+const owner = "2001:2001"
 
 // NewJellyfin runs the media server.
 func NewJellyfin(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*Service, error) {
 	return newService(ctx, JellyfinType, name, args, definition{
-		port: 8096,
+		port:    8096,
+		library: "/media",
 		spec: workload.Spec{
 			Image:   images.Jellyfin,
 			Scratch: map[string]int{"/tmp": 256},

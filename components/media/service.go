@@ -8,6 +8,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"homelab/components/host"
+	"homelab/components/internal/validate"
 	"homelab/components/workload"
 )
 
@@ -17,6 +18,8 @@ type definition struct {
 	port int
 	// spec is the container without what every service shares.
 	spec workload.Spec
+	// library is where the service finds the media library; empty where it has no use for it.
+	library string
 	// folders are the container's writable paths, each with its folder below the service's own.
 	folders map[string]folder
 }
@@ -31,7 +34,12 @@ type folder struct {
 
 // newService is the only way a service is made, so none forgets a folder's owner, the limit, or the network.
 func newService(ctx *pulumi.Context, token, name string, args *Args, d definition, opts []pulumi.ResourceOption) (*Service, error) {
-	if err := args.Validate(name); err != nil {
+	p := validate.Of(name)
+	p.Merge(args.Validate(name))
+	if d.library != "" {
+		p.Merge(args.Library.Ready())
+	}
+	if err := p.Err(); err != nil {
 		return nil, err
 	}
 	s := &Service{port: d.port}
@@ -55,6 +63,9 @@ func newService(ctx *pulumi.Context, token, name string, args *Args, d definitio
 			return nil, err
 		}
 		spec.Mounts = append(spec.Mounts, workload.Mount{Folder: made, Target: target, Keeps: f.keeps})
+	}
+	if d.library != "" {
+		spec.Mounts = append(spec.Mounts, workload.Mount{Media: args.Library, Target: d.library, ReadOnly: true})
 	}
 	container, err := workload.New(ctx, name, &spec, pulumi.Parent(s))
 	if err != nil {

@@ -60,7 +60,13 @@ func deploy(ctx *pulumi.Context, root string) error {
 	if err != nil {
 		return err
 	}
-	sites, err := newServices(ctx, s, machine, networks, clouds.option())
+	library, err := machine.MountMedia(ctx, "media", &host.MediaArgs{
+		Box: boxes.media, Protocol: host.MediaProtocol(s.Storage.Media.Protocol), DiskGB: s.Server.DiskGB,
+	}, clouds.option())
+	if err != nil {
+		return err
+	}
+	sites, err := newServices(ctx, s, machine, networks, library, clouds.option())
 	if err != nil {
 		return err
 	}
@@ -93,7 +99,9 @@ func deploy(ctx *pulumi.Context, root string) error {
 	return nil
 }
 
-func newServices(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, networks *workload.Networks, opts ...pulumi.ResourceOption) ([]gateway.Site, error) {
+func newServices(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, networks *workload.Networks, library *host.Media,
+	opts ...pulumi.ResourceOption,
+) ([]gateway.Site, error) {
 	var sites []gateway.Site
 	for _, service := range []struct {
 		name     string
@@ -104,7 +112,7 @@ func newServices(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, 
 		{"jellyseerr", s.Services.Jellyseerr, media.NewJellyseerr},
 	} {
 		running, err := service.new(ctx, service.name, &media.Args{
-			Host: machine, Proxy: networks.CaddyProxy, MemoryMiB: service.settings.MemoryMiB, Timezone: s.Timezone,
+			Host: machine, Proxy: networks.CaddyProxy, Library: library, MemoryMiB: service.settings.MemoryMiB, Timezone: s.Timezone,
 		}, opts...)
 		if err != nil {
 			return nil, err
@@ -157,7 +165,8 @@ type boxes struct{ media, backup *storage.Box }
 
 func newBoxes(ctx *pulumi.Context, s *settings.Settings, opts ...pulumi.ResourceOption) (*boxes, error) {
 	media, err := storage.New(ctx, "media-box", &storage.Args{
-		Size: s.Storage.Media.Type, Location: s.Storage.Media.Location, Protocol: storage.WebDAV, Directory: "media", Protect: s.Protect,
+		Size: s.Storage.Media.Type, Location: s.Storage.Media.Location, Directory: "media", Protect: s.Protect,
+		Protocol: host.MediaProtocol(s.Storage.Media.Protocol).Box(),
 	}, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("making the media box: %w", err)

@@ -84,8 +84,11 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 		after = append(after, f.Resource)
 	}
 	for _, m := range spec.Mounts {
-		if m.Folder != nil {
+		switch {
+		case m.Folder != nil:
 			after = append(after, m.Folder.Resource())
+		case m.Media != nil:
+			after = append(after, m.Media.Resource())
 		}
 	}
 	c.resource, err = docker.NewContainer(ctx, name, args, spec.Host.Docker(), pulumi.Parent(c), pulumi.DependsOn(after),
@@ -177,9 +180,13 @@ func labels(spec *Spec) docker.ContainerLabelArray {
 func mounts(spec *Spec) docker.ContainerMountArray {
 	out := docker.ContainerMountArray{}
 	for _, m := range spec.Mounts {
-		out = append(out, &docker.ContainerMountArgs{
+		mount := &docker.ContainerMountArgs{
 			Type: pulumi.String("bind"), Source: pulumi.String(m.source()), Target: pulumi.String(m.Target), ReadOnly: pulumi.Bool(m.ReadOnly || m.File != nil),
-		})
+		}
+		if m.Media != nil {
+			mount.BindOptions = &docker.ContainerMountBindOptionsArgs{Propagation: pulumi.String("rslave")}
+		}
+		out = append(out, mount)
 	}
 	// As mounts, not in the field tmpfs, whose changes the provider ignores.
 	for _, target := range slices.Sorted(maps.Keys(spec.Scratch)) {

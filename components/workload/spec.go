@@ -60,8 +60,11 @@ type Spec struct {
 
 // Mount is a folder or a file of the machine inside the container.
 type Mount struct {
-	// Folder is the folder on the machine; exactly one of Folder and File is set.
+	// Folder is the folder on the machine; exactly one of Folder, File and Media is set.
 	Folder *host.Folder
+	// Media is the library on the Storage Box, below Target. It must be read-only, and follows the machine's mount: one that comes again after
+	// it failed appears inside the running container.
+	Media *host.Media
 	// File is one file, always read-only, and only one that is also in RestartOn: a file that is replaced on the machine stays the old one
 	// inside a running container.
 	File *host.Written
@@ -74,8 +77,11 @@ type Mount struct {
 }
 
 func (m Mount) source() string {
-	if m.File != nil {
+	switch {
+	case m.File != nil:
 		return m.File.Path
+	case m.Media != nil:
+		return m.Media.Parent()
 	}
 	return m.Folder.Path()
 }
@@ -83,8 +89,11 @@ func (m Mount) source() string {
 func (m Mount) validate(p *validate.Problems, restartOn []*host.Written) {
 	p.Require(path.IsAbs(m.Target) && path.Clean(m.Target) == m.Target, "mount target %q is not a clean absolute path", m.Target)
 	switch {
-	case m.File != nil && m.Folder != nil:
-		p.Add("mount %s: both a file and a folder", m.Target)
+	case m.File != nil && m.Folder != nil, m.Media != nil && (m.File != nil || m.Folder != nil):
+		p.Add("mount %s: more than one of a file, a folder and the media", m.Target)
+	case m.Media != nil:
+		p.Merge(m.Media.Ready())
+		p.Require(m.ReadOnly, "mount %s: the media must be read-only", m.Target)
 	case m.File != nil:
 		p.Require(slices.Contains(restartOn, m.File), "mount %s: a mounted file must also be in RestartOn, or its changes never arrive", m.Target)
 	default:

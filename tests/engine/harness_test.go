@@ -98,6 +98,10 @@ func beside(urn resource.URN, service string) bool {
 	if strings.Contains(path, "homelab:storage:") || strings.Contains(path, "homelab:backup:") {
 		return true
 	}
+	// The library is the player's alone.
+	if strings.Contains(path, "homelab:host:Media") {
+		return service != "jellyfin"
+	}
 	for owner, hostname := range map[string]string{"jellyfin": "jellyfin.example.com", "jellyseerr": "requests.example.com", "portal": "auth.example.com"} {
 		if owner == service {
 			continue
