@@ -1,0 +1,17 @@
+// Package chain runs the real programs from the files that the program renders for the production example, and attacks them.
+//
+//	go test -tags chain ./tests/chain
+//
+// It needs root on Linux, because every container of the deployment becomes a process in namespaces of its own: the rendered files at their
+// paths, the container's user, mounts, networks and addresses, no capability. Nothing leaves the machine and nothing stays behind: the namespaces
+// have no names, and end with the processes in them.
+//
+// What is not as in production, and where it is replaced:
+//
+//   - the certificate authority of the proxy (harness_test.go: withLocalAuthority);
+//   - CrowdSec's hub, which needs the internet: parsers, scenarios and AppSec rules of our own stand in for those of the hub
+//     (internal/lab/crowdsec). Acquisition, profiles, whitelists, the local API and AppSec's listener are the rendered ones;
+//   - Authelia, unless an executable of 4.39 or newer is on PATH or named by HOMELAB_AUTHELIA; the output says which one ran;
+//   - the services, which echo what reaches them;
+//   - Docker's published ports: visitors dial the container's own ones.
+package chain

@@ -1,0 +1,137 @@
+// Package programs finds and builds what the chain test runs: the real programs wherever they can be had.
+package programs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"golang.org/x/mod/semver"
+
+	"homelab/internal/toolchain"
+)
+
+// AutheliaVariable names the environment variable with the path of a real Authelia.
+const AutheliaVariable = "HOMELAB_AUTHELIA"
+
+// authelia439 is the oldest Authelia that reads our configuration.
+const authelia439 = "v4.39.0"
+
+var (
+	caddy = toolchain.Tool{Name: "caddy", Dir: "images/caddy", Package: ".", LDFlags: []string{"-s", "-w"}}
+
+	crowdsec = toolchain.Tool{
+		Name: "crowdsec", Dir: "internal/toolchain/tools/crowdsec", Package: "github.com/crowdsecurity/crowdsec/cmd/crowdsec",
+		LDFlags: []string{"-s", "-w"}, Tags: []string{"sqlite_modernc"},
+	}
+	cscli = toolchain.Tool{
+		Name: "crowdsec-cli", Dir: crowdsec.Dir, Package: "github.com/crowdsecurity/crowdsec/cmd/crowdsec-cli",
+		LDFlags: crowdsec.LDFlags, Tags: crowdsec.Tags,
+	}
+	standin = toolchain.Tool{Name: "authelia-standin", Dir: "tests/chain/standin", Package: ".", LDFlags: []string{"-s", "-w"}}
+)
+
+// Set is the paths of the programs.
+type Set struct {
+	// Caddy is our own build.
+	Caddy string
+	// CrowdSec and Cscli are built from their pinned module.
+	CrowdSec, Cscli string
+	// CrowdSecModule is the folder of CrowdSec's module, which holds the default files that its image is made from.
+	CrowdSecModule string
+	// Store is Debian's valkey-server or redis-server; StoreClient is its command line client.
+	Store, StoreClient string
+	// Authelia is the real one, or the stand-in.
+	Authelia string
+	// AutheliaIs says which, for the output.
+	AutheliaIs string
+}
+
+// Find builds what must be built, and finds the rest. The error names what is missing.
+func Find(ctx context.Context, progress io.Writer) (*Set, error) {
+	s := &Set{}
+	for _, b := range []struct {
+		tool toolchain.Tool
+		into *string
+	}{{caddy, &s.Caddy}, {crowdsec, &s.CrowdSec}, {cscli, &s.Cscli}} {
+		path, err := toolchain.Build(ctx, b.tool, progress)
+		if err != nil {
+			return nil, err
+		}
+		*b.into = path
+	}
+	var err error
+	if s.CrowdSecModule, err = crowdsecModule(ctx); err != nil {
+		return nil, err
+	}
+	if s.Store, err = first("valkey-server", "redis-server"); err != nil {
+		return nil, err
+	}
+	if s.StoreClient, err = first("valkey-cli", "redis-cli"); err != nil {
+		return nil, err
+	}
+	return s, s.findAuthelia(ctx, progress)
+}
+
+func first(names ...string) (string, error) {
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("none of %q is on PATH: install Debian's redis-server", names)
+}
+
+// crowdsecModule is the folder of CrowdSec's module, which holds the default files.
+func crowdsecModule(ctx context.Context) (string, error) {
+	root, err := toolchain.Root()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/crowdsecurity/crowdsec")
+	cmd.Dir = filepath.Join(root, crowdsec.Dir)
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly")
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("finding the module of crowdsec: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+var versionInOutput = regexp.MustCompile(`v\d+\.\d+\.\d+`)
+
+// findAuthelia prefers the real program. One that is named and unusable is an error: whoever names it wants it tested.
+func (s *Set) findAuthelia(ctx context.Context, progress io.Writer) error {
+	path, named := os.LookupEnv(AutheliaVariable)
+	if !named || path == "" {
+		found, err := exec.LookPath("authelia")
+		if errors.Is(err, exec.ErrNotFound) {
+			s.AutheliaIs = "the stand-in of tests/chain/standin (no authelia on PATH, " + AutheliaVariable + " is not set)"
+			s.Authelia, err = toolchain.Build(ctx, standin, progress)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		path = found
+	}
+	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	if err != nil {
+		return fmt.Errorf("asking %s for its version: %w", path, err)
+	}
+	version := versionInOutput.FindString(string(out))
+	if version == "" || semver.Compare(version, authelia439) < 0 {
+		return fmt.Errorf("%s is %q: the chain needs %s or newer", path, out, authelia439)
+	}
+	if s.Authelia, err = filepath.Abs(path); err != nil {
+		return err
+	}
+	s.AutheliaIs = "Authelia " + version + " at " + s.Authelia
+	return nil
+}
