@@ -129,7 +129,7 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 		Mounts:    append(mounts, workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(paths.Log), Keeps: keepsLogs}),
 		Scratch:   map[string]int{"/tmp": 16},
 		Env:       paths.Environment(),
-		MemoryMiB: 256, // a login takes 64 MiB for its argon2id hash
+		MemoryMiB: 512, // each login under way takes 64 MiB for its argon2id hash
 		Health:    workload.Health{Command: []string{"wget", "--quiet", "--output-document=/dev/null", fmt.Sprintf("http://127.0.0.1:%d/api/health", autheliaPort)}},
 		Metrics:   workload.Scrape(9959, "/metrics"),
 		RestartOn: files,
