@@ -8,13 +8,16 @@ SHELL := /bin/bash
 PROGRAMS := git:git
 # What the tests of the chain's real programs call. They need root: each program gets namespaces of its own.
 PROGRAMS_CHAIN := $(PROGRAMS) fail2ban-client:fail2ban ip:iproute2 nft:nftables redis-server:redis-server unshare:util-linux
+# What the tests of the machine's real programs call; as root too.
+PROGRAMS_HOST := $(PROGRAMS) borg:borgbackup borgmatic:borgmatic cloud-init:cloud-init fusermount3:fuse3 ip:iproute2 mount.davfs:davfs2 nft:nftables \
+	openssl:openssl python3:python3 rclone:rclone sqlite3:sqlite3 sshd:openssh-server unshare:util-linux visudo:sudo
 
 # Where up-simulated, preview-simulated and destroy-simulated keep their clouds.
 STATE ?= .build/simulation
 # Further arguments of homelab: make preview ARGS=--json
 ARGS ?=
 
-.PHONY: help preview test test-chain lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
+.PHONY: help preview test test-chain test-host lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +31,11 @@ test: setup ## Run all tests
 test-chain: ## Run the chain's real programs on the rendered files; needs root
 	@.ci/setup $(PROGRAMS_CHAIN)
 	@.ci/test-chain
+
+test-host: ## Run the machine's real programs on the rendered files: first boot, mount, backup; needs root
+	@.ci/setup $(PROGRAMS_HOST)
+	@go run ./internal/toolchain/tool pulumi version >/dev/null
+	@go test -tags host -timeout 60m ./tests/host
 
 lint: setup ## Check formatting, go vet and staticcheck
 	@.ci/lint
