@@ -113,6 +113,9 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err := h.fillPacketFilter(ctx, name, args.Shield.Ranges()); err != nil {
 		return nil, err
 	}
+	if err := h.showState(ctx, name); err != nil {
+		return nil, err
+	}
 	return h, ctx.RegisterResourceOutputs(h, pulumi.Map{"publicIpv4": h.publicIPv4, "tailnetIpv4": h.tailnetIPv4, "hostKey": h.hostKey})
 }
 

@@ -28,7 +28,7 @@ import (
 type deployed struct{ resource, script, stdin string }
 
 // deploy runs the whole stack on simulated clouds and returns the commands that the server got, in order.
-func deploy(t *testing.T) []deployed {
+func deploy(t testing.TB) []deployed {
 	t.Helper()
 	cli, err := toolchain.Pulumi(t.Context(), os.Stderr)
 	require.NoError(t, err)

@@ -57,6 +57,9 @@ func newLibrary(t testing.TB, deployment map[string]string) *library {
 	require.Zero(t, os.Getuid(), "this test needs root")
 	dir := t.TempDir()
 	l := &library{t: t, dir: dir, data: dir + "/box", point: dir + "/storagebox", cache: dir + "/cache"}
+	// Other users are tried on the mount.
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+	require.NoError(t, os.Chmod(dir, 0o755))
 	for _, folder := range []string{l.data, dir + "/files", dir + "/run", l.cache} {
 		require.NoError(t, os.Mkdir(folder, 0o755))
 	}
@@ -183,8 +186,6 @@ func TestMediaMount(t *testing.T) {
 	deployment := files(t, deploy(t))
 	password := deployment["/opt/homelab/media/password"]
 	l := newLibrary(t, deployment)
-	require.NoError(t, os.Chmod(filepath.Dir(l.dir), 0o755))
-	require.NoError(t, os.Chmod(l.dir, 0o755))
 
 	// Nothing is mounted: nobody writes below the bare mount point, and the library is not declared ready.
 	require.NoError(t, l.program("prepare", "webdav"))
