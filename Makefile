@@ -17,7 +17,7 @@ STATE ?= .build/simulation
 # Further arguments of homelab: make preview ARGS=--json
 ARGS ?=
 
-.PHONY: help preview test test-chain test-host lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
+.PHONY: help preview test test-config test-chain test-host lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,9 +28,13 @@ preview: bin/homelab ## Preview the whole deployment on simulated clouds; needs 
 test: setup ## Run all tests
 	@.ci/test
 
-test-chain: ## Run the chain's real programs on the rendered files; needs root
+test-config: ## Let the real programs judge the rendered files; needs root
 	@.ci/setup $(PROGRAMS_CHAIN)
-	@.ci/test-chain
+	@.ci/test-chain ./tests/config/...
+
+test-chain: ## Run the real programs on the rendered files and attack the chain; needs root
+	@.ci/setup $(PROGRAMS_CHAIN)
+	@.ci/test-chain ./tests/chain/...
 
 test-host: ## Run the machine's real programs on the rendered files: first boot, mount, backup; needs root
 	@.ci/setup $(PROGRAMS_HOST)
