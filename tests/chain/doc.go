@@ -1,6 +1,11 @@
 // Package chain runs the real programs from the files that the program renders for the production example, and attacks them.
 //
 //	go test -tags chain ./tests/chain
+//	go test -tags chain -run '^$' -bench Chain -benchtime 5x ./tests/chain
+//	HOMELAB_AUTHELIA=/path/to/authelia go test -tags chain ./tests/chain
+//
+// The last one runs the same cases on the real portal: the executable of Authelia's release archive for linux-amd64, which is linked against the
+// libraries of Debian. (That of its image is linked against musl, which the boxes do not have.)
 //
 // It needs root on Linux, because every container of the deployment becomes a process in namespaces of its own: the rendered files at their
 // paths, the container's user, mounts, networks and addresses, no capability. Nothing leaves the machine and nothing stays behind: the namespaces
