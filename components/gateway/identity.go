@@ -40,6 +40,8 @@ type User struct {
 	Email string
 	// Groups are what the person may use.
 	Groups []string
+	// Password is the one the operator chose: a secret; nil means that one is generated.
+	Password pulumi.StringInput
 }
 
 // IdentityArgs describes the portal.
@@ -199,23 +201,28 @@ func (i *Identity) files(ctx *pulumi.Context, args *IdentityArgs, s *store) ([]*
 	return written, mounts, nil
 }
 
-// usersDatabase gives every person a generated password. The portal's file holds only argon2id hashes; the passwords themselves are a
-// secret output of the stack, for the first login.
+// usersDatabase gives every person the chosen password, or a generated one. The portal's file holds only argon2id hashes; the generated
+// passwords themselves are a secret output of the stack, for the first login. A chosen one is no output: the operator has it already.
 func (i *Identity) usersDatabase(ctx *pulumi.Context, people []User) (pulumi.StringOutput, error) {
 	people = slices.Clone(people)
 	slices.SortFunc(people, func(a, b User) int { return cmp.Compare(a.Name, b.Name) })
 	hashes := make([]any, 0, len(people))
 	for _, person := range people {
-		password, err := newSecret(ctx, i, "user-"+person.Name+"-password")
-		if err != nil {
-			return pulumi.StringOutput{}, err
-		}
+		// The salt is kept in the state: without a new password there is no new hash, and so no new file.
 		salt, err := random.NewRandomBytes(ctx, "user-"+person.Name+"-salt", &random.RandomBytesArgs{Length: pulumi.Int(16)}, pulumi.Parent(i))
 		if err != nil {
 			return pulumi.StringOutput{}, fmt.Errorf("making the salt of user %s: %w", person.Name, err)
 		}
-		i.passwords[person.Name] = password
-		hashes = append(hashes, pulumi.All(password, salt.Base64).ApplyT(func(v []any) (string, error) {
+		password := person.Password
+		if password == nil {
+			generated, err := newSecret(ctx, i, "user-"+person.Name+"-password")
+			if err != nil {
+				return pulumi.StringOutput{}, err
+			}
+			i.passwords[person.Name] = generated
+			password = generated
+		}
+		hashes = append(hashes, pulumi.All(pulumi.ToSecret(password), salt.Base64).ApplyT(func(v []any) (string, error) {
 			raw, err := base64.StdEncoding.DecodeString(v[1].(string))
 			if err != nil {
 				return "", fmt.Errorf("reading a user's salt: %w", err)
@@ -252,5 +259,5 @@ func (i *Identity) Ready() error {
 	return nil
 }
 
-// Passwords are the generated first passwords by login; every value is a secret.
+// Passwords are the generated first passwords by login, without those that the operator chose; every value is a secret.
 func (i *Identity) Passwords() pulumi.StringMap { return i.passwords }

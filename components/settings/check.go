@@ -16,6 +16,8 @@ type checker struct {
 	*collector
 	// given is what the stack itself sets, without the defaults.
 	given object
+	// passwords are those that the operator chose.
+	passwords passwords
 }
 
 // settings checks everything. The result is usable only if nothing was reported.
@@ -32,6 +34,7 @@ func (k *checker) settings(r raw) *Settings {
 	s.Backup = k.backup(r.Backup)
 	s.Networks = k.networks(r.Networks)
 	s.Users = k.users(r.Users)
+	k.passwordsHaveUsers(s.Users)
 	s.Auth = k.auth(r.Auth, s.Domain)
 	s.Services = k.services(r.Services, s)
 	k.hostnamesDiffer(r)

@@ -29,7 +29,7 @@ func TestProjectFile(t *testing.T) {
 	assert.Equal(t, "go", project.Runtime.Name())
 	assert.NotEmpty(t, project.Runtime.Options()["buildTarget"])
 
-	want := map[string]keyKind{}
+	want := map[string]keyKind{passwordsKey: kindObject}
 	for key, kind := range keys {
 		want[namespace+key] = kind
 	}
@@ -51,6 +51,8 @@ func TestProjectFile(t *testing.T) {
 		fallback, has := defaults[key]
 		switch {
 		case has:
+		case name == passwordsKey:
+			fallback = object{}
 		case kind == kindString:
 			fallback = ""
 		case kind == kindArray:
@@ -100,12 +102,14 @@ func TestProdFileHoldsNoSecret(t *testing.T) {
 	for _, name := range secretNames() {
 		assert.NotContains(t, prod(t), name)
 	}
+	assert.NotContains(t, prod(t), passwordsKey)
 	text, err := os.ReadFile(prodFile)
 	require.NoError(t, err)
 	assert.NotContains(t, string(text), "secure:")
 	for _, name := range secretNames() {
 		assert.Contains(t, string(text), "pulumi config set --secret "+name+"\n", "the file says how to set it")
 	}
+	assert.Contains(t, string(text), setPassword("family")+"\n", "the file says how to choose a password")
 }
 
 func TestProdFileLoads(t *testing.T) {

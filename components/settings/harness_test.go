@@ -160,6 +160,11 @@ func run(t *testing.T, c *stackConfig) (*Settings, error) {
 	assert.Empty(t, rec.seen, "something was registered")
 	if err != nil {
 		assert.Nil(t, got)
+		chosen, ok := c.values[passwordsKey].(object)
+		for _, password := range allTexts(chosen) {
+			assert.True(t, ok)
+			assert.NotContains(t, strings.ToLower(err.Error()), strings.ToLower(password), "a chosen password is shown")
+		}
 		for _, name := range append(secretNames(), sortedKeys(c.secret)...) {
 			if value := text[name]; value != "" && !slices.Contains(sortedKeys(keys), strings.TrimPrefix(name, namespace)) {
 				assert.NotContains(t, strings.ToLower(err.Error()), strings.ToLower(value), "the value of %s is shown", name)
@@ -211,7 +216,7 @@ func golden(t *testing.T, name, got string) {
 // TestGoldensAreUsed refuses golden files of cases that are gone.
 func TestGoldensAreUsed(t *testing.T) {
 	known := map[string]bool{}
-	for _, cases := range [][]badCase{badEdge, badHost, badPeople, badServices, badShapes} {
+	for _, cases := range [][]badCase{badEdge, badHost, badPasswords, badPeople, badServices, badShapes} {
 		for _, bad := range cases {
 			require.False(t, known[bad.name], "two cases named %s", bad.name)
 			known[bad.name] = true

@@ -23,7 +23,11 @@ func Load(ctx *pulumi.Context, root string) (*Settings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing the configuration of stack %s: %w", ctx.Stack(), err)
 	}
-	return load(ctx, ctx.Stack(), names)
+	plain, err := plainPasswords(root, ctx.Stack())
+	if err != nil {
+		return nil, fmt.Errorf("looking for passwords in the configuration of stack %s: %w", ctx.Stack(), err)
+	}
+	return load(ctx, ctx.Stack(), names, plain)
 }
 
 // source is where configuration values come from; *pulumi.Context is one.
@@ -33,9 +37,9 @@ type source interface {
 }
 
 // load reads the configuration from src. names are the keys known to be set, of any namespace; they serve
-// to find those nobody reads, and the secrets not to show.
-func load(src source, stack string, names []string) (*Settings, error) {
-	var secrets []string
+// to find those nobody reads, and the secrets not to show. plain are the users whose password is known not to be encrypted.
+func load(src source, stack string, names, plain []string) (*Settings, error) {
+	_, secrets, _ := givenPasswords(src)
 	for _, name := range append(secretNames(), names...) {
 		if value, _ := src.GetConfig(name); src.IsConfigSecret(name) || slices.Contains(secretNames(), name) {
 			secrets = append(secrets, value)
@@ -52,14 +56,14 @@ func load(src source, stack string, names []string) (*Settings, error) {
 		}
 	}
 	checkDefaultProviders(c, src)
-	credentials := readCredentials(c, src)
+	credentials, chosen := readCredentials(c, src), readPasswords(c, src, plain)
 
 	tree, err := overlay(given)
 	if err != nil {
 		return nil, err
 	}
 	r := decode(c, tree)
-	k := &checker{collector: c, given: given}
+	k := &checker{collector: c, given: given, passwords: chosen}
 	s := k.settings(r)
 	s.Credentials = credentials
 	if err := c.err(stack); err != nil {
@@ -175,7 +179,7 @@ func sortedKeys[V any](m map[string]V) []string {
 
 // topLevelKeys returns every key of the namespace, secrets included, without the namespace, sorted.
 func topLevelKeys() []string {
-	out := sortedKeys(keys)
+	out := append(sortedKeys(keys), passwordsName)
 	for _, name := range secretNames() {
 		if key, ours := strings.CutPrefix(name, namespace); ours {
 			out = append(out, key)

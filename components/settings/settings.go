@@ -243,6 +243,9 @@ type User struct {
 	Email string
 	// Groups are what the person may use, sorted (groups; at least one).
 	Groups []string
+	// Password is the one the operator chose, 12 to 128 characters; the zero value means that one is generated (homelab:userPasswords, by
+	// name; secret).
+	Password Secret
 }
 
 // AdminsGroup is the group of the people who administer the server; at least one user holds it.

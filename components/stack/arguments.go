@@ -96,7 +96,11 @@ func identityArgs(s *settings.Settings, machine *host.Host, logs *gateway.Logs, 
 		SessionInactivity: s.Auth.SessionInactivity, SessionExpiration: s.Auth.SessionExpiration, RememberMe: s.Auth.RememberMe,
 	}
 	for _, u := range s.Users {
-		args.Users = append(args.Users, gateway.User(u))
+		person := gateway.User{Name: u.Name, DisplayName: u.DisplayName, Email: u.Email, Groups: u.Groups}
+		if u.Password.Given() {
+			person.Password = u.Password.Output()
+		}
+		args.Users = append(args.Users, person)
 	}
 	return args
 }

@@ -57,7 +57,7 @@ type stage struct {
 	stranger visitor.Place
 	// authority is the proxy's own one.
 	authority *x509.CertPool
-	// passwords are the first ones, by login.
+	// passwords are the first ones, generated or chosen, by login.
 	passwords map[string]string
 }
 
@@ -94,6 +94,10 @@ func set(t testing.TB) *stage {
 	s := &stage{Lab: l}
 	s.passwords, err = l.Deployment.Passwords(t.Context())
 	require.NoError(t, err)
+	for name, password := range deployed.Chosen() {
+		require.NotContains(t, s.passwords, name, "the stack's output shows a password that the operator chose")
+		s.passwords[name] = password
+	}
 	require.NoError(t, s.surround(t.Context()))
 	t.Logf("the machine is up after %s", time.Since(began).Round(time.Second))
 	return s

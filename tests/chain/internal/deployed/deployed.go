@@ -44,6 +44,17 @@ type Deployment struct {
 	execs []Exec
 }
 
+// Chosen are the passwords that the operator chose, by login, in the deployment's configuration. Everybody else's is generated.
+func Chosen() map[string]string {
+	return map[string]string{"family": `Ein "gewähltes" Paßwort: $6$ {{x}}`}
+}
+
+// chosen sets them as an operator does: encrypted.
+func chosen(io.Reader) (string, error) {
+	text, err := json.Marshal(Chosen())
+	return string(text), err
+}
+
 // Exec is a command that the deployment ran in a container.
 type Exec struct {
 	// Resource is its name in the deployment.
@@ -72,6 +83,7 @@ func Up(ctx context.Context, files string, changes map[string]any, progress io.W
 	for _, key := range settings.Secrets() {
 		options.Secrets = append(options.Secrets, workspace.Secret{Key: key.Key, Generate: key.Generate})
 	}
+	options.Secrets = append(options.Secrets, workspace.Secret{Key: "homelab:userPasswords", Generate: chosen})
 	if d.workspace, err = workspace.Simulated(ctx, options); err != nil {
 		return nil, err
 	}
