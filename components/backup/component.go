@@ -136,7 +136,7 @@ func (b *Backup) files(ctx *pulumi.Context, name string, args *Args, key *tls.Pr
 	contents := []file{
 		{configFile, 0o600, from(func(m model) (string, error) { out, err := m.borgmatic(); return string(out), err })},
 		{factsFile, 0o600, from(func(m model) (string, error) { out, err := m.facts(); return string(out), err })},
-		{knownHosts, 0o600, from(func(m model) (string, error) { return m.knownHosts(), nil })},
+		{knownHosts, 0o600, from(func(m model) (string, error) { return storage.KnownHosts(m.Server), nil })},
 		{sshConfig, 0o600, pulumi.String(ssh)},
 		{identity, 0o600, key.PrivateKeyOpenssh},
 		{passphrase, 0o600, b.passphrase},

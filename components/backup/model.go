@@ -8,6 +8,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"homelab/components/host"
+	"homelab/components/storage"
 )
 
 // Places on the machine. The program homelab-backup knows them too, and a test holds the two together.
@@ -30,7 +31,6 @@ const (
 )
 
 const (
-	boxPort = 23
 	// repository is relative to the sub-account's home.
 	repository = "homelab"
 	// borgOnBox is the version of BorgBackup that Debian 13 has, by the name that Hetzner gives it.
@@ -39,10 +39,6 @@ const (
 	// beside the old ones, which nobody would prune.
 	archivePrefix = "homelab-"
 )
-
-// boxHostKey is the key of every Storage Box on port 23. Hetzner publishes its fingerprint, SHA256:XqONwb1S0zuj5A1CDxpOSuD2hnAArV1A3wKY7Z3sdgM
-// (docs.hetzner.com/storage/storage-box/general, SSH host keys); a test compares the two.
-const boxHostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIICf9svRenC/PLKIL9nk6K/pxQgoiFC41wTNvoIncOxs"
 
 // model is all that the files depend on.
 type model struct {
@@ -53,7 +49,7 @@ type model struct {
 }
 
 func (m model) repository() string {
-	return fmt.Sprintf("ssh://%s@%s:%d/./%s", m.Username, m.Server, boxPort, repository)
+	return fmt.Sprintf("ssh://%s@%s:%d/./%s", m.Username, m.Server, storage.SSHPort, repository)
 }
 
 // sshCommand leaves everything to the one file that sftp reads too.
@@ -180,7 +176,7 @@ type folderFacts struct {
 
 func (m model) facts() ([]byte, error) {
 	f := facts{
-		Server: m.Server, Port: boxPort, Username: m.Username, AuthorizedKey: m.authorizedKey(), Repository: m.repository(), RemotePath: borgOnBox,
+		Server: m.Server, Port: storage.SSHPort, Username: m.Username, AuthorizedKey: m.authorizedKey(), Repository: m.repository(), RemotePath: borgOnBox,
 		SSHCommand: sshCommand, PassphraseCommand: passphraseCommand, Archives: archivePrefix + "*", Folders: []folderFacts{},
 	}
 	for _, d := range m.Folders {
@@ -196,8 +192,4 @@ func (m model) facts() ([]byte, error) {
 // authorizedKey lets our key do one thing on the box: serve this one repository. No shell, no file transfer, no forwarding.
 func (m model) authorizedKey() string {
 	return fmt.Sprintf(`command="%s serve --restrict-to-path %s",restrict %s`, borgOnBox, repository, m.PublicKey)
-}
-
-func (m model) knownHosts() string {
-	return fmt.Sprintf("[%s]:%d %s\n", m.Server, boxPort, boxHostKey)
 }

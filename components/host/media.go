@@ -45,6 +45,7 @@ const (
 	mediaProgram = mediaFiles + "/homelab-media"
 	mediaRun     = "/run/homelab-media"
 	mediaCache   = "/var/cache/homelab-media"
+	knownHosts   = mediaFiles + "/known_hosts"
 )
 
 // MediaOwner is the user and group that own the library: its number is above every system user of Debian. Only this user writes to it.
@@ -146,6 +147,9 @@ func (h *Host) mediaFiles(ctx *pulumi.Context, name string, args *MediaArgs, opt
 	} else {
 		contents = append(contents, content{"rclone.conf", 0o400, mediaContent(args, "rclone.conf")})
 	}
+	if args.Protocol == MediaSFTP {
+		contents = append(contents, content{path.Base(knownHosts), 0o400, mediaContent(args, path.Base(knownHosts))})
+	}
 	var written []*Written
 	for _, c := range contents {
 		file, err := folder.Write(ctx, name+"-"+c.base, c.base, c.mode, c.text, opts...)
@@ -177,7 +181,8 @@ func (mediaModel) Point() string      { return mediaPoint }
 func (mediaModel) Program() string    { return mediaProgram }
 func (mediaModel) Run() string        { return mediaRun }
 func (mediaModel) Cache() string      { return mediaCache }
-func (mediaModel) KnownHosts() string { return mediaFiles + "/known_hosts" }
+func (mediaModel) KnownHosts() string { return knownHosts }
+func (mediaModel) Port() int          { return storage.SSHPort }
 func (mediaModel) Folders() []string  { return mediaFolders }
 func (m mediaModel) CacheMiB() int    { return m.CacheGB * 1000 * 1000 * 1000 >> 20 }
 
@@ -230,6 +235,8 @@ func renderMedia(file string, m mediaModel) (string, error) {
 	switch file {
 	case "davfs2.account":
 		return m.What() + " " + m.User + "\n", nil
+	case path.Base(knownHosts):
+		return storage.KnownHosts(m.Server), nil
 	case "homelab-media-watch.timer":
 		body, err := files.ReadFile("files/media/" + file)
 		return string(body), err

@@ -14,7 +14,7 @@ func TestMediaFiles(t *testing.T) {
 	units := []string{"homelab-media-config.service", "mnt-storagebox.mount", "homelab-media.service", "homelab-media-watch.service", "homelab-media-watch.timer"}
 	for protocol, files := range map[MediaProtocol][]string{
 		MediaWebDAV: append([]string{"rclone.conf"}, units...),
-		MediaSFTP:   append([]string{"rclone.conf"}, units...),
+		MediaSFTP:   append([]string{"rclone.conf", "known_hosts"}, units...),
 		MediaDavfs2: append([]string{"davfs2.account", "davfs2.conf"}, units...),
 	} {
 		t.Run(string(protocol), func(t *testing.T) {
