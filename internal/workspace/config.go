@@ -149,16 +149,21 @@ func (c stackConfig) find(path string) (*yaml.Node, resource.PropertyPath, error
 // set puts a value at a path and makes the mappings on the way there. A nil value removes the key. The index of a list
 // may be its length, which appends.
 func (c stackConfig) set(path string, value any) error {
-	key, steps, err := splitPath(path)
-	if err != nil {
-		return err
-	}
 	var node *yaml.Node
 	if value != nil {
 		node = &yaml.Node{}
 		if err := node.Encode(value); err != nil {
 			return fmt.Errorf("configuration key %q: %w", path, err)
 		}
+	}
+	return c.put(path, node)
+}
+
+// put is set for a node.
+func (c stackConfig) put(path string, node *yaml.Node) error {
+	key, steps, err := splitPath(path)
+	if err != nil {
+		return err
 	}
 	if err := assignPath(c.root, append(resource.PropertyPath{key}, steps...), node); err != nil {
 		return fmt.Errorf("configuration key %q: %w", path, err)

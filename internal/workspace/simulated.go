@@ -26,7 +26,7 @@ import (
 
 // Secret is a configuration value that a simulation makes up when the stack's configuration has none it can read.
 type Secret struct {
-	// Key is the full configuration key, for example "hcloud:token".
+	// Key is the full configuration key, for example "hcloud:token", or a path below one, as of SetConfig.
 	Key string
 	// Generate makes a value of the form the key's reader accepts, out of the randomness given.
 	Generate func(random io.Reader) (string, error)
@@ -230,10 +230,18 @@ func (w *Workspace) writeStackFile(file *stackFile) error {
 func (s *simulation) fillSecrets(ctx context.Context, config, kept stackConfig, secrets []Secret) ([]string, error) {
 	var filled []string
 	for _, secret := range secrets {
-		if config.has(secret.Key) {
+		present, _, err := config.find(secret.Key)
+		if err != nil {
+			return nil, err
+		}
+		if present != nil {
 			continue
 		}
-		ciphertext, found := isSecure(lookup(kept.root, secret.Key))
+		before, _, err := kept.find(secret.Key)
+		if err != nil {
+			return nil, err
+		}
+		ciphertext, found := isSecure(before)
 		if !found {
 			value, err := secret.Generate(rand.Reader)
 			if err != nil {
@@ -243,7 +251,9 @@ func (s *simulation) fillSecrets(ctx context.Context, config, kept stackConfig, 
 				return nil, fmt.Errorf("encrypting %s: %w", secret.Key, err)
 			}
 		}
-		assign(config.root, secret.Key, secureNode(ciphertext))
+		if err := config.put(secret.Key, secureNode(ciphertext)); err != nil {
+			return nil, err
+		}
 		filled = append(filled, secret.Key)
 	}
 	slices.Sort(filled)

@@ -49,12 +49,6 @@ func Chosen() map[string]string {
 	return map[string]string{"family": `Ein "gewähltes" Paßwort: $6$ {{x}}`}
 }
 
-// chosen sets them as an operator does: encrypted.
-func chosen(io.Reader) (string, error) {
-	text, err := json.Marshal(Chosen())
-	return string(text), err
-}
-
 // Exec is a command that the deployment ran in a container.
 type Exec struct {
 	// Resource is its name in the deployment.
@@ -83,7 +77,11 @@ func Up(ctx context.Context, files string, changes map[string]any, progress io.W
 	for _, key := range settings.Secrets() {
 		options.Secrets = append(options.Secrets, workspace.Secret{Key: key.Key, Generate: key.Generate})
 	}
-	options.Secrets = append(options.Secrets, workspace.Secret{Key: "homelab:userPasswords", Generate: chosen})
+	for name, password := range Chosen() {
+		options.Secrets = append(options.Secrets, workspace.Secret{
+			Key: "homelab:userPasswords." + name, Generate: func(io.Reader) (string, error) { return password, nil },
+		})
+	}
 	if d.workspace, err = workspace.Simulated(ctx, options); err != nil {
 		return nil, err
 	}
