@@ -101,6 +101,7 @@ func NewDetection(ctx *pulumi.Context, name string, args *DetectionArgs, opts ..
 		Scratch:   map[string]int{"/tmp": 64},
 		Env:       model.Environment(),
 		MemoryMiB: 512,
+		Stage:     host.StageGuards,
 		Health:    workload.Health{Command: []string{"cscli", "lapi", "status"}},
 		Metrics:   workload.Scrape(6060, "/metrics"),
 		RestartOn: files,

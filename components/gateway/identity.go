@@ -135,6 +135,7 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 		Health:    workload.Health{Command: []string{"wget", "--quiet", "--output-document=/dev/null", fmt.Sprintf("http://127.0.0.1:%d/api/health", autheliaPort)}},
 		Metrics:   workload.Scrape(9959, "/metrics"),
 		RestartOn: files,
+		Stage:     host.StagePortal,
 		After:     append(slices.Clone(args.Logs.files), store.container.Resource()),
 	}, pulumi.Parent(i))
 	if err != nil {

@@ -229,6 +229,7 @@ func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, files *proxyFile
 		// The configuration is reloaded without a restart; only the secrets, which are read at start, need one.
 		RestartOn: files.secrets,
 		MemoryMiB: 512,
+		Stage:     host.StageProxy,
 		Health:    workload.Health{Command: []string{"caddy", "healthy"}},
 		Metrics:   workload.Scrape(listen.Metrics, "/metrics"),
 		After: slices.Concat([]pulumi.Resource{

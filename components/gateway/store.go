@@ -57,6 +57,7 @@ func newStore(ctx *pulumi.Context, parent pulumi.Resource, h *host.Host) (*store
 		Scratch:   map[string]int{"/data": 16},
 		Command:   []string{"valkey-server", "/run/secrets/valkey.conf"},
 		MemoryMiB: 128,
+		Stage:     host.StageGuards,
 		// The password reaches the client on standard input: a command line or an environment would show it.
 		Health:    workload.Health{Command: []string{"sh", "-c", "valkey-cli < /run/secrets/probe | grep -qx PONG"}},
 		Metrics:   workload.NoMetrics("the session store is on a network of its own, which Prometheus is not on"),

@@ -87,6 +87,7 @@ type Host struct {
 	httpsPort   int
 	protected   bool
 	guards      []pulumi.Resource
+	gatekeeper  pulumi.Resource
 	inventory   inventory
 }
 

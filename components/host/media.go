@@ -182,6 +182,7 @@ func (mediaModel) Program() string    { return mediaProgram }
 func (mediaModel) Run() string        { return mediaRun }
 func (mediaModel) Cache() string      { return mediaCache }
 func (mediaModel) KnownHosts() string { return knownHosts }
+func (mediaModel) Gate() string       { return mediaGate }
 func (mediaModel) Port() int          { return storage.SSHPort }
 func (mediaModel) Folders() []string  { return mediaFolders }
 func (m mediaModel) CacheMiB() int    { return m.CacheGB * 1000 * 1000 * 1000 >> 20 }

@@ -1,14 +1,19 @@
 package host
 
 import (
+	"bytes"
 	"fmt"
 	"path"
+	"text/template"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
 
-// stateFiles is where the program that watches the containers is.
-const stateFiles = Root + "/state"
+// Where the program that starts and watches the containers is.
+const (
+	stateFiles   = Root + "/state"
+	stateProgram = stateFiles + "/homelab-containers"
+)
 
 // showState makes homelab.target: all that the machine runs, in the order in which it comes up after a boot, so that
 // `systemctl list-dependencies homelab.target` shows how everything is, and `systemctl status homelab-containers` how the containers are.
@@ -22,16 +27,16 @@ func (h *Host) showState(ctx *pulumi.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("reading the embedded homelab-containers: %w", err)
 	}
-	written, err := folder.Write(ctx, name+"-homelab-containers", "homelab-containers", 0o755, pulumi.String(program), child)
+	written, err := folder.Write(ctx, name+"-homelab-containers", path.Base(stateProgram), 0o755, pulumi.String(program), child)
 	if err != nil {
 		return err
 	}
 	reads := []*Written{written}
 	var started []pulumi.Resource
 	for _, unit := range []string{"homelab-containers.service", "homelab.target"} {
-		content, err := files.ReadFile(path.Join("files/state", unit))
+		content, err := renderState(unit)
 		if err != nil {
-			return fmt.Errorf("reading the embedded %s: %w", unit, err)
+			return err
 		}
 		file, err := h.WriteUnit(ctx, name+"-"+unit, Unit{Name: unit, Content: pulumi.String(content)}, child, pulumi.DependsOn(append(started, written.Resource)))
 		if err != nil {
@@ -43,6 +48,26 @@ func (h *Host) showState(ctx *pulumi.Context, name string) error {
 		}
 		started = append(started, running)
 	}
+	h.gatekeeper = started[0]
 	h.guards = append(h.guards, started...)
 	return nil
+}
+
+var stateTemplates = template.Must(template.New("").Funcs(templateFunctions).ParseFS(files, "files/state/*"))
+
+// renderState writes one of the units.
+func renderState(unit string) (string, error) {
+	name := unit
+	if unit == "homelab-containers.service" {
+		name += ".tmpl"
+	}
+	var out bytes.Buffer
+	model := struct {
+		Program string
+		Stages  []string
+	}{stateProgram, stages()}
+	if err := stateTemplates.ExecuteTemplate(&out, name, model); err != nil {
+		return "", fmt.Errorf("rendering %s: %w", unit, err)
+	}
+	return out.String(), nil
 }

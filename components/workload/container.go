@@ -79,7 +79,7 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 			Internal: pulumi.Int(p.Port), External: pulumi.Int(p.Listener.Port()), Ip: p.Listener.Address(), Protocol: pulumi.String("tcp"),
 		})
 	}
-	after := slices.Clone(spec.After)
+	after := append(slices.Clone(spec.After), spec.Host.Gatekeeper())
 	for _, f := range spec.RestartOn {
 		after = append(after, f.Resource)
 	}
@@ -179,6 +179,10 @@ func labels(spec *Spec) docker.ContainerLabelArray {
 
 func mounts(spec *Spec) docker.ContainerMountArray {
 	out := docker.ContainerMountArray{}
+	// Docker does not make a missing source of a mount of this kind: the start fails.
+	for _, gate := range spec.gates() {
+		out = append(out, &docker.ContainerMountArgs{Type: pulumi.String("bind"), Source: pulumi.String(gate), Target: pulumi.String(gate), ReadOnly: pulumi.Bool(true)})
+	}
 	for _, m := range spec.Mounts {
 		mount := &docker.ContainerMountArgs{
 			Type: pulumi.String("bind"), Source: pulumi.String(m.source()), Target: pulumi.String(m.Target), ReadOnly: pulumi.Bool(m.ReadOnly || m.File != nil),

@@ -54,6 +54,8 @@ type Spec struct {
 	StopGrace time.Duration
 	// RestartOn are the files that are read only at start: a change of one replaces the container.
 	RestartOn []*host.Written
+	// Stage is its turn at a boot; empty means with the services, after the gateway.
+	Stage host.Stage
 	// After are further resources that must exist before it starts.
 	After []pulumi.Resource
 }
@@ -199,6 +201,7 @@ func (s *Spec) Validate(name string) error {
 		p.Require(!secretName.MatchString(key), "environment variable %s would show a secret to whoever can inspect containers: give it in a file", key)
 	}
 	p.Require(s.MemoryMiB > 0, "no memory limit")
+	p.Require(s.stage().Valid(), "there is no stage %q", s.Stage)
 	for _, c := range s.Capabilities {
 		p.Require(capability.MatchString(c), "capability %q is not written CAP_NAME", c)
 		p.Require(!slices.Contains(forbidden, c), "capability %s is root on the machine by another name", c)
@@ -206,6 +209,19 @@ func (s *Spec) Validate(name string) error {
 	s.Health.validate(p)
 	s.Metrics.validate(p)
 	return p.Err()
+}
+
+func (s *Spec) stage() host.Stage { return orDefault(s.Stage, host.StageServices) }
+
+// gates are the folders without which it must not start.
+func (s *Spec) gates() []string {
+	out := []string{s.stage().Gate()}
+	for _, m := range s.Mounts {
+		if m.Media != nil {
+			out = append(out, m.Media.Gate())
+		}
+	}
+	return out
 }
 
 func (s *Spec) envs() []string {

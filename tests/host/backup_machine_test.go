@@ -27,14 +27,15 @@ import (
 // deployed is what a simulated deployment ran on its machine.
 type deployed struct{ resource, script, stdin string }
 
-// deploy runs the whole stack on simulated clouds and returns the commands that the server got, in order.
-func deploy(t testing.TB) []deployed {
+// simulate runs the whole stack on simulated clouds, with changes of its configuration.
+func simulate(t testing.TB, config map[string]any) *workspace.Workspace {
 	t.Helper()
 	cli, err := toolchain.Pulumi(t.Context(), os.Stderr)
 	require.NoError(t, err)
 	options := workspace.Options{
 		Project: "../..", Program: stack.From, CLI: cli, Stdout: io.Discard, Stderr: io.Discard,
-		Env: map[string]string{"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"},
+		Env:    map[string]string{"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"},
+		Config: config,
 	}
 	for _, key := range settings.Secrets() {
 		options.Secrets = append(options.Secrets, workspace.Secret{Key: key.Key, Generate: key.Generate})
@@ -47,6 +48,16 @@ func deploy(t testing.TB) []deployed {
 		require.NoError(t, err, "%s", summary.Log)
 	}
 	require.NoError(t, err)
+	return w
+}
+
+// deploy returns the commands that the server got from a deployment, in order.
+func deploy(t testing.TB) []deployed {
+	t.Helper()
+	return commands(simulate(t, nil))
+}
+
+func commands(w *workspace.Workspace) []deployed {
 	var out []deployed
 	for _, c := range w.World().Commands("") {
 		out = append(out, deployed{c.Resource, c.Script, c.Stdin})

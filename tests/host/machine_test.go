@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -20,11 +19,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"gopkg.in/yaml.v3"
-
-	"homelab/components/settings"
-	"homelab/components/stack"
-	"homelab/internal/toolchain"
-	"homelab/internal/workspace"
 )
 
 // boot is the first boot of a simulated machine: its user data, and the options with which Docker's provider starts ssh.
@@ -38,17 +32,7 @@ type boot struct {
 
 func newBoot(t *testing.T) *boot {
 	t.Helper()
-	cli, err := toolchain.Pulumi(t.Context(), os.Stderr)
-	require.NoError(t, err)
-	options := workspace.Options{Project: "../..", Program: stack.From, CLI: cli, Stdout: io.Discard, Stderr: io.Discard}
-	for _, key := range settings.Secrets() {
-		options.Secrets = append(options.Secrets, workspace.Secret{Key: key.Key, Generate: key.Generate})
-	}
-	w, err := workspace.Simulated(t.Context(), options)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, w.Close()) })
-	_, err = w.Up(t.Context())
-	require.NoError(t, err)
+	w := simulate(t, nil)
 	b := &boot{files: map[string]string{}, units: map[string]string{}, userData: w.World().Machines()[0].UserData}
 	var config struct {
 		WriteFiles []struct{ Path, Content string } `yaml:"write_files"`

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,40 +15,221 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// fakeDocker stands in for Docker's program and engine, as strictly as the real ones are about what homelab-containers does: it knows these two
+// commands, and a container whose bind mount has no source does not start. A container is a folder of files.
+const fakeDocker = `#!/bin/bash
+set -eu
+home=$(dirname "$0")
+[ ! -e "$home/down" ] || { echo "Cannot connect to the Docker daemon" >&2; exit 1; }
+cd "$home/containers"
+case "$*" in
+'ps --all --no-trunc --filter label=homelab.machine --format {{.Names}}|{{.State}}|{{.Mounts}}|{{.Status}}')
+	for name in *; do
+		[ -d "$name" ] || continue
+		echo "$name|$(cat "$name/state")|$(paste -sd, "$name/mounts")|$(cat "$name/status")"
+	done ;;
+"start $2")
+	while read -r source; do
+		case $source in
+		"$home"/run/*) [ -d "$source" ] || { echo "Error response from daemon: bind source path does not exist: $source" >&2; exit 1; } ;;
+		esac
+	done <"$2/mounts"
+	echo running >"$2/state"
+	echo 'Up 1 second (health: starting)' >"$2/status"
+	echo "$2" >>"$home/starts" ;;
+*) echo "unknown command: $*" >&2; exit 64 ;;
+esac
+`
+
+// engine is the machine's Docker with the deployment's containers, and homelab-containers beside it.
+type engine struct {
+	t     *testing.T
+	dir   string
+	names []string
+}
+
+// newEngine is right after a boot: every container has ended, and no gate is there.
+func newEngine(t *testing.T) *engine {
+	t.Helper()
+	e := &engine{t: t, dir: t.TempDir()}
+	w := simulate(t, nil)
+	deployment, err := w.Deployment()
+	require.NoError(t, err)
+	for _, r := range deployment.Resources {
+		if r.Type != "docker:index/container:Container" {
+			continue
+		}
+		name, _ := r.Inputs["name"].(string)
+		list, ok := r.Inputs["mounts"].([]any)
+		require.True(t, ok, "%s: %v", name, r.Inputs["mounts"])
+		var sources []string
+		for _, m := range list {
+			if source, ok := m.(map[string]any)["source"].(string); ok {
+				sources = append(sources, strings.Replace(source, "/run/homelab", e.dir+"/run", 1))
+			}
+		}
+		e.names = append(e.names, name)
+		require.NoError(t, os.MkdirAll(e.dir+"/containers/"+name, 0o755))
+		e.put("containers/"+name+"/mounts", strings.Join(sources, "\n")+"\n", 0o644)
+		e.becomes(name, "exited", "Exited (137) 1 minute ago")
+	}
+	require.Len(t, e.names, 6)
+	machine := files(t, commands(w))
+	e.put("homelab-containers", machine["/opt/homelab/state/homelab-containers"], 0o755)
+	e.put("unit", machine["/etc/systemd/system/homelab-containers.service"], 0o644)
+	e.put("docker", fakeDocker, 0o755)
+	e.put("systemd-notify", "#!/bin/sh\ncase $1 in --ready) : >"+e.dir+"/ready ;; *) echo \"$*\" >"+e.dir+"/status.new; mv "+e.dir+"/status.new "+e.dir+"/status ;; esac\n", 0o755)
+	return e
+}
+
+func (e *engine) put(name, content string, mode os.FileMode) {
+	e.t.Helper()
+	file := filepath.Join(e.dir, name)
+	require.NoError(e.t, os.WriteFile(file+".new", []byte(content), mode))
+	require.NoError(e.t, os.Rename(file+".new", file))
+}
+
+func (e *engine) read(name string) string {
+	content, _ := os.ReadFile(filepath.Join(e.dir, name))
+	return string(content)
+}
+
+func (e *engine) becomes(name, state, status string) {
+	e.t.Helper()
+	e.put("containers/"+name+"/status", status+"\n", 0o644)
+	e.put("containers/"+name+"/state", state+"\n", 0o644)
+}
+
+func (e *engine) healthy(names ...string) {
+	for _, name := range names {
+		e.becomes(name, "running", "Up 1 minute (healthy)")
+	}
+}
+
+// runs runs the unit's own command, which prints into the file journal.
+func (e *engine) runs(env ...string) {
+	e.t.Helper()
+	_, line, found := strings.Cut(e.read("unit"), "\nExecStart=/opt/homelab/state/homelab-containers ")
+	require.True(e.t, found)
+	line, _, _ = strings.Cut(line, "\n")
+	cmd := exec.Command("bash", append([]string{e.dir + "/homelab-containers"}, strings.Fields(line)...)...)
+	cmd.Env = append(os.Environ(), append(env, "PATH="+e.dir+":"+os.Getenv("PATH"), "HOMELAB_RUN="+e.dir+"/run", "HOMELAB_CONTAINERS_INTERVAL=0.1")...)
+	journal, err := os.Create(e.dir + "/journal")
+	require.NoError(e.t, err)
+	defer journal.Close()
+	cmd.Stdout, cmd.Stderr = journal, os.Stderr
+	require.NoError(e.t, cmd.Start())
+	e.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+}
+
+// shows waits for a status.
+func (e *engine) shows(want string) {
+	e.t.Helper()
+	require.Eventually(e.t, func() bool { return strings.Contains(e.read("status"), want) }, 20*time.Second, 20*time.Millisecond, "%s", want)
+}
+
+// settles gives the program time for what it must not do, and says what was started since the last time.
+func (e *engine) settles() []string {
+	time.Sleep(time.Second)
+	started := strings.Fields(e.read("starts"))
+	_ = os.Remove(e.dir + "/starts")
+	slices.Sort(started)
+	return started
+}
+
+// At a boot Docker tries to start everything at once, and can start nothing; then everything comes up in its order, and the player only once
+// the library is there.
+func TestTheOrderOfABoot(t *testing.T) {
+	e := newEngine(t)
+	for _, name := range e.names {
+		said, err := exec.Command(e.dir+"/docker", "start", name).CombinedOutput()
+		require.Error(t, err, "%s starts before its turn", name)
+		assert.Contains(t, string(said), "bind source path does not exist: "+e.dir+"/run/gates/")
+	}
+	require.NoError(t, os.WriteFile(e.dir+"/down", nil, 0o600))
+	e.runs()
+	e.shows("Docker does not answer")
+	assert.NoFileExists(t, e.dir+"/ready")
+	assert.Empty(t, e.settles())
+
+	require.NoError(t, os.Remove(e.dir+"/down"))
+	e.shows("0 of 6 containers healthy: authelia exited, authelia-store starting, caddy exited, crowdsec starting, jellyfin exited, jellyseerr exited")
+	assert.Equal(t, []string{"authelia-store", "crowdsec"}, e.settles())
+	assert.FileExists(t, e.dir+"/ready")
+	e.healthy("authelia-store")
+	assert.Empty(t, e.settles(), "the detection is not there yet")
+	e.healthy("crowdsec")
+	assert.Equal(t, []string{"authelia"}, e.settles())
+	e.healthy("authelia")
+	assert.Equal(t, []string{"caddy"}, e.settles())
+	e.healthy("caddy")
+	assert.Equal(t, []string{"jellyseerr"}, e.settles(), "the library is not there yet")
+	e.healthy("jellyseerr")
+	e.shows("5 of 6 containers healthy: jellyfin waits for media")
+	require.NoError(t, os.Mkdir(e.dir+"/run/gates/media", 0o755))
+	assert.Equal(t, []string{"jellyfin"}, e.settles())
+	e.healthy("jellyfin")
+	e.shows("6 of 6 containers healthy")
+
+	// What somebody stops stays stopped, also when the program comes again.
+	e.becomes("jellyseerr", "exited", "Exited (0) 1 second ago")
+	e.shows("5 of 6 containers healthy: jellyseerr exited")
+	e.runs()
+	assert.Empty(t, e.settles())
+}
+
+// A portal that does not become healthy keeps nothing else down forever.
+func TestABootWithABrokenPortal(t *testing.T) {
+	e := newEngine(t)
+	e.healthy("authelia-store", "crowdsec")
+	e.runs("HOMELAB_STAGE_SECONDS=3")
+	e.shows("2 of 6 containers healthy: authelia starting, caddy exited")
+	assert.Equal(t, []string{"authelia"}, e.settles())
+	e.becomes("authelia", "restarting", "Restarting (1) 1 second ago")
+	e.shows("authelia restarting, caddy starting")
+	e.healthy("caddy")
+	e.shows("3 of 6 containers healthy: authelia restarting, jellyfin waits for media, jellyseerr starting")
+}
+
+// On a machine without containers every gate is open before the first one is made.
+func TestTheGatesOfANewMachine(t *testing.T) {
+	e := newEngine(t)
+	var binds []string
+	for _, name := range e.names {
+		binds = append(binds, e.read("containers/"+name+"/mounts"))
+		assert.Contains(t, binds[len(binds)-1], e.dir+"/run/gates/", "%s has no turn", name)
+	}
+	require.NoError(t, os.RemoveAll(e.dir+"/containers"))
+	require.NoError(t, os.Mkdir(e.dir+"/containers", 0o755))
+	e.runs()
+	require.Eventually(t, func() bool { _, err := os.Stat(e.dir + "/ready"); return err == nil }, 10*time.Second, 10*time.Millisecond)
+	for _, binds := range binds {
+		for _, source := range strings.Fields(binds) {
+			if strings.HasPrefix(source, e.dir+"/run/gates/") && filepath.Base(source) != "media" {
+				assert.DirExists(t, source)
+			}
+		}
+	}
+}
+
 // What systemctl status shows of the containers follows what Docker says of them.
 func TestTheStateOfTheContainers(t *testing.T) {
-	program := files(t, deploy(t))["/opt/homelab/state/homelab-containers"]
-	require.NotEmpty(t, program)
-	dir := t.TempDir()
-	put := func(name, content string) {
-		file := filepath.Join(dir, name)
-		require.NoError(t, os.WriteFile(file+".new", []byte(content), 0o755))
-		require.NoError(t, os.Rename(file+".new", file))
-	}
-	put("program", program)
-	put("docker", "#!/bin/sh\ncat "+dir+"/containers\n")
-	put("systemd-notify", "#!/bin/sh\necho \"$*\" >"+dir+"/status\n")
-	put("containers", "caddy running Up 2 hours (healthy)\ncrowdsec running Up 3 seconds (health: starting)\nauthelia exited Exited (1) 5 seconds ago\n")
-	cmd := exec.Command("bash", dir+"/program")
-	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "HOMELAB_CONTAINERS_INTERVAL=0.1")
-	var journal strings.Builder
-	cmd.Stdout = &journal
-	require.NoError(t, cmd.Start())
-	shows := func(want string) {
-		t.Helper()
-		assert.Eventually(t, func() bool {
-			status, _ := os.ReadFile(dir + "/status")
-			return strings.Contains(string(status), want)
-		}, 10*time.Second, 20*time.Millisecond, "%s", want)
-	}
-	shows("1 of 3 containers healthy: authelia exited, crowdsec starting")
-	put("containers", "caddy running Up 2 hours (healthy)\ncrowdsec running Up 3 seconds (healthy)\n")
-	shows("2 of 2 containers healthy")
-	put("docker", "#!/bin/sh\nexit 1\n")
-	shows("Docker does not answer")
-	require.NoError(t, cmd.Process.Kill())
-	_ = cmd.Wait()
-	for _, line := range []string{"caddy is healthy\n", "crowdsec is starting\n", "crowdsec is healthy\n", "authelia is exited\n", "authelia is gone\n"} {
-		assert.Equal(t, 1, strings.Count(journal.String(), line), "%s in %s", line, journal.String())
+	e := newEngine(t)
+	e.healthy(e.names...)
+	e.runs()
+	e.shows("6 of 6 containers healthy")
+	e.becomes("crowdsec", "running", "Up 3 seconds (health: starting)")
+	e.becomes("authelia", "exited", "Exited (1) 5 seconds ago")
+	e.shows("4 of 6 containers healthy: authelia exited, crowdsec starting")
+	e.healthy("crowdsec")
+	require.NoError(t, os.RemoveAll(e.dir+"/containers/authelia"))
+	e.shows("5 of 5 containers healthy")
+	require.NoError(t, os.WriteFile(e.dir+"/down", nil, 0o600))
+	e.shows("Docker does not answer")
+	for line, times := range map[string]int{"caddy is healthy\n": 1, "crowdsec is starting\n": 1, "crowdsec is healthy\n": 2, "authelia is exited\n": 1, "authelia is gone\n": 1} {
+		assert.Equal(t, times, strings.Count(e.read("journal"), line), "%s in %s", line, e.read("journal"))
 	}
 }

@@ -92,6 +92,9 @@ func newLibrary(t testing.TB, deployment map[string]string) *library {
 	return l
 }
 
+// gate is where homelab-media says that the library is there.
+func (l *library) gate() string { return l.dir + "/gates/media" }
+
 func (l *library) write(name, content string) {
 	l.t.Helper()
 	require.NoError(l.t, os.WriteFile(filepath.Join(l.dir, name), []byte(content), 0o600))
@@ -191,7 +194,8 @@ func TestMediaMount(t *testing.T) {
 	require.NoError(t, l.program("prepare", "webdav"))
 	require.Error(t, os.WriteFile(l.point+"/lost", []byte("x"), 0o644), "root wrote to the system's disk")
 	require.Error(t, os.Mkdir(l.point+"/movies", 0o755))
-	require.ErrorContains(t, l.program("layout", "movies"), "is not mounted")
+	require.ErrorContains(t, l.program("layout", l.gate(), "movies"), "is not mounted")
+	assert.NoDirExists(t, l.gate())
 	config, err := os.Stat(l.dir + "/run/rclone.conf")
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o600), config.Mode().Perm())
@@ -199,8 +203,12 @@ func TestMediaMount(t *testing.T) {
 
 	l.serve(password)
 	require.NoError(t, l.mount())
-	require.NoError(t, l.program("layout", "downloads", "movies", "music", "tv"))
-	require.NoError(t, l.program("layout", "downloads", "movies", "music", "tv"), "a second time")
+	require.NoError(t, l.program("layout", l.gate(), "downloads", "movies", "music", "tv"))
+	require.NoError(t, l.program("layout", l.gate(), "downloads", "movies", "music", "tv"), "a second time")
+	assert.DirExists(t, l.gate(), "what looks into the library may start")
+	require.NoError(t, l.program("close", l.gate()))
+	require.NoError(t, l.program("close", l.gate()), "a second time")
+	assert.NoDirExists(t, l.gate())
 	require.NoError(t, l.program("prepare", "webdav"), "while it is mounted")
 	for _, folder := range []string{"downloads", "movies", "music", "tv"} {
 		assert.DirExists(t, l.data+"/"+folder)
@@ -309,7 +317,7 @@ func TestMediaMountWithAFullDisk(t *testing.T) {
 	t.Cleanup(func() { _ = exec.Command("umount", "--lazy", l.cache).Run() })
 	l.serve(deployment["/opt/homelab/media/password"])
 	require.NoError(t, l.mount())
-	require.NoError(t, l.program("layout", "movies"))
+	require.NoError(t, l.program("layout", l.gate(), "movies"))
 	err := os.WriteFile(l.point+"/movies/too-large", make([]byte, 64<<20), 0o644)
 	require.Error(t, err, "64 MiB fit on a disk of 16")
 	_ = os.Remove(l.point + "/movies/too-large")
