@@ -7,8 +7,9 @@
 // the real one wherever there is one.
 //
 // Where it differs: it knows only the settings homelab renders, and refuses even the real program's others, and any
-// environment variable beginning with AUTHELIA_ that it does not know (the real one warns). It has no OpenID Connect,
-// no security keys (501), no password change or reset, no Duo, LDAP or mail, no page but a sentence, one session
+// environment variable beginning with AUTHELIA_ that it does not know (the real one warns). Of OpenID Connect it has the
+// authorization code flow with PKCE for clients that prove themselves by HTTP Basic, and keeps codes and tokens in memory only, so a restart ends
+// them. It has no security keys (501), no password change or reset, no Duo, LDAP or mail, no page but a sentence, one session
 // encoding of its own, and for storage an encrypted document in the place of the SQLite database. It compares the
 // password of an unknown user with a digest that fits nobody, and waits as the real one does.
 package main
@@ -23,6 +24,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -56,8 +58,8 @@ func parse(args []string, out io.Writer) (command, error) {
 	var c command
 	flags := flag.NewFlagSet("authelia", flag.ContinueOnError)
 	flags.SetOutput(out)
-	flags.StringVar(&c.path, "config", "configuration.yml", "the configuration file")
-	flags.StringVar(&c.path, "c", "configuration.yml", "the configuration file")
+	flags.StringVar(&c.path, "config", "", "the configuration files")
+	flags.StringVar(&c.path, "c", "", "the configuration files")
 	flags.BoolVar(&c.version, "version", false, "print the version")
 	flags.BoolVar(&c.version, "v", false, "print the version")
 	var words []string
@@ -89,6 +91,9 @@ func run(ctx context.Context, args, environ []string, out io.Writer) error {
 		_, err := fmt.Fprintln(out, version)
 		return err
 	}
+	if cmd.path == "" {
+		cmd.path = pathsIn(environ)
+	}
 	c, err := config.Load(cmd.path, environ)
 	if cmd.validate {
 		if err != nil {
@@ -101,6 +106,16 @@ func run(ctx context.Context, args, environ []string, out io.Writer) error {
 		return fmt.Errorf("can't continue due to the errors loading the configuration: %w", err)
 	}
 	return serve(ctx, c, out, portal.SystemClock())
+}
+
+// pathsIn are the paths of the configuration where the arguments name none.
+func pathsIn(environ []string) string {
+	for _, pair := range environ {
+		if paths, ok := strings.CutPrefix(pair, "X_AUTHELIA_CONFIG="); ok && paths != "" {
+			return paths
+		}
+	}
+	return "configuration.yml"
 }
 
 // serve runs the portal until ctx ends or the program is told to stop.

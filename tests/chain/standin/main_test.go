@@ -172,3 +172,15 @@ func TestCommands(t *testing.T) {
 	require.NoError(t, run(context.Background(), []string{"--version"}, nil, &out))
 	assert.Contains(t, out.String(), "stand-in")
 }
+
+// Where the arguments name no file, the environment does, as in the real program's image.
+func TestPathsInTheEnvironment(t *testing.T) {
+	s := prepare(t)
+	second, err := os.ReadFile("../../../components/gateway/internal/authelia/testdata/openid.golden")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(s.path("openid.yml"), second, 0o600))
+	require.NoError(t, os.WriteFile(s.path("hmac"), []byte("of codes and tokens"), 0o600))
+	environ := append(s.environ(), "X_AUTHELIA_CONFIG="+s.path("configuration.yml")+","+s.path("openid.yml"))
+	require.NoError(t, run(context.Background(), []string{"config", "validate"}, append(environ, "AUTHELIA_IDENTITY_PROVIDERS_OIDC_HMAC_SECRET_FILE="+s.path("hmac")), io.Discard))
+	require.ErrorContains(t, run(context.Background(), []string{"config", "validate"}, environ, io.Discard), "hmac_secret")
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -51,7 +52,10 @@ func (l *Lab) furnish(name string, spec box.Spec) (box.Spec, error) {
 		tool("valkey-cli", l.Programs.StoreClient)
 	case "authelia":
 		tool("authelia", l.Programs.Authelia)
-		command = []string{"authelia", "--config", "/config/configuration.yml"}
+		command = []string{"authelia"}
+		if !slices.ContainsFunc(spec.Env, func(pair string) bool { return strings.HasPrefix(pair, "X_AUTHELIA_CONFIG=") }) {
+			env = append(env, "X_AUTHELIA_CONFIG=/config/configuration.yml")
+		}
 	}
 	if name != "caddy" && name != plain {
 		for _, folder := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives"} {

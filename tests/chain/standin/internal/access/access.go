@@ -23,7 +23,8 @@ const (
 	Denied           Level = 3
 )
 
-func level(policy string) Level {
+// LevelOf returns what a policy asks for.
+func LevelOf(policy string) Level {
 	switch policy {
 	case "bypass":
 		return Bypass
@@ -66,10 +67,10 @@ func New(c config.AccessControl) Rules { return Rules{c} }
 func (r Rules) Required(s Subject, o Object) (hasSubjects bool, required Level) {
 	for _, rule := range r.config.Rules {
 		if matches(rule, s, o) {
-			return len(rule.Subject) > 0, level(rule.Policy)
+			return len(rule.Subject) > 0, LevelOf(rule.Policy)
 		}
 	}
-	return false, level(r.config.DefaultPolicy)
+	return false, LevelOf(r.config.DefaultPolicy)
 }
 
 // SecondFactor tells whether any rule, or the default, asks for a second factor.
@@ -105,7 +106,7 @@ func matches(rule config.Rule, s Subject, o Object) bool {
 			return false
 		}
 	}
-	return len(rule.Subject) == 0 || s.anonymous() || slices.ContainsFunc(rule.Subject, s.isAll)
+	return len(rule.Subject) == 0 || s.anonymous() || s.IsAny(rule.Subject)
 }
 
 func matchesDomain(pattern, host string) bool {
@@ -115,6 +116,9 @@ func matchesDomain(pattern, host string) bool {
 	}
 	return host == pattern
 }
+
+// IsAny tells whether the subject is everything in one of the lists.
+func (s Subject) IsAny(lists config.Subjects) bool { return slices.ContainsFunc(lists, s.isAll) }
 
 // isAll tells whether the subject is everything in the list.
 func (s Subject) isAll(list []string) bool {

@@ -28,6 +28,12 @@ type secret struct {
 
 func secrets() []secret {
 	return []secret{
+		{"identity_providers.oidc.hmac_secret", "AUTHELIA_IDENTITY_PROVIDERS_OIDC_HMAC_SECRET", func(c *Configuration) *string {
+			if c.Providers.OIDC == nil {
+				return nil
+			}
+			return &c.Providers.OIDC.HMACSecret
+		}},
 		{"session.redis.password", "AUTHELIA_SESSION_REDIS_PASSWORD", func(c *Configuration) *string {
 			if c.Session.Redis == nil {
 				return nil
@@ -39,45 +45,59 @@ func secrets() []secret {
 	}
 }
 
-// Load reads the file and takes the secrets from environ, which is in the form of os.Environ. The error joins every
-// problem found, each on a line of its own; it shows no secret.
-func Load(path string, environ []string) (*Configuration, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
-	}
-	c, problems := decode(data)
-	if c == nil {
-		return nil, fmt.Errorf("configuration %s:\n%w", path, errors.Join(problems...))
+// Load reads the files, whose paths a comma separates, and takes the secrets from environ, which is in the form of os.Environ. The error joins
+// every problem found, each on a line of its own; it shows no secret. Of a section in two files the real program takes the last; here that is
+// refused, for homelab splits none.
+func Load(paths string, environ []string) (*Configuration, error) {
+	c, sections := &Configuration{}, map[string]string{}
+	var problems []error
+	for _, path := range strings.Split(paths, ",") {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading the configuration: %w", err)
+		}
+		wrong, unusable := decode(c, data)
+		if unusable != nil {
+			return nil, fmt.Errorf("configuration %s:\n%w", path, unusable)
+		}
+		problems = append(problems, wrong...)
+		var file map[string]yaml.Node
+		if err := yaml.Unmarshal(data, &file); err != nil {
+			return nil, fmt.Errorf("configuration %s:\n%w", path, err)
+		}
+		for _, section := range slices.Sorted(maps.Keys(file)) {
+			if first, twice := sections[section]; twice {
+				problems = append(problems, fmt.Errorf("configuration key '%s' is in %s and in %s", section, first, path))
+			}
+			sections[section] = path
+		}
 	}
 	problems = append(problems, environment(c, environ)...)
 	problems = append(problems, validate(c)...)
 	if len(problems) > 0 {
-		return nil, fmt.Errorf("configuration %s:\n%w", path, errors.Join(problems...))
+		return nil, fmt.Errorf("configuration %s:\n%w", paths, errors.Join(problems...))
 	}
 	return c, nil
 }
 
-// decode reads one YAML document with known keys, each once and of its type. Without one it returns nil.
-func decode(data []byte) (*Configuration, []error) {
-	c := &Configuration{}
+// decode reads one YAML document with known keys, each once and of its type, into c. What cannot be read at all is unusable.
+func decode(c *Configuration, data []byte) (wrong []error, unusable error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(c); err != nil {
-		var wrong *yaml.TypeError
-		if !errors.As(err, &wrong) {
-			return nil, []error{fmt.Errorf("error reading the file: %w", err)}
+		var mistyped *yaml.TypeError
+		if !errors.As(err, &mistyped) {
+			return nil, fmt.Errorf("error reading the file: %w", err)
 		}
-		problems := make([]error, len(wrong.Errors))
-		for i, text := range wrong.Errors {
-			problems[i] = fmt.Errorf("configuration key not expected or of the wrong type: %s", text)
+		for _, text := range mistyped.Errors {
+			wrong = append(wrong, fmt.Errorf("configuration key not expected or of the wrong type: %s", text))
 		}
-		return c, problems
+		return wrong, nil
 	}
 	if err := decoder.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
-		return nil, []error{errors.New("error reading the file: there is more after the first document")}
+		return nil, errors.New("error reading the file: there is more after the first document")
 	}
-	return c, nil
+	return nil, nil
 }
 
 // environment fills the secrets in. The real program only warns of a variable it does not know; here it is refused,

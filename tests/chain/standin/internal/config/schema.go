@@ -27,6 +27,7 @@ type Configuration struct {
 	Regulation    Regulation    `yaml:"regulation"`
 	Storage       Storage       `yaml:"storage"`
 	Notifier      Notifier      `yaml:"notifier"`
+	Providers     Providers     `yaml:"identity_providers"`
 }
 
 // Server is the portal's listener and its authorization endpoints.

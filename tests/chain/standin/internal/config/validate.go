@@ -58,6 +58,7 @@ func validate(c *Configuration) []error {
 	if c.Notifier.Filesystem != nil {
 		p.require(c.Notifier.Filesystem.Filename != "", "notifier: filesystem: option 'filename' is required")
 	}
+	c.Providers.validate(&p)
 	return p
 }
 

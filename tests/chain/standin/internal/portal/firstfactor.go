@@ -22,6 +22,7 @@ type passwordBody struct {
 	RequestMethod  string `json:"requestMethod"`
 	KeepMeLoggedIn *bool  `json:"keepMeLoggedIn"`
 	Flow           string `json:"flow"`
+	FlowID         string `json:"flowID"`
 }
 
 // firstFactor logs a visitor in with name and password.
@@ -45,7 +46,7 @@ func (r *request) firstFactor() {
 		return
 	}
 	success = true
-	r.afterFirst(body.TargetURL, body.RequestMethod, body.Flow, user)
+	r.afterFirst(body, user)
 }
 
 // errRefused says only that the login failed; why is in the log.
@@ -148,14 +149,14 @@ func (r *request) reauthenticate() {
 		return
 	}
 	success = true
-	r.afterFirst(body.TargetURL, body.RequestMethod, body.Flow, user)
+	r.afterFirst(body, user)
 }
 
 // afterFirst tells the browser where to go after the first factor, if it may go there already.
-func (r *request) afterFirst(target, method, flow string, user users.User) {
-	if flow != "" {
-		r.log(logs.Error, nil, "Failed to find flow handler for the given flow parameters")
-		r.refuse(fasthttp.StatusOK, messageCredentials)
+func (r *request) afterFirst(body passwordBody, user users.User) {
+	subject, target, method := access.Subject{User: user.Name, Groups: user.Groups, Addr: r.addr}, body.TargetURL, body.RequestMethod
+	if body.Flow != "" {
+		r.afterFlow(body.Flow, body.FlowID, subject, access.OneFactor)
 		return
 	}
 	if target == "" {
@@ -168,7 +169,7 @@ func (r *request) afterFirst(target, method, flow string, user users.User) {
 		r.refuse(fasthttp.StatusOK, messageCredentials)
 		return
 	}
-	_, required := r.portal.rules.Required(access.Subject{User: user.Name, Groups: user.Groups, Addr: r.addr}, access.Object{URL: u, Method: method})
+	_, required := r.portal.rules.Required(subject, access.Object{URL: u, Method: method})
 	switch {
 	case required == access.TwoFactor:
 		r.log(logs.Warn, nil, "%s requires 2FA, cannot be redirected yet", target)
@@ -186,7 +187,7 @@ type redirection struct {
 
 // defaultRedirect sends to the default place, but only where no second factor could be wanted still.
 func (r *request) defaultRedirect() {
-	if to := r.defaultURL(); to != nil && !r.portal.rules.SecondFactor() {
+	if to := r.defaultURL(); to != nil && !r.portal.secondFactor() {
 		r.data(redirection{to.String()})
 		return
 	}

@@ -75,10 +75,24 @@ type world struct {
 // newWorld runs the portal from the production golden, in which change may replace text.
 func newWorld(t *testing.T, change ...string) *world {
 	t.Helper()
+	return runWorld(t, false, change...)
+}
+
+// runWorld adds, with openID, the golden of the second configuration.
+func runWorld(t *testing.T, openID bool, change ...string) *world {
+	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), clock: &fakeClock{now: time.Now().Truncate(30 * time.Second).Add(5 * time.Second)}}
 	w.redis = miniredis.RunT(t)
 	w.redis.RequireAuth(storePassword)
-	c, err := config.Load(w.configure(change...), w.environment())
+	paths, environment := w.configure(change...), w.environment()
+	if openID {
+		second, err := os.ReadFile(filepath.Join(goldens, "openid.golden"))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(w.path("openid.yml"), second, 0o600))
+		require.NoError(t, os.WriteFile(w.path("hmac"), []byte("the secret of codes and tokens\n"), 0o600))
+		paths, environment = paths+","+w.path("openid.yml"), append(environment, "AUTHELIA_IDENTITY_PROVIDERS_OIDC_HMAC_SECRET_FILE="+w.path("hmac"))
+	}
+	c, err := config.Load(paths, environment)
 	require.NoError(t, err)
 	log, err := logs.Open(c.Log.FilePath, nil, logs.ParseLevel(c.Log.Level), w.clock.Now)
 	require.NoError(t, err)

@@ -40,22 +40,24 @@ type Portal struct {
 	users    *users.Database
 	log      *logs.Logger
 	metrics  *metrics.Metrics
+	openID   *openID // nil without
 }
 
 // Open opens what the configuration names: storage, session store, users' database, notification file. The error joins
 // what failed.
 func Open(ctx context.Context, c *config.Configuration, log *logs.Logger, clock Clock) (*Portal, error) {
 	p := &Portal{config: c, clock: clock, rules: access.New(c.AccessControl), log: log, metrics: metrics.New()}
-	var errs [4]error
+	var errs [5]error
 	p.storage, errs[0] = storage.Open(c.Storage.Local.Path, c.Storage.EncryptionKey, clock.Now)
 	p.sessions, errs[1] = session.Open(ctx, c.Session)
 	p.users, errs[2] = users.Open(c.Backend.File.Path)
 	errs[3] = clearNotifications(c.Notifier.Filesystem.Filename)
-	for i, provider := range []string{"storage", "session", "user", "notification"} {
+	for i, provider := range []string{"storage", "session", "user", "notification", "openid"} {
 		if errs[i] != nil {
 			log.Log(logs.Error, logs.Fields{"provider": provider}, errs[i], "Error occurred running a startup check")
 		}
 	}
+	p.openID, errs[4] = newOpenID(c)
 	if err := errors.Join(errs[:]...); err != nil {
 		if p.sessions != nil {
 			_ = p.sessions.Close()
@@ -118,6 +120,7 @@ func (p *Portal) Handler() fasthttp.RequestHandler {
 	r.POST("/api/user/info/2fa_method", p.with(api, oneFactor((*request).setMethod)))
 	p.elevationRoutes(r)
 	p.factorRoutes(r)
+	p.openIDRoutes(r)
 	return p.recoverAndCount(r.Handler)
 }
 

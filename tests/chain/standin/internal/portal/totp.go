@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"homelab/tests/chain/standin/internal/access"
 	"homelab/tests/chain/standin/internal/logs"
 	"homelab/tests/chain/standin/internal/session"
 	"homelab/tests/chain/standin/internal/storage"
@@ -69,6 +70,7 @@ func (r *request) totpSignIn() {
 		Token     string `json:"token"`
 		TargetURL string `json:"targetURL"`
 		Flow      string `json:"flow"`
+		FlowID    string `json:"flowID"`
 	}
 	status, err := fasthttp.StatusForbidden, r.body(&body, &body.Token)
 	if n := len(body.Token); err == nil && n != 6 && n != 8 {
@@ -86,8 +88,7 @@ func (r *request) totpSignIn() {
 		return
 	}
 	if body.Flow != "" {
-		r.log(logs.Error, nil, "Failed to find flow handler for the given flow parameters")
-		r.refuse(fasthttp.StatusOK, messageCredentials)
+		r.afterFlow(body.Flow, body.FlowID, access.Subject{User: user.Username, Groups: user.Groups, Addr: r.addr}, access.TwoFactor)
 		return
 	}
 	r.afterSecond(body.TargetURL)

@@ -43,10 +43,13 @@ func (r *request) methods() []string {
 	return out
 }
 
+// secondFactor tells whether any rule or client could ask for a second factor.
+func (p *Portal) secondFactor() bool { return p.rules.SecondFactor() || p.openID.secondFactor() }
+
 // configuration says what the portal offers.
 func (r *request) configuration() {
 	methods := []string{}
-	if r.portal.rules.SecondFactor() {
+	if r.portal.secondFactor() {
 		methods = r.methods()
 	}
 	r.data(map[string]any{"available_methods": methods, "password_change_disabled": true, "password_reset_disabled": true})
