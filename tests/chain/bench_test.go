@@ -4,6 +4,7 @@ package chain
 
 import (
 	"crypto/x509"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -34,11 +35,8 @@ http://127.0.0.1:8081 {
 }
 `
 
-// How a round of the measurement is made.
-const (
-	connections = 16
-	roundLength = 3 * time.Second
-)
+// roundLength is how long a round of the measurement lasts.
+const roundLength = 2 * time.Second
 
 // BenchmarkChain measures requests with a session through the whole chain, and through a plain Caddy beside it, in turns. Both speak TLS 1.3 over
 // connections that stay open; the load is made by this process, on the same processors.
@@ -55,29 +53,48 @@ func BenchmarkChain(b *testing.B) {
 	plain.Listener, plain.Certificate, plain.Roots = s.Address("plain", publicPort), nil, x509.NewCertPool()
 	require.True(b, plain.Roots.AppendCertsFromPEM(authority))
 
-	// Once to open connections and fill caches.
-	round(b, plain, session)
-	round(b, s.cloudflare, session)
-	var without, with []time.Duration
-	var withoutTime, withTime time.Duration
-	for b.Loop() {
-		took, latencies := round(b, plain, session)
-		without, withoutTime = append(without, latencies...), withoutTime+took
-		took, latencies = round(b, s.cloudflare, session)
-		with, withTime = append(with, latencies...), withTime+took
+	for _, connections := range []int{1, 16} {
+		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
+			// Once to open connections and fill caches.
+			round(b, plain, session, connections)
+			round(b, s.cloudflare, session, connections)
+			var without, with measurement
+			for b.Loop() {
+				without.add(round(b, plain, session, connections))
+				with.add(round(b, s.cloudflare, session, connections))
+			}
+			b.ReportMetric(0, "ns/op") // a round is as long as it is made
+			without.report(b, "plain")
+			with.report(b, "chain")
+			b.ReportMetric(100*with.rate()/without.rate(), "%-of-plain")
+		})
 	}
-	plainRate, chainRate := float64(len(without))/withoutTime.Seconds(), float64(len(with))/withTime.Seconds()
-	b.ReportMetric(0, "ns/op") // a round is as long as it is made
-	b.ReportMetric(plainRate, "plain-req/s")
-	b.ReportMetric(chainRate, "chain-req/s")
-	b.ReportMetric(milliseconds(without, 99), "plain-p99-ms")
-	b.ReportMetric(milliseconds(with, 99), "chain-p99-ms")
-	b.ReportMetric(milliseconds(with, 50), "chain-p50-ms")
-	b.ReportMetric(100*chainRate/plainRate, "%-of-plain")
 }
 
-// round asks as often as it can for a while, and returns how long that was and how long each request took.
-func round(b *testing.B, place visitor.Place, session ticket) (took time.Duration, latencies []time.Duration) {
+// measurement is what the rounds of one side were, together.
+type measurement struct {
+	took      time.Duration
+	latencies []time.Duration
+}
+
+func (m *measurement) add(round measurement) {
+	m.took += round.took
+	m.latencies = append(m.latencies, round.latencies...)
+}
+
+// rate is requests per second.
+func (m *measurement) rate() float64 { return float64(len(m.latencies)) / m.took.Seconds() }
+
+func (m *measurement) report(b *testing.B, side string) {
+	slices.Sort(m.latencies)
+	b.ReportMetric(m.rate(), side+"-req/s")
+	for _, percentile := range []int{50, 99} {
+		b.ReportMetric(float64(m.latencies[len(m.latencies)*percentile/100])/float64(time.Millisecond), fmt.Sprintf("%s-p%d-ms", side, percentile))
+	}
+}
+
+// round asks as often as it can for a while, over so many connections at once.
+func round(b *testing.B, place visitor.Place, session ticket, connections int) (m measurement) {
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	began := time.Now()
@@ -97,14 +114,10 @@ func round(b *testing.B, place visitor.Place, session ticket) (took time.Duratio
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			latencies = append(latencies, mine...)
+			m.latencies = append(m.latencies, mine...)
 		})
 	}
 	group.Wait()
-	return time.Since(began), latencies
-}
-
-func milliseconds(latencies []time.Duration, percentile int) float64 {
-	slices.Sort(latencies)
-	return float64(latencies[len(latencies)*percentile/100]) / float64(time.Millisecond)
+	m.took = time.Since(began)
+	return m
 }

@@ -37,6 +37,15 @@ func testLogin(t *testing.T, s *stage, family *person) (session ticket) {
 			a, err = b.Do(t.Context(), visitor.Request{Method: http.MethodPost, URL: requests + "/x", Body: "{}"})
 			s.refused(t, a, err)
 		})
+		t.Run("a refusal is a whole answer, and its connection goes on", func(t *testing.T) {
+			const again = "GET /x HTTP/1.1\r\nHost: requests.example.com\r\n{cloudflare}Accept: text/html\r\n"
+			answers, err := s.cloudflare.Raw(t.Context(), "requests.example.com", again+"\r\n"+again+"Connection: close\r\n\r\n")
+			require.NoError(t, err)
+			require.Len(t, answers, 2)
+			for _, a := range answers {
+				s.toPortal(t, a, nil)
+			}
+		})
 		t.Run("the portal answers", func(t *testing.T) {
 			a, err := b.Get(t.Context(), portal+"/")
 			require.NoError(t, err)

@@ -110,7 +110,7 @@ func TestEverySiteHasEveryLayerInOrder(t *testing.T) {
 
 	inOrder(t, snippet(t, text, "(inspect)"), "\n\tcrowdsec", "\n\trequest_body {", "\n\trequest_body @undeclared_length",
 		"\n\tappsec", "request_header -Remote*", "request_header -*Forwarded*")
-	inOrder(t, snippet(t, text, "(authenticate)"), "method HEAD", "uri /api/authz/forward-auth", "header_up X-Forwarded-For {client_ip}", "copy_headers Remote-User")
+	inOrder(t, snippet(t, text, "(authenticate)"), "method HEAD", "uri /api/authz/forward-auth", "header_down -Content-Length", "header_up X-Forwarded-For {client_ip}", "copy_headers Remote-User")
 	for _, s := range example.Sites() {
 		block := snippet(t, text, "https://"+s.Hostname+":")
 		if s.Guarded() {
