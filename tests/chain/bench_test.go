@@ -53,15 +53,15 @@ func BenchmarkChain(b *testing.B) {
 	plain.Listener, plain.Certificate, plain.Roots = s.Address("plain", publicPort), nil, x509.NewCertPool()
 	require.True(b, plain.Roots.AppendCertsFromPEM(authority))
 
-	for _, connections := range []int{1, 16} {
-		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
+	for _, load := range []load{{1, 0}, {16, 0}, {1, 5 * time.Millisecond}, {16, 5 * time.Millisecond}} {
+		b.Run(fmt.Sprintf("connections=%d/service=%s", load.connections, load.service), func(b *testing.B) {
 			// Once to open connections and fill caches.
-			round(b, plain, session, connections)
-			round(b, s.cloudflare, session, connections)
+			load.round(b, plain, session)
+			load.round(b, s.cloudflare, session)
 			var without, with measurement
 			for b.Loop() {
-				without.add(round(b, plain, session, connections))
-				with.add(round(b, s.cloudflare, session, connections))
+				without.add(load.round(b, plain, session))
+				with.add(load.round(b, s.cloudflare, session))
 			}
 			b.ReportMetric(0, "ns/op") // a round is as long as it is made
 			without.report(b, "plain")
@@ -69,6 +69,14 @@ func BenchmarkChain(b *testing.B) {
 			b.ReportMetric(100*with.rate()/without.rate(), "%-of-plain")
 		})
 	}
+}
+
+// load is what a round does to a listener.
+type load struct {
+	// connections are open at once, with one request at a time on each.
+	connections int
+	// service is how long the service takes to answer.
+	service time.Duration
 }
 
 // measurement is what the rounds of one side were, together.
@@ -93,19 +101,19 @@ func (m *measurement) report(b *testing.B, side string) {
 	}
 }
 
-// round asks as often as it can for a while, over so many connections at once.
-func round(b *testing.B, place visitor.Place, session ticket, connections int) (m measurement) {
+// round asks as often as it can for a while.
+func (l load) round(b *testing.B, place visitor.Place, session ticket) (m measurement) {
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	began := time.Now()
-	for range connections {
+	for range l.connections {
 		browser := session.give(b, place.Browser("http/1.1"))
 		group.Go(func() {
 			defer browser.Close()
 			var mine []time.Duration
 			for time.Since(began) < roundLength {
 				asked := time.Now()
-				a, err := browser.Get(b.Context(), requests+"/quiet")
+				a, err := browser.Get(b.Context(), requests+"/quiet?takes="+l.service.String())
 				if err != nil || a.Status != http.StatusOK {
 					b.Errorf("a request failed: %v %v", a, err)
 					return

@@ -56,7 +56,7 @@ func (s *Service) Take() []Seen {
 }
 
 // ServeHTTP answers with what it saw, as JSON. It speaks WebSocket to whoever asks, and sends the same text as one message. A path below
-// /slow takes a second.
+// /slow takes a second; /quiet is not recorded, and takes as long as takes in its query says.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	seen := Seen{Service: s.name, Method: r.Method, URI: r.RequestURI, Host: r.Host, Header: r.Header.Clone()}
 	if strings.HasPrefix(r.URL.Path, "/slow") {
@@ -66,7 +66,10 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !upgrade {
 		seen.BodyBytes, _ = io.Copy(io.Discard, r.Body)
 	}
-	if r.URL.Path != "/quiet" {
+	if r.URL.Path == "/quiet" {
+		takes, _ := time.ParseDuration(r.URL.Query().Get("takes"))
+		time.Sleep(takes)
+	} else {
 		s.mu.Lock()
 		s.seen = append(s.seen, seen)
 		s.mu.Unlock()
