@@ -46,8 +46,11 @@ test-host: ## Run the machine's real programs on the rendered files: first boot,
 lint: setup ## Check formatting, go vet and staticcheck
 	@.ci/lint
 
-bench: setup bin/homelab ## Measure preview and up of the whole deployment on simulated clouds
+bench: bin/homelab ## Measure preview and up, the chain, and the media mount (docs/performance.md); needs root
+	@.ci/setup $(PROGRAMS_CHAIN) $(PROGRAMS_HOST)
 	@go test -run '^$$' -bench . -benchtime 5x ./cmd/homelab
+	@go test -tags chain -run '^$$' -bench . -benchtime 3x -timeout 30m ./tests/chain
+	@go test -tags host -run '^$$' -bench . -benchtime 3x -timeout 30m ./tests/host
 
 up-simulated: bin/homelab ## Deploy to simulated clouds and keep them in STATE (default .build/simulation)
 	@bin/homelab up --simulate --state $(STATE) $(ARGS)
