@@ -63,6 +63,11 @@ func NewLogs(ctx *pulumi.Context, name string, h *host.Host, opts ...pulumi.Reso
 		*log.into = folder
 		l.files = append(l.files, file)
 	}
+	rotated, err := l.rotate(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	l.files = append(l.files, rotated)
 	return l, ctx.RegisterResourceOutputs(l, pulumi.Map{})
 }
 

@@ -11,7 +11,7 @@ import (
 
 // packages are Debian's and Docker's packages of the machine; Tailscale's comes before them, with the bootstrap.
 var packages = []string{
-	"borgbackup", "borgmatic", "containerd.io", "docker-ce", "docker-ce-cli", "e2fsprogs", "fail2ban", "fuse3", "nftables",
+	"borgbackup", "borgmatic", "containerd.io", "docker-ce", "docker-ce-cli", "e2fsprogs", "fail2ban", "fuse3", "logrotate", "nftables",
 	"python3-systemd", "rclone", "sqlite3", "sudo", "systemd-timesyncd", "unattended-upgrades",
 }
 
