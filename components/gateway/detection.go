@@ -12,6 +12,7 @@ import (
 	"homelab/components/gateway/internal/crowdsec"
 	"homelab/components/host"
 	"homelab/components/images"
+	"homelab/components/internal/memory"
 	"homelab/components/internal/validate"
 	"homelab/components/workload"
 )
@@ -100,7 +101,7 @@ func NewDetection(ctx *pulumi.Context, name string, args *DetectionArgs, opts ..
 			workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(model.Logs.Authelia), ReadOnly: true}),
 		Scratch:   map[string]int{"/tmp": 64},
 		Env:       model.Environment(),
-		MemoryMiB: 512,
+		MemoryMiB: memory.CrowdSec,
 		Stage:     host.StageGuards,
 		Health:    workload.Health{Command: []string{"cscli", "lapi", "status"}},
 		Metrics:   workload.Scrape(6060, "/metrics"),

@@ -15,6 +15,7 @@ import (
 	"homelab/components/gateway/internal/authelia"
 	"homelab/components/host"
 	"homelab/components/images"
+	"homelab/components/internal/memory"
 	"homelab/components/internal/validate"
 	"homelab/components/workload"
 )
@@ -131,7 +132,7 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 		Mounts:    append(mounts, workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(paths.Log), Keeps: keepsLogs}),
 		Scratch:   map[string]int{"/tmp": 16},
 		Env:       paths.Environment(),
-		MemoryMiB: 512, // each login under way takes 64 MiB for its argon2id hash
+		MemoryMiB: memory.Authelia,
 		Health:    workload.Health{Command: []string{"wget", "--quiet", "--output-document=/dev/null", fmt.Sprintf("http://127.0.0.1:%d/api/health", autheliaPort)}},
 		Metrics:   workload.Scrape(9959, "/metrics"),
 		RestartOn: files,

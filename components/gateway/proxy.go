@@ -16,6 +16,7 @@ import (
 	"homelab/components/gateway/internal/caddyfile"
 	"homelab/components/host"
 	"homelab/components/internal/access"
+	"homelab/components/internal/memory"
 	"homelab/components/internal/validate"
 	"homelab/components/workload"
 )
@@ -228,7 +229,7 @@ func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, files *proxyFile
 		Scratch:  map[string]int{"/config": 16, path.Dir(caddyfile.DefaultPaths().AdminSocket): 1, "/tmp": 64},
 		// The configuration is reloaded without a restart; only the secrets, which are read at start, need one.
 		RestartOn: files.secrets,
-		MemoryMiB: 512,
+		MemoryMiB: memory.Caddy,
 		Stage:     host.StageProxy,
 		Health:    workload.Health{Command: []string{"caddy", "healthy"}},
 		Metrics:   workload.Scrape(listen.Metrics, "/metrics"),

@@ -9,6 +9,7 @@ import (
 	"homelab/components/host"
 	"homelab/components/images"
 	"homelab/components/internal/apply"
+	"homelab/components/internal/memory"
 	"homelab/components/workload"
 )
 
@@ -56,7 +57,7 @@ func newStore(ctx *pulumi.Context, parent pulumi.Resource, h *host.Host) (*store
 		Mounts:    []workload.Mount{{Folder: folder, Target: "/run/secrets", ReadOnly: true}},
 		Scratch:   map[string]int{"/data": 16},
 		Command:   []string{"valkey-server", "/run/secrets/valkey.conf"},
-		MemoryMiB: 128,
+		MemoryMiB: memory.AutheliaStore,
 		Stage:     host.StageGuards,
 		// The password reaches the client on standard input: a command line or an environment would show it.
 		Health:    workload.Health{Command: []string{"sh", "-c", "valkey-cli < /run/secrets/probe | grep -qx PONG"}},

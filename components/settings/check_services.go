@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"homelab/components/internal/access"
+	"homelab/components/internal/memory"
 )
 
 // leastMemoryMiB is the smallest memory limit of a service: less than any of them starts with.
@@ -17,15 +18,11 @@ func (k *checker) services(r rawServices, s *Settings) Services {
 		Jellyseerr: k.service(path+".jellyseerr", r.Jellyseerr, s),
 		Jellyfin:   k.service(path+".jellyfin", r.Jellyfin, s),
 	}
-	chain := 0
-	for _, limit := range chainMiB {
-		chain += limit
-	}
 	sum := r.Jellyseerr.MemoryMiB + r.Jellyfin.MemoryMiB
 	server, known := serverTypes[s.Server.Type]
-	if known && k.ok(path+".jellyseerr.memoryMiB", path+".jellyfin.memoryMiB") && sum+chain+systemMiB > server.memoryMiB {
+	if known && k.ok(path+".jellyseerr.memoryMiB", path+".jellyfin.memoryMiB") && sum+memory.Chain+systemMiB > server.memoryMiB {
 		k.add(path, fmt.Sprintf("may use %d MiB in all, the security chain %d and the system %d: %d MiB, but server type %s has %d",
-			sum, chain, systemMiB, sum+chain+systemMiB, s.Server.Type, server.memoryMiB), "lower a memoryMiB, or use a larger server type")
+			sum, memory.Chain, systemMiB, sum+memory.Chain+systemMiB, s.Server.Type, server.memoryMiB), "lower a memoryMiB, or use a larger server type")
 	}
 	return out
 }

@@ -19,10 +19,6 @@ var serverTypes = map[string]serverType{
 // systemMiB is the memory that containers cannot have: the system, Docker, the tailnet and the mount of the media.
 const systemMiB = 1 << 10
 
-// chainMiB are the memory limits of the containers of the security chain, which no setting changes. A test of the whole deployment holds the
-// table to what is deployed.
-var chainMiB = map[string]int{"authelia": 512, "authelia-store": 128, "caddy": 512, "crowdsec": 512}
-
 // serverLocations are where servers can be.
 var serverLocations = []string{"ash", "fsn1", "hel1", "hil", "nbg1", "sin"}
 

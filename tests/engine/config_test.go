@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -33,4 +35,24 @@ func TestBadConfigurationTouchesNothing(t *testing.T) {
 	for _, r := range summary.Resources {
 		assert.Equal(t, typeStack, r.Type, "%s was registered", r.URN)
 	}
+}
+
+// The sum that a preview refuses is that of the containers which a deployment makes.
+func TestTheSumOfTheMemoryIsThatOfTheContainers(t *testing.T) {
+	w := open(t)
+	up(t, w)
+	chain := 0
+	for _, r := range state(t, w) {
+		if r.Type != typeContainer || !strings.Contains(string(r.URN.QualifiedType()), "homelab:gateway:") {
+			continue
+		}
+		limit, ok := r.Inputs["memory"].(float64)
+		require.True(t, ok, "%s has no memory limit", r.URN)
+		chain += int(limit)
+	}
+	greedy := open(t, func(o *workspace.Options) { o.Config = map[string]any{"homelab:services.jellyfin.memoryMiB": 1 << 20} })
+	refused, err := greedy.Preview(t.Context())
+	require.Error(t, err)
+	assert.Contains(t, refused.Log, fmt.Sprintf("the security chain %d and the system", chain))
+	assert.Contains(t, refused.Log, "lower a memoryMiB, or use a larger server type")
 }
