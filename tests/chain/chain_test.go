@@ -32,6 +32,7 @@ func TestChain(t *testing.T) {
 	t.Run("reload", func(t *testing.T) { testReload(t, s, session) })
 	t.Run("outage", func(t *testing.T) { testOutages(t, s, family, session) })
 	t.Run("another configuration", func(t *testing.T) { testVariant(t, s, family) })
+	t.Run("openid", func(t *testing.T) { testOpenID(t, s, family) })
 }
 
 // testDeployment runs what the deployment ran in the containers. On simulated clouds these commands did nothing.

@@ -237,6 +237,12 @@ func (l *Lab) StartContainer(ctx context.Context, name string) error {
 	return l.Healthy(ctx, name)
 }
 
+// AddEnv adds to the environment that a container gets when it starts the next time.
+func (l *Lab) AddEnv(name string, pairs ...string) {
+	c := l.containers[name]
+	c.Spec.Env = slices.Concat(c.Spec.Env, pairs)
+}
+
 // Launch is StartContainer without the wait.
 func (l *Lab) Launch(name string) error {
 	c := l.containers[name]
