@@ -45,6 +45,11 @@ func TestThePortalIsWhereItsVisitorsAre(t *testing.T) {
 	assert.Equal(t, access.Tailnet, portalVisibility(nil))
 	assert.Equal(t, access.Tailnet, portalVisibility([]Site{site(access.Tailnet, access.TwoFactor), site(access.Public, access.Native)}))
 	assert.Equal(t, access.Public, portalVisibility([]Site{site(access.Tailnet, access.TwoFactor), site(access.Public, access.OneFactor)}))
+
+	// A service's own login that ends at the portal needs it as much.
+	own := site(access.Public, access.Native)
+	own.OpenID = &OpenID{}
+	assert.Equal(t, access.Public, portalVisibility([]Site{own}))
 }
 
 func TestTheStoresFilesRefuseWhatWouldMeanSomething(t *testing.T) {

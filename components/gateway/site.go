@@ -51,10 +51,11 @@ func validateSites(sites []Site) error {
 	return p.Err()
 }
 
-// portalVisibility puts the portal where its visitors are: on the public side as soon as one public service asks for a login.
+// portalVisibility puts the portal where its visitors are: on the public side as soon as one public service asks for a login, before or after it
+// was reached.
 func portalVisibility(sites []Site) access.Visibility {
 	for _, s := range sites {
-		if s.Visibility == access.Public && s.Access.Policy != access.Native {
+		if s.Visibility == access.Public && (s.Access.Policy != access.Native || s.OpenID != nil) {
 			return access.Public
 		}
 	}

@@ -17,6 +17,7 @@
 //   - CrowdSec's hub, which needs the internet: parsers, scenarios and AppSec rules of our own stand in for those of the hub
 //     (internal/lab/crowdsec). Acquisition, profiles, whitelists, the local API and AppSec's listener are the rendered ones;
 //   - Authelia, unless an executable of 4.39 or newer is on PATH or named by HOMELAB_AUTHELIA; the output says which one ran;
-//   - the services, which echo what reaches them;
+//   - the services, which echo what reaches them; none of the stack's logs its users in at the portal yet, so the portal gets the second
+//     configuration of the renderer's example for that (openid_test.go: register);
 //   - Docker's published ports: visitors dial the container's own ones.
 package chain
