@@ -78,6 +78,9 @@ func (a *IdentityArgs) Validate() error {
 	if sites == nil {
 		p.Merge(a.model().Validate())
 	}
+	for _, s := range a.Sites {
+		p.Require(s.OpenID == nil || s.OpenID.portal == a.Hostname, "%s is registered at another portal than %s", s.Name, a.Hostname)
+	}
 	p.Require(len(a.Users) > 0, "no users: nobody could log in")
 	return p.Err()
 }
@@ -131,7 +134,7 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 		Networks:  []*workload.Network{args.Proxy, store.network},
 		Mounts:    append(mounts, workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(paths.Log), Keeps: keepsLogs}),
 		Scratch:   map[string]int{"/tmp": 16},
-		Env:       paths.Environment(),
+		Env:       args.model().Environment(),
 		MemoryMiB: memory.Authelia,
 		Health:    workload.Health{Command: []string{"wget", "--quiet", "--output-document=/dev/null", fmt.Sprintf("http://127.0.0.1:%d/api/health", autheliaPort)}},
 		Metrics:   workload.Scrape(9959, "/metrics"),
@@ -174,33 +177,39 @@ func (i *Identity) files(ctx *pulumi.Context, args *IdentityArgs, s *store) ([]*
 	if err != nil {
 		return nil, nil, err
 	}
-	contents := []struct {
-		folder, base string
-		content      pulumi.StringInput
-	}{
-		{"config", "configuration.yml", pulumi.String(configuration)},
-		{"config", path.Base(paths.Users), users},
-		{"secrets", authelia.StorePasswordFile, s.password},
+	openID, err := i.openIDFiles(ctx, args.model(), args.Sites)
+	if err != nil {
+		return nil, nil, err
 	}
+	secrets := append([]secretFile{{authelia.StorePasswordFile, s.password}}, openID...)
 	for _, base := range []string{authelia.SessionSecretFile, authelia.StorageKeyFile} {
 		secret, err := newSecret(ctx, i, autheliaName+"-"+base)
 		if err != nil {
 			return nil, nil, err
 		}
-		contents = append(contents, struct {
-			folder, base string
-			content      pulumi.StringInput
-		}{"secrets", base, secret})
+		secrets = append(secrets, secretFile{base, secret})
+	}
+	contents := map[string][]secretFile{
+		"config":  {{authelia.ConfigurationFile, pulumi.String(configuration)}, {path.Base(paths.Users), users}},
+		"secrets": secrets,
 	}
 	var written []*host.Written
-	for _, c := range contents {
-		file, err := folders[c.folder].Write(ctx, autheliaName+"-"+c.base, c.base, 0o400, c.content, pulumi.Parent(i))
-		if err != nil {
-			return nil, nil, err
+	for _, folder := range []string{"config", "secrets"} {
+		for _, c := range contents[folder] {
+			file, err := folders[folder].Write(ctx, autheliaName+"-"+c.base, c.base, 0o400, c.content, pulumi.Parent(i))
+			if err != nil {
+				return nil, nil, err
+			}
+			written = append(written, file)
 		}
-		written = append(written, file)
 	}
 	return written, mounts, nil
+}
+
+// secretFile is a file that only the portal may read.
+type secretFile struct {
+	base    string
+	content pulumi.StringInput
 }
 
 // usersDatabase gives every person the chosen password, or a generated one. The portal's file holds only argon2id hashes; the generated

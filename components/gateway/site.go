@@ -23,15 +23,21 @@ type Site struct {
 	Upstream workload.Endpoint
 	// MaxBodyMB is the largest upload, in megabytes; 0 means 10.
 	MaxBodyMB int
+	// OpenID lets the service log its users in at the portal, by OpenID Connect; nil if it does not.
+	OpenID *OpenID
 }
 
 func plain(sites []Site) []site.Site {
 	out := make([]site.Site, 0, len(sites))
 	for _, s := range sites {
-		out = append(out, site.Site{
+		declared := site.Site{
 			Name: s.Name, Hostname: s.Hostname, Visibility: s.Visibility, Access: s.Access, Bypass: s.Bypass,
 			Upstream: s.Upstream.Address(), MaxBodyMB: s.MaxBodyMB,
-		})
+		}
+		if s.OpenID != nil {
+			declared.OpenID = s.OpenID.declared
+		}
+		out = append(out, declared)
 	}
 	return site.Sorted(out)
 }
@@ -43,6 +49,12 @@ func validateSites(sites []Site) error {
 		if err := s.Upstream.Ready(); err != nil {
 			p.Add("%s: %w", s.Name, err)
 			ready = false
+		}
+		if s.OpenID == nil {
+			continue
+		}
+		if err := s.OpenID.fits(s); err != nil {
+			p.Add("%s: %w", s.Name, err)
 		}
 	}
 	if ready {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/base64"
+	"os"
 	"sync"
 	"testing"
 
@@ -14,7 +15,7 @@ import (
 	"homelab/components/gateway/internal/authelia"
 )
 
-// drawn answers like the random provider, with what follows from the resource's name, and notes what was asked for.
+// drawn answers like the providers of random values and keys, with what follows from the resource's name, and notes what was asked for.
 type drawn struct {
 	mu   sync.Mutex
 	seen []string
@@ -27,6 +28,13 @@ func (d *drawn) NewResource(args pulumi.MockResourceArgs) (string, resource.Prop
 	d.seen = append(d.seen, args.Name)
 	outputs := args.Inputs.Copy()
 	outputs["base64"] = resource.NewProperty(base64.StdEncoding.EncodeToString(salt(args.Name)))
+	if args.TypeToken == "tls:index/privateKey:PrivateKey" {
+		key, err := os.ReadFile("internal/authelia/testdata/openid-issuer.pem")
+		if err != nil {
+			return "", nil, err
+		}
+		outputs["privateKeyPemPkcs8"] = resource.MakeSecret(resource.NewProperty(string(key)))
+	}
 	outputs["result"] = resource.MakeSecret(resource.NewProperty("generated for " + args.Name))
 	return args.Name, outputs, nil
 }

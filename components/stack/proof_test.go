@@ -131,6 +131,26 @@ func TestAttemptsThatMustBeRefused(t *testing.T) {
 			}}})
 			return err
 		}, "no endpoint"},
+		"a login at the portal that the portal does not know": {func(ctx *pulumi.Context) error {
+			_, err := gateway.NewIdentity(ctx, "attempt", &gateway.IdentityArgs{Sites: []gateway.Site{{
+				Name: "attempt", Hostname: "attempt.example.com", Visibility: access.Public, Access: access.Access{Policy: access.TwoFactor, Groups: []string{"users"}},
+				OpenID: &gateway.OpenID{},
+			}}})
+			return err
+		}, "no registration at the portal"},
+		"a login at the portal that comes back anywhere": {func(ctx *pulumi.Context) error {
+			_, err := gateway.NewOpenID(ctx, "attempt", &gateway.OpenIDArgs{
+				Hostname: "attempt.example.com", Portal: "auth.example.com", Access: access.Access{Policy: access.TwoFactor, Groups: []string{"users"}},
+				RedirectPaths: []string{"/*"},
+			})
+			return err
+		}, "is not a plain absolute path"},
+		"a login at the portal for everybody": {func(ctx *pulumi.Context) error {
+			_, err := gateway.NewOpenID(ctx, "attempt", &gateway.OpenIDArgs{
+				Hostname: "attempt.example.com", Portal: "auth.example.com", Access: access.Access{Policy: access.Native}, RedirectPaths: []string{"/callback"},
+			})
+			return err
+		}, "needs to know who may enter"},
 		"a listener that no machine made": {func(ctx *pulumi.Context) error {
 			spec := decent()
 			_, err := workload.NewPublished(ctx, "attempt", &spec, []workload.Publication{{Port: 80}})

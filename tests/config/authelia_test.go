@@ -36,7 +36,7 @@ func autheliaSchemas(t *testing.T) string {
 func TestAutheliaSchemasAccept(t *testing.T) {
 	schemas, check := autheliaSchemas(t), built(t, schemaTool)
 	for name, schema := range map[string]string{
-		"production": "configuration.json", "short-sessions": "configuration.json", "users": "user-database.json",
+		"production": "configuration.json", "short-sessions": "configuration.json", "openid": "configuration.json", "users": "user-database.json",
 	} {
 		t.Run(name, func(t *testing.T) {
 			document := filepath.Join(t.TempDir(), "document.yml")
@@ -49,15 +49,20 @@ func TestAutheliaSchemasAccept(t *testing.T) {
 // A judge that accepts everything proves nothing.
 func TestAutheliaSchemasRefuse(t *testing.T) {
 	schemas, check := autheliaSchemas(t), built(t, schemaTool)
-	production := rendered(t, "authelia", "production")
-	for name, c := range map[string]struct{ old, new string }{
-		"unknown key":    {"default_policy: deny", "defaultpolicy: deny"},
-		"unknown policy": {"policy: two_factor", "policy: three_factor"},
-		"no duration":    {"inactivity: 1h", "inactivity: soon"},
+	for name, c := range map[string]struct{ file, old, new string }{
+		"unknown key":         {"production", "default_policy: deny", "defaultpolicy: deny"},
+		"unknown policy":      {"production", "policy: two_factor", "policy: three_factor"},
+		"no duration":         {"production", "inactivity: 1h", "inactivity: soon"},
+		"unknown scope":       {"openid", "          - groups\n", "          - group\n"},
+		"no digest":           {"openid", "$pbkdf2-sha512$", "$md5$"},
+		"unknown method":      {"openid", "pkce_challenge_method: S256", "pkce_challenge_method: S512"},
+		"unknown consent":     {"openid", "consent_mode: implicit", "consent_mode: always"},
+		"unknown client key":  {"openid", "redirect_uris:", "redirect_urls:"},
+		"unknown OIDC policy": {"openid", "default_policy: deny", "default_policy: refuse"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			document := filepath.Join(t.TempDir(), "document.yml")
-			write(t, document, replaced(t, production, c.old, c.new))
+			write(t, document, replaced(t, rendered(t, "authelia", c.file), c.old, c.new))
 			out, err := run(t, check, filepath.Join(schemas, "configuration.json"), document)
 			require.Error(t, err, out)
 		})

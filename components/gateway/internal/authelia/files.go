@@ -217,3 +217,53 @@ type user struct {
 	Email       string   `yaml:"email"`
 	Groups      []string `yaml:"groups"`
 }
+
+// The types of the second configuration.
+
+type openIDFile struct {
+	IdentityProviders identityProviders `yaml:"identity_providers"`
+}
+
+type identityProviders struct {
+	OIDC openIDConnect `yaml:"oidc"`
+}
+
+type openIDConnect struct {
+	EnforcePKCE string                  `yaml:"enforce_pkce"`
+	JWKS        []jwk                   `yaml:"jwks"`
+	Policies    map[string]openIDPolicy `yaml:"authorization_policies"`
+	Clients     []openIDClient          `yaml:"clients"`
+}
+
+type jwk struct {
+	Algorithm string `yaml:"algorithm"`
+	Use       string `yaml:"use"`
+	Key       string `yaml:"key"`
+}
+
+type openIDPolicy struct {
+	DefaultPolicy string       `yaml:"default_policy"`
+	Rules         []openIDRule `yaml:"rules"`
+}
+
+type openIDRule struct {
+	Policy  string     `yaml:"policy"`
+	Subject [][]string `yaml:"subject"`
+}
+
+type openIDClient struct {
+	ID              string   `yaml:"client_id"`
+	Name            string   `yaml:"client_name"`
+	Secret          string   `yaml:"client_secret"`
+	Public          bool     `yaml:"public"`
+	Policy          string   `yaml:"authorization_policy"`
+	RequirePKCE     bool     `yaml:"require_pkce"`
+	ChallengeMethod string   `yaml:"pkce_challenge_method"`
+	RedirectURIs    []string `yaml:"redirect_uris"`
+	Scopes          []string `yaml:"scopes"`
+	ResponseTypes   []string `yaml:"response_types"`
+	ResponseModes   []string `yaml:"response_modes"`
+	GrantTypes      []string `yaml:"grant_types"`
+	TokenAuth       string   `yaml:"token_endpoint_auth_method"`
+	Consent         string   `yaml:"consent_mode"`
+}

@@ -154,9 +154,12 @@ func TestHashPassword(t *testing.T) {
 }
 
 func TestEnvironmentNamesEverySecretFileOnce(t *testing.T) {
-	paths := authelia.DefaultPaths()
+	paths, m := authelia.DefaultPaths(), production()
+	for i := range m.Sites {
+		m.Sites[i].OpenID = nil
+	}
 	var files []string
-	for name, file := range paths.Environment() {
+	for name, file := range m.Environment() {
 		assert.Regexp(t, `^AUTHELIA_[A-Z_]+_FILE$`, name)
 		base, inSecrets := strings.CutPrefix(file, paths.Secrets+"/")
 		assert.True(t, inSecrets, file)

@@ -3,6 +3,7 @@ package authelia
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"path"
 
 	"golang.org/x/crypto/argon2"
@@ -19,16 +20,21 @@ const (
 	StorePasswordFile = "session-store-password"
 )
 
-// SecretFiles returns the names of the files that must be in Paths.Secrets, sorted.
+// SecretFiles returns the names of the files that must always be in Paths.Secrets, sorted.
 func SecretFiles() []string { return []string{SessionSecretFile, StorePasswordFile, StorageKeyFile} }
 
-// Environment returns the portal's environment: paths of secret files, no secret.
-func (f Paths) Environment() map[string]string {
-	return map[string]string{
+// Environment returns the portal's environment: paths of files, no secret.
+func (m Model) Environment() map[string]string {
+	f := m.Paths
+	out := map[string]string{
 		"AUTHELIA_SESSION_SECRET_FILE":         path.Join(f.Secrets, SessionSecretFile),
 		"AUTHELIA_SESSION_REDIS_PASSWORD_FILE": path.Join(f.Secrets, StorePasswordFile),
 		"AUTHELIA_STORAGE_ENCRYPTION_KEY_FILE": path.Join(f.Secrets, StorageKeyFile),
 	}
+	if len(m.openIDSites()) > 0 {
+		maps.Copy(out, f.openIDEnvironment())
+	}
+	return out
 }
 
 // Cost of a password hash: memory in KiB, passes and lanes; bytes of the key.

@@ -33,6 +33,7 @@ func Sites() []site.Site {
 		{
 			Name: "photos", Hostname: "photos.example.com", Visibility: access.Public, Upstream: "photos:2283", MaxBodyMB: 100,
 			Access: access.Access{Policy: access.Native, Reason: "its phone app cannot log in at the portal"},
+			OpenID: &site.OpenID{RedirectPaths: []string{"/auth/login"}, Scopes: []site.Scope{site.Email, site.Profile}, Groups: []string{"users", "admins"}},
 		},
 		{
 			Name: "jellyfin", Hostname: "jellyfin.example.com", Visibility: access.Tailnet, Upstream: "jellyfin:8096",
@@ -42,6 +43,7 @@ func Sites() []site.Site {
 			Name: "grafana", Hostname: "grafana.example.com", Visibility: access.Tailnet, Upstream: "grafana:3000",
 			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"admins"}},
 			Bypass: []access.Bypass{{Path: "^/api/health$", Reason: "asked by the uptime monitor"}},
+			OpenID: &site.OpenID{RedirectPaths: []string{"/login/generic_oauth"}, Scopes: site.Scopes()},
 		},
 	}
 }

@@ -37,6 +37,8 @@ type Site struct {
 	Upstream string
 	// MaxBodyMB is the largest request body, in megabytes (1 to 512); 0 means DefaultMaxBodyMB.
 	MaxBodyMB int
+	// OpenID is how the service logs its users in at the portal; nil if it does not.
+	OpenID *OpenID
 }
 
 // Guarded tells whether the portal is asked before a request reaches the service.
@@ -66,6 +68,9 @@ func (s Site) Validate() error {
 	}
 	p.Require(s.Guarded() || len(s.Bypass) == 0, "bypass with policy native has no portal to pass by")
 	p.Merge(HostPort(s.Upstream))
+	if s.OpenID != nil {
+		p.Merge(s.OpenID.Validate(s.Access.Policy))
+	}
 	p.Require(s.MaxBodyMB >= 0 && s.MaxBodyMB <= MaxBodyLimitMB, "maxBodyMB %d is not between 1 and %d", s.MaxBodyMB, MaxBodyLimitMB)
 	return p.Err()
 }
