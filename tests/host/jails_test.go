@@ -3,6 +3,7 @@
 package host
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,7 +40,7 @@ func TestTheJailsOfANewMachine(t *testing.T) {
 		}
 	}
 	require.Len(t, jails, 1)
-	t.Cleanup(func() { _, _ = m.run("", "fail2ban-client", "stop") })
+	t.Cleanup(func() { _ = m.command(context.Background(), "", "fail2ban-client", "stop").Run() })
 	said := m.replay(t, jails[0])
 	assert.Contains(t, said, "homelab-authelia, homelab-caddy, recidive")
 	info, err := os.Stat(m.at("/var/log/fail2ban.log"))

@@ -3,6 +3,7 @@
 package host
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -95,7 +96,7 @@ func watchedByFail2ban(t *testing.T, m *machine, filter string) func() int {
 	require.NoError(t, os.WriteFile(config+"/fail2ban.local", []byte("[DEFAULT]\nlogtarget = "+m.dir+"/fail2ban.log\ndbfile = None\n"), 0o600))
 	client := []string{"fail2ban-client", "-c", config, "-s", m.dir + "/fail2ban.sock", "-p", m.dir + "/fail2ban.pid"}
 	m.must(t, append(client, "start")...)
-	t.Cleanup(func() { _, _ = m.run("", append(client, "stop")...) })
+	t.Cleanup(func() { _ = m.command(context.Background(), "", append(client, "stop")...).Run() })
 	total := regexp.MustCompile(`Total failed:\s*(\d+)`)
 	return func() int {
 		status, err := m.run("", append(client, "status", "homelab-authelia")...)

@@ -186,6 +186,7 @@ func (l *library) arrives(name string, size int64) {
 }
 
 func TestMediaMount(t *testing.T) {
+	needsFUSE(t)
 	deployment := files(t, deploy(t))
 	password := deployment["/opt/homelab/media/password"]
 	l := newLibrary(t, deployment)
@@ -311,6 +312,7 @@ func otherPassword(t *testing.T, l *library) {
 
 // The cache's disk is full: the writer is told, nothing half written reaches the box, and the mount goes on.
 func TestMediaMountWithAFullDisk(t *testing.T) {
+	needsFUSE(t)
 	deployment := files(t, deploy(t))
 	l := newLibrary(t, deployment)
 	require.NoError(t, exec.Command("mount", "-t", "tmpfs", "-o", "size=16m", "cache", l.cache).Run())
