@@ -2,10 +2,11 @@
 //
 //	go test -tags chain ./tests/chain
 //	go test -tags chain -run '^$' -bench Chain -benchtime 5x ./tests/chain
+//	HOMELAB_AUTHELIA=image go test -tags chain ./tests/chain
 //	HOMELAB_AUTHELIA=/path/to/authelia go test -tags chain ./tests/chain
 //
-// The last one runs the same cases on the real portal: the executable of Authelia's release archive for linux-amd64, which is linked against the
-// libraries of Debian. (That of its image is linked against musl, which the boxes do not have.)
+// The last two run the same cases on the real portal: on the files of the image that the deployment runs, which Docker fetches, and on the executable of
+// Authelia's release archive, which is linked against this machine's libraries.
 //
 // It needs root on Linux, because every container of the deployment becomes a process in namespaces of its own: the rendered files at their
 // paths, the container's user, mounts, networks and addresses, no capability. Nothing leaves the machine and nothing stays behind: the namespaces

@@ -51,13 +51,18 @@ func (l *Lab) furnish(name string, spec box.Spec) (box.Spec, error) {
 		tool("valkey-server", l.Programs.Store)
 		tool("valkey-cli", l.Programs.StoreClient)
 	case "authelia":
-		tool("authelia", l.Programs.Authelia)
 		command = []string{"authelia"}
+		if root := l.Programs.AutheliaRoot; root != "" {
+			image = append([]box.Mount{{Target: "/", Source: root}}, image...)
+			env = []string{"PATH=" + filepath.Dir(l.Programs.Authelia) + ":/usr/sbin:/usr/bin:/sbin:/bin"}
+		} else {
+			tool("authelia", l.Programs.Authelia)
+		}
 		if !slices.ContainsFunc(spec.Env, func(pair string) bool { return strings.HasPrefix(pair, "X_AUTHELIA_CONFIG=") }) {
 			env = append(env, "X_AUTHELIA_CONFIG=/config/configuration.yml")
 		}
 	}
-	if name != "caddy" && name != plain {
+	if name != "caddy" && name != plain && image[0].Target != "/" {
 		for _, folder := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives"} {
 			if _, err := os.Stat(folder); err == nil {
 				image = append(image, box.Mount{Target: folder, Source: folder, ReadOnly: true})

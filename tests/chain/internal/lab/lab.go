@@ -54,9 +54,6 @@ type container struct {
 // Start builds the machine in a temporary folder and starts every container, each healthy before the next.
 func Start(ctx context.Context, changes map[string]any, edit func(*deployed.Deployment) error, progress io.Writer) (_ *Lab, err error) {
 	l := &Lab{bridges: map[string]bool{}, containers: map[string]*container{}}
-	if l.Programs, err = programs.Find(ctx, progress); err != nil {
-		return nil, err
-	}
 	if l.folder, err = os.MkdirTemp("", "homelab-chain-"); err != nil {
 		return nil, err
 	}
@@ -67,6 +64,9 @@ func Start(ctx context.Context, changes map[string]any, edit func(*deployed.Depl
 	}()
 	// The boxes' users must get through to what is theirs.
 	if err := os.Chmod(l.folder, 0o755); err != nil {
+		return nil, err
+	}
+	if l.Programs, err = programs.Find(ctx, l.folder, progress); err != nil {
 		return nil, err
 	}
 	if l.Deployment, err = deployed.Up(ctx, filepath.Join(l.folder, "machine"), changes, progress); err != nil {

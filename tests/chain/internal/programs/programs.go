@@ -3,25 +3,15 @@ package programs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
-
-	"golang.org/x/mod/semver"
 
 	"homelab/internal/toolchain"
 )
-
-// AutheliaVariable names the environment variable with the path of a real Authelia.
-const AutheliaVariable = "HOMELAB_AUTHELIA"
-
-// authelia439 is the oldest Authelia that reads our configuration.
-const authelia439 = "v4.39.0"
 
 var (
 	caddy = toolchain.Tool{Name: "caddy", Dir: "images/caddy", Package: ".", LDFlags: []string{"-s", "-w"}}
@@ -47,14 +37,16 @@ type Set struct {
 	CrowdSecModule string
 	// Store is Debian's valkey-server or redis-server; StoreClient is its command line client.
 	Store, StoreClient string
-	// Authelia is the real one, or the stand-in.
+	// Authelia is the real one, or the stand-in; its path in AutheliaRoot, if that is not empty.
 	Authelia string
+	// AutheliaRoot is the root of Authelia's image; empty if Authelia runs on this machine's libraries.
+	AutheliaRoot string
 	// AutheliaIs says which, for the output.
 	AutheliaIs string
 }
 
-// Find builds what must be built, and finds the rest. The error names what is missing.
-func Find(ctx context.Context, progress io.Writer) (*Set, error) {
+// Find builds what must be built, and finds the rest. What is only for this run goes to the folder. The error names what is missing.
+func Find(ctx context.Context, folder string, progress io.Writer) (*Set, error) {
 	s := &Set{}
 	for _, b := range []struct {
 		tool toolchain.Tool
@@ -76,7 +68,7 @@ func Find(ctx context.Context, progress io.Writer) (*Set, error) {
 	if s.StoreClient, err = first("valkey-cli", "redis-cli"); err != nil {
 		return nil, err
 	}
-	return s, s.findAuthelia(ctx, progress)
+	return s, s.findAuthelia(ctx, folder, progress)
 }
 
 func first(names ...string) (string, error) {
@@ -102,36 +94,4 @@ func crowdsecModule(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("finding the module of crowdsec: %w", err)
 	}
 	return strings.TrimSpace(string(out)), nil
-}
-
-var versionInOutput = regexp.MustCompile(`v\d+\.\d+\.\d+`)
-
-// findAuthelia prefers the real program. One that is named and unusable is an error: whoever names it wants it tested.
-func (s *Set) findAuthelia(ctx context.Context, progress io.Writer) error {
-	path, named := os.LookupEnv(AutheliaVariable)
-	if !named || path == "" {
-		found, err := exec.LookPath("authelia")
-		if errors.Is(err, exec.ErrNotFound) {
-			s.AutheliaIs = "the stand-in of tests/chain/standin (no authelia on PATH, " + AutheliaVariable + " is not set)"
-			s.Authelia, err = toolchain.Build(ctx, standin, progress)
-			return err
-		}
-		if err != nil {
-			return err
-		}
-		path = found
-	}
-	out, err := exec.CommandContext(ctx, path, "--version").Output()
-	if err != nil {
-		return fmt.Errorf("asking %s for its version: %w", path, err)
-	}
-	version := versionInOutput.FindString(string(out))
-	if version == "" || semver.Compare(version, authelia439) < 0 {
-		return fmt.Errorf("%s is %q: the chain needs %s or newer", path, out, authelia439)
-	}
-	if s.Authelia, err = filepath.Abs(path); err != nil {
-		return err
-	}
-	s.AutheliaIs = "Authelia " + version + " at " + s.Authelia
-	return nil
 }
