@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"homelab/components/host"
 	"homelab/components/settings"
 	"homelab/components/stack"
 	"homelab/internal/toolchain"
@@ -85,7 +86,9 @@ func Up(ctx context.Context, files string, changes map[string]any, progress io.W
 	if d.workspace, err = workspace.Simulated(ctx, options); err != nil {
 		return nil, err
 	}
-	for _, folder := range []string{opt, fail2ban} {
+	// The gates are open, as after a boot in which everything became healthy.
+	gates := []string{host.StageGuards.Gate(), host.StagePortal.Gate(), host.StageProxy.Gate(), host.StageServices.Gate()}
+	for _, folder := range append(gates, opt, fail2ban) {
 		if err := os.MkdirAll(d.Path(folder), 0o755); err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
