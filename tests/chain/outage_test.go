@@ -124,6 +124,7 @@ func testOutages(t *testing.T, s *stage, family *person, session ticket) {
 // testDecisionsOutage closes the local API alone: the proxy goes on with the decisions it has, which is documented, and a restart of the proxy
 // meanwhile leaves it without any. AppSec and the portal still stand in front of every service then.
 func testDecisionsOutage(t *testing.T, s *stage, session ticket) {
+	s.condemn(t)
 	s.banned(t, s.cloudflare.From(condemned), session)
 	require.NoError(t, s.refusePort("crowdsec", "8080"))
 	time.Sleep(12 * time.Second) // more than one round of asking for news

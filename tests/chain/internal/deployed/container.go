@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -12,9 +11,6 @@ import (
 
 	"homelab/tests/chain/internal/box"
 )
-
-// gates are the machine's folders without which a container does not start.
-const gates = "/run/homelab/gates/"
 
 // Container is a container of the deployment, as the engine was told to run it.
 type Container struct {
@@ -84,12 +80,6 @@ func (d *Deployment) Container(name string) (*Container, error) {
 		mount := box.Mount{Target: m.Target, ReadOnly: m.ReadOnly, SizeBytes: m.TmpfsOptions.SizeBytes, Mode: m.TmpfsOptions.Mode}
 		if m.Type == "bind" {
 			mount.Source = d.Path(m.Source)
-			// The machine's boot opens the gates one after the other; here all are open.
-			if strings.HasPrefix(m.Source, gates) {
-				if err := os.MkdirAll(mount.Source, 0o755); err != nil {
-					return nil, err
-				}
-			}
 		}
 		c.Spec.Mounts = append(c.Spec.Mounts, mount)
 	}
