@@ -49,7 +49,9 @@ const (
 )
 
 // MediaOwner is the user and group that own the library: its number is above every system user of Debian. Only this user writes to it.
-const MediaOwner = "2000:2000"
+const MediaOwner = mediaOwner + ":" + mediaOwner
+
+const mediaOwner = "2000"
 
 // mediaFolders are the library's folders, made once.
 var mediaFolders = []string{"audiobooks", "books", "downloads", "movies", "music", "tv"}
@@ -182,6 +184,7 @@ func (mediaModel) Program() string    { return mediaProgram }
 func (mediaModel) Run() string        { return mediaRun }
 func (mediaModel) Cache() string      { return mediaCache }
 func (mediaModel) KnownHosts() string { return knownHosts }
+func (mediaModel) Owner() string      { return mediaOwner }
 func (mediaModel) Gate() string       { return mediaGate }
 func (mediaModel) Port() int          { return storage.SSHPort }
 func (mediaModel) Folders() []string  { return mediaFolders }
@@ -206,12 +209,12 @@ func (m mediaModel) Type() string {
 // Options are the mount's options.
 func (m mediaModel) Options() []string {
 	if m.Protocol == MediaDavfs2 {
-		return []string{"rw", "_netdev", "uid=2000", "gid=2000", "dir_mode=0755", "file_mode=0644", "conf=" + mediaFiles + "/davfs2.conf"}
+		return []string{"rw", "_netdev", "uid=" + mediaOwner, "gid=" + mediaOwner, "dir_mode=0755", "file_mode=0644", "conf=" + mediaFiles + "/davfs2.conf"}
 	}
 	return []string{
 		"rw", "_netdev", "allow_other", "default_permissions", "args2env",
 		"config=" + mediaRun + "/rclone.conf", "cache_dir=" + mediaCache,
-		"uid=2000", "gid=2000", "umask=022",
+		"uid=" + mediaOwner, "gid=" + mediaOwner, "umask=022",
 		"vfs_cache_mode=full", fmt.Sprintf("vfs_cache_max_size=%dG", m.CacheGB), "vfs_cache_max_age=720h", "vfs_write_back=5s",
 		// Small first reads let a film start and a seek land fast; the chunks grow while somebody watches.
 		"vfs_read_chunk_size=8M", "vfs_read_chunk_size_limit=128M", "vfs_read_ahead=64M", "buffer_size=16M",

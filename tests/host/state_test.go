@@ -215,6 +215,31 @@ func TestTheGatesOfANewMachine(t *testing.T) {
 	}
 }
 
+// The player sees the library's parent, read-only, and a mount that comes later; nobody else sees it at all.
+func TestWhoSeesTheLibrary(t *testing.T) {
+	deployment, err := simulate(t, nil).Deployment()
+	require.NoError(t, err)
+	seen := 0
+	for _, r := range deployment.Resources {
+		if r.Type != "docker:index/container:Container" {
+			continue
+		}
+		list, _ := r.Inputs["mounts"].([]any)
+		for _, m := range list {
+			mount, _ := m.(map[string]any)
+			if source, _ := mount["source"].(string); source != "/mnt" {
+				assert.NotContains(t, source, "/mnt")
+				continue
+			}
+			seen++
+			assert.Equal(t, "jellyfin", r.Inputs["name"])
+			assert.Equal(t, true, mount["readOnly"])
+			assert.Equal(t, map[string]any{"propagation": "rslave"}, mount["bindOptions"])
+		}
+	}
+	assert.Equal(t, 1, seen)
+}
+
 // What systemctl status shows of the containers follows what Docker says of them.
 func TestTheStateOfTheContainers(t *testing.T) {
 	e := newEngine(t)

@@ -22,6 +22,7 @@ const benchSize = 512 << 20
 // what counts are the ratios. Both keep what they read, so every measurement is of a fresh mount.
 func BenchmarkMediaMount(b *testing.B) {
 	deployment := files(b, deploy(b))
+	davfs2 := files(b, commands(simulate(b, map[string]any{"homelab:storage.media.protocol": "davfs2"})))
 	l := newLibrary(b, deployment)
 	l.serve(deployment["/opt/homelab/media/password"])
 	film, err := os.Create(l.data + "/film.mkv")
@@ -38,7 +39,7 @@ func BenchmarkMediaMount(b *testing.B) {
 	for _, client := range []struct {
 		name  string
 		mount func() error
-	}{{"rclone", l.mount}, {"davfs2", l.mountDavfs2}} {
+	}{{"rclone", l.mount}, {"davfs2", func() error { return l.mountDavfs2(davfs2) }}} {
 		for _, read := range []struct {
 			name  string
 			at    int64
@@ -67,18 +68,26 @@ func BenchmarkMediaMount(b *testing.B) {
 	}
 }
 
-// mountDavfs2 mounts the box as the protocol davfs2 does.
-func (l *library) mountDavfs2() error {
+// mountDavfs2 mounts the box as the protocol davfs2 does, with the deployment's own settings but for their places and the server's address.
+func (l *library) mountDavfs2(deployment map[string]string) error {
 	l.write("files/davfs2.account", "http://"+l.address+"/ "+l.user+"\n")
-	if err := l.program("prepare", "davfs2"); err != nil {
+	if err := l.program("prepare", "davfs2", "0"); err != nil {
 		return err
 	}
-	l.write("davfs2.conf", strings.Join([]string{
-		"secrets " + l.dir + "/run/davfs2.secrets", "cache_dir " + l.cache, "cache_size 20000", "use_locks 0", "ask_auth 0", "delay_upload 5", "",
-	}, "\n"))
+	settings := deployment["/opt/homelab/media/davfs2.conf"]
+	require.NotEmpty(l.t, settings)
+	options := options.FindStringSubmatch(deployment["/etc/systemd/system/mnt-storagebox.mount"])[1]
+	for from, to := range map[string]string{"/run/homelab-media": l.dir + "/run", "/var/cache/homelab-media": l.cache} {
+		require.Contains(l.t, settings, from)
+		settings = strings.ReplaceAll(settings, from, to)
+	}
+	l.write("davfs2.conf", settings)
+	require.Contains(l.t, options, "conf=/opt/homelab/media/davfs2.conf")
+	options = strings.ReplaceAll(options, "/opt/homelab/media/davfs2.conf", l.dir+"/davfs2.conf")
+	options = strings.ReplaceAll(options, "uid=2000", "uid=0") // whom this machine knows
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "mount", "-t", "davfs", "-o", "rw,uid=0,conf="+l.dir+"/davfs2.conf", "http://"+l.address+"/", l.point).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "mount", "-t", "davfs", "-o", options, "http://"+l.address+"/", l.point).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("mounting with davfs2: %w: %s", err, out)
 	}

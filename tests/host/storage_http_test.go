@@ -46,7 +46,7 @@ func (f *front) start() {
 	require.NoError(f.t, err)
 	address := listener.Addr().String()
 	require.NoError(f.t, listener.Close())
-	require.NoError(f.t, f.program("prepare", "webdav"))
+	require.NoError(f.t, f.program("prepare", "webdav", "2000"))
 	args := []string{"serve", "webdav", "--addr", address}
 	for _, option := range strings.Split(f.options, ",") {
 		name, value, _ := strings.Cut(option, "=")

@@ -33,7 +33,7 @@ func TestMediaOverSFTP(t *testing.T) {
 	}
 	environment := []string{"env", "HOMELAB_MEDIA_RUN=/srv/run", "HOMELAB_MEDIA_CACHE=/srv/cache", "HOMELAB_MEDIA_POINT=/opt/homelab/point"}
 	key := m.serve(t, b, deployment["/opt/homelab/media/password"])
-	m.must(t, append(environment, "/opt/homelab/media/homelab-media", "prepare", "sftp")...)
+	m.must(t, append(environment, "/opt/homelab/media/homelab-media", "prepare", "sftp", "2000")...)
 	t.Cleanup(func() { _ = exec.Command("chattr", "-i", m.dir+"/opt/point").Run() })
 	rclone := func(stdin string, words ...string) (string, error) {
 		return m.run(stdin, append([]string{"rclone", "--config", "/srv/run/rclone.conf", "--retries", "1", "--low-level-retries", "1"}, words...)...)

@@ -144,7 +144,7 @@ func (l *library) program(args ...string) error {
 
 // mount does what systemd does for the unit.
 func (l *library) mount() error {
-	if err := l.program("prepare", "webdav"); err != nil {
+	if err := l.program("prepare", "webdav", "2000"); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -192,10 +192,10 @@ func TestMediaMount(t *testing.T) {
 	l := newLibrary(t, deployment)
 
 	// Nothing is mounted: nobody writes below the bare mount point, and the library is not declared ready.
-	require.NoError(t, l.program("prepare", "webdav"))
+	require.NoError(t, l.program("prepare", "webdav", "2000"))
 	require.Error(t, os.WriteFile(l.point+"/lost", []byte("x"), 0o644), "root wrote to the system's disk")
 	require.Error(t, os.Mkdir(l.point+"/movies", 0o755))
-	require.ErrorContains(t, l.program("layout", l.gate(), "movies"), "is not mounted")
+	require.ErrorContains(t, l.program("layout", l.gate(), "2000", "movies"), "is not mounted")
 	assert.NoDirExists(t, l.gate())
 	config, err := os.Stat(l.dir + "/run/rclone.conf")
 	require.NoError(t, err)
@@ -204,13 +204,13 @@ func TestMediaMount(t *testing.T) {
 
 	l.serve(password)
 	require.NoError(t, l.mount())
-	require.NoError(t, l.program("layout", l.gate(), "downloads", "movies", "music", "tv"))
-	require.NoError(t, l.program("layout", l.gate(), "downloads", "movies", "music", "tv"), "a second time")
+	require.NoError(t, l.program("layout", l.gate(), "2000", "downloads", "movies", "music", "tv"))
+	require.NoError(t, l.program("layout", l.gate(), "2000", "downloads", "movies", "music", "tv"), "a second time")
 	assert.DirExists(t, l.gate(), "what looks into the library may start")
 	require.NoError(t, l.program("close", l.gate()))
 	require.NoError(t, l.program("close", l.gate()), "a second time")
 	assert.NoDirExists(t, l.gate())
-	require.NoError(t, l.program("prepare", "webdav"), "while it is mounted")
+	require.NoError(t, l.program("prepare", "webdav", "2000"), "while it is mounted")
 	for _, folder := range []string{"downloads", "movies", "music", "tv"} {
 		assert.DirExists(t, l.data+"/"+folder)
 	}
@@ -319,7 +319,7 @@ func TestMediaMountWithAFullDisk(t *testing.T) {
 	t.Cleanup(func() { _ = exec.Command("umount", "--lazy", l.cache).Run() })
 	l.serve(deployment["/opt/homelab/media/password"])
 	require.NoError(t, l.mount())
-	require.NoError(t, l.program("layout", l.gate(), "movies"))
+	require.NoError(t, l.program("layout", l.gate(), "2000", "movies"))
 	err := os.WriteFile(l.point+"/movies/too-large", make([]byte, 64<<20), 0o644)
 	require.Error(t, err, "64 MiB fit on a disk of 16")
 	_ = os.Remove(l.point + "/movies/too-large")
