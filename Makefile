@@ -40,7 +40,7 @@ test-chain: ## Run the real programs on the rendered files and attack the chain;
 
 test-host: ## Run the machine's real programs on the rendered files: first boot, mount, backup; needs root
 	@.ci/setup $(PROGRAMS_HOST)
-	@(: <>/dev/fuse) 2>/dev/null || echo "FUSE is not permitted here: no media mount is tried, only the mount's options, in rclone's VFS without the kernel"
+	@{ [ -c /dev/fuse ] && : <>/dev/fuse; } 2>/dev/null || echo "FUSE is not permitted here: no media mount is tried, only the mount's options, in rclone's VFS without the kernel"
 	@go run ./internal/toolchain/tool pulumi version >/dev/null
 	@go test -tags host -timeout 60m ./tests/host
 

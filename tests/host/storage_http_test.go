@@ -21,9 +21,10 @@ import (
 // needsFUSE leaves a test of the mount to TestMediaWithoutTheKernel where the machine does not let anybody mount; make test-host says so.
 func needsFUSE(t *testing.T) {
 	t.Helper()
-	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-	if err != nil {
-		t.Skipf("FUSE is not permitted here (%v): TestMediaWithoutTheKernel drives the mount's options through rclone's VFS alone", err)
+	info, err := os.Stat("/dev/fuse")
+	device, denied := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil || denied != nil || info.Mode()&os.ModeCharDevice == 0 {
+		t.Skipf("FUSE is not permitted here (%v): TestMediaWithoutTheKernel drives the mount's options through rclone's VFS alone", denied)
 	}
 	require.NoError(t, device.Close())
 }
