@@ -115,7 +115,7 @@ func newMachine(t *testing.T) *machine {
 func (m *machine) at(path string) string { return m.root + path }
 
 func (m *machine) command(ctx context.Context, stdin string, words ...string) *exec.Cmd {
-	c := exec.CommandContext(ctx, "nsenter", append([]string{"--mount", "--net", "--target", fmt.Sprint(m.pid), "--"}, words...)...)
+	c := exec.CommandContext(ctx, "nsenter", append([]string{"--mount", "--net", "--root", "--target", fmt.Sprint(m.pid), "--"}, words...)...)
 	c.Stdin = strings.NewReader(stdin)
 	c.Dir = "/"
 	return c
