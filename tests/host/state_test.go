@@ -174,6 +174,15 @@ func TestTheOrderOfABoot(t *testing.T) {
 	e.healthy("jellyfin")
 	e.shows("6 of 6 containers healthy")
 
+	// A player that ends while the library is away comes back with it.
+	require.NoError(t, os.Remove(e.dir+"/run/gates/media"))
+	e.becomes("jellyfin", "exited", "Exited (1) 1 second ago")
+	e.shows("5 of 6 containers healthy: jellyfin waits for media")
+	assert.Empty(t, e.settles())
+	require.NoError(t, os.Mkdir(e.dir+"/run/gates/media", 0o755))
+	assert.Equal(t, []string{"jellyfin"}, e.settles())
+	e.healthy("jellyfin")
+
 	// What somebody stops stays stopped, also when the program comes again.
 	e.becomes("jellyseerr", "exited", "Exited (0) 1 second ago")
 	e.shows("5 of 6 containers healthy: jellyseerr exited")
