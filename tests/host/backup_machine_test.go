@@ -82,6 +82,7 @@ func newMachine(t *testing.T) *machine {
 	}
 	m := &machine{t: t, dir: t.TempDir()}
 	keeper := exec.Command("unshare", "--mount", "--net", "--propagation", "private", "--", "sh", "-ec", `
+		cd /
 		ip link set lo up
 		mkdir "$1/opt"
 		mount --bind "$1/opt" /opt/homelab
@@ -115,7 +116,7 @@ func newMachine(t *testing.T) *machine {
 func (m *machine) at(path string) string { return m.root + path }
 
 func (m *machine) command(ctx context.Context, stdin string, words ...string) *exec.Cmd {
-	c := exec.CommandContext(ctx, "nsenter", append([]string{"--mount", "--net", "--root", "--target", fmt.Sprint(m.pid), "--"}, words...)...)
+	c := exec.CommandContext(ctx, "nsenter", append([]string{"--mount", "--net", "--root", "--wd", "--target", fmt.Sprint(m.pid), "--"}, words...)...)
 	c.Stdin = strings.NewReader(stdin)
 	c.Dir = "/"
 	return c
