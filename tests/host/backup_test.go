@@ -5,6 +5,7 @@ package host
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -250,6 +251,8 @@ func (m *machine) survivesKill(t *testing.T) {
 	require.Eventually(t, func() bool { return m.size(t) > start+30<<20 }, time.Minute, 20*time.Millisecond, "nothing arrived at the box")
 	require.NoError(t, syscall.Kill(-run.Process.Pid, syscall.SIGKILL))
 	require.Error(t, run.Wait())
+	// borg takes a lock for one of a living process until whatever holds it was buried.
+	require.Eventually(t, func() bool { return errors.Is(syscall.Kill(-run.Process.Pid, 0), syscall.ESRCH) }, 30*time.Second, 10*time.Millisecond)
 	require.Equal(t, last, m.archives(t), "the create was already done")
 
 	m.must(t, "env", "SERVICE_RESULT=signal", program, "stopped")
