@@ -145,6 +145,21 @@ func configNames(root, stack string) ([]string, error) {
 		}
 		return sortedKeys(values), nil
 	}
+	config, err := stackFile(root, stack)
+	if err != nil || config == nil {
+		return nil, err
+	}
+	names := sortedKeys(config)
+	for i, name := range names {
+		if !strings.Contains(name, ":") {
+			names[i] = namespace + name
+		}
+	}
+	return names, nil
+}
+
+// stackFile returns the configuration in the stack's own file, or nothing where there is no such file. The error quotes no value.
+func stackFile(root, stack string) (map[string]yaml.Node, error) {
 	file := filepath.Join(root, "Pulumi."+stack+".yaml")
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -159,13 +174,7 @@ func configNames(root, stack string) ([]string, error) {
 	if err := yaml.Unmarshal(text, &content); err != nil {
 		return nil, fmt.Errorf("%s does not hold the configuration of a stack", file)
 	}
-	names := sortedKeys(content.Config)
-	for i, name := range names {
-		if !strings.Contains(name, ":") {
-			names[i] = namespace + name
-		}
-	}
-	return names, nil
+	return content.Config, nil
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -1,11 +1,7 @@
 package settings
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"unicode"
@@ -155,24 +151,14 @@ func (k *checker) passwordsHaveUsers(users []User) {
 // plainPasswords returns the names of the users whose password the stack's file holds as it is. The engine calls an object secret as soon as one
 // value in it is: a password in plain text beside it would pass for one. Where there is no such file, nothing is known.
 func plainPasswords(root, stack string) ([]string, error) {
-	file := filepath.Join(root, "Pulumi."+stack+".yaml")
-	text, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	config, err := stackFile(root, stack)
 	if err != nil {
 		return nil, err
-	}
-	var content struct {
-		Config map[string]yaml.Node `yaml:"config"`
-	}
-	if err := yaml.Unmarshal(text, &content); err != nil {
-		return nil, fmt.Errorf("%s does not hold the configuration of a stack", file)
 	}
 	var out []string
 	for _, key := range []string{passwordsKey, passwordsName} {
 		var values map[string]yaml.Node
-		if node := content.Config[key]; node.Decode(&values) != nil {
+		if node := config[key]; node.Decode(&values) != nil {
 			continue // not an object: what was read of it says so
 		}
 		for _, name := range sortedKeys(values) {

@@ -144,6 +144,12 @@ func requireNothingExposed(t *testing.T, w *workspace.Workspace, complete []apit
 	for _, r := range state(t, w) {
 		there[r.URN] = len(r.InitErrors) == 0
 	}
+	requireChains(t, w, complete, there)
+}
+
+// requireChains requires that every published hostname has its whole chain among the resources that are there.
+func requireChains(t *testing.T, w *workspace.Workspace, complete []apitype.ResourceV3, there map[resource.URN]bool) {
+	t.Helper()
 	published := map[string]bool{}
 	for _, record := range w.World().DNSRecords() {
 		published[record.Name] = true

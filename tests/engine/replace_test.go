@@ -216,17 +216,5 @@ func requireLiveChains(t *testing.T, w *workspace.Workspace, complete []apitype.
 			there[r.URN] = len(r.InitErrors) == 0 && !r.PendingReplacement
 		}
 	}
-	published := map[string]bool{}
-	for _, record := range w.World().DNSRecords() {
-		published[record.Name] = true
-	}
-	for _, record := range records(complete) {
-		name, _ := record.Inputs["name"].(string)
-		if !published[name] {
-			continue
-		}
-		for _, urn := range chainOf(complete, record) {
-			assert.True(t, there[urn], "%s is published without %s", name, urn)
-		}
-	}
+	requireChains(t, w, complete, there)
 }

@@ -54,16 +54,7 @@ type envelope struct {
 	Data    any    `json:"data,omitempty"`
 }
 
-func (r *request) json(status int, body envelope) {
-	data, err := json.Marshal(body)
-	if err != nil {
-		plain(r.RequestCtx, fasthttp.StatusInternalServerError)
-		return
-	}
-	r.SetStatusCode(status)
-	r.SetContentType("application/json; charset=utf-8")
-	r.SetBody(data)
-}
+func (r *request) json(status int, body envelope) { r.document(status, body) }
 
 func (r *request) ok() { r.json(fasthttp.StatusOK, envelope{Status: "OK"}) }
 
