@@ -38,7 +38,7 @@ func newApp() *app {
 func secrets() []workspace.Secret {
 	var list []workspace.Secret
 	for _, key := range settings.Secrets() {
-		list = append(list, workspace.Secret{Key: key.Key, Generate: key.Generate})
+		list = append(list, workspace.Secret{Key: key.Key, Generate: key.Generate, Needs: key.Needs})
 	}
 	return list
 }

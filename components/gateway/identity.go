@@ -16,6 +16,7 @@ import (
 	"homelab/components/host"
 	"homelab/components/images"
 	"homelab/components/internal/memory"
+	"homelab/components/internal/smtp"
 	"homelab/components/internal/validate"
 	"homelab/components/workload"
 )
@@ -65,6 +66,15 @@ type IdentityArgs struct {
 	SessionInactivity, SessionExpiration, RememberMe time.Duration
 	// TailnetRanges are the addresses of the tailnet.
 	TailnetRanges []string
+	// Mail sends the portal's codes; nil writes them to a file on the machine.
+	Mail *Mail
+}
+
+// Mail is the mail server that the portal sends through.
+type Mail struct {
+	smtp.Server
+	// Password is the user's at the server, a secret; required.
+	Password pulumi.StringInput
 }
 
 // Validate reports every problem of the arguments.
@@ -81,12 +91,18 @@ func (a *IdentityArgs) Validate() error {
 	for _, s := range a.Sites {
 		p.Require(s.OpenID == nil || s.OpenID.portal == a.Hostname, "%s is registered at another portal than %s", s.Name, a.Hostname)
 	}
+	p.Require(a.Mail == nil || a.Mail.Password != nil, "no password at the mail server")
 	p.Require(len(a.Users) > 0, "no users: nobody could log in")
 	return p.Err()
 }
 
 func (a *IdentityArgs) model() authelia.Model {
+	var mail *smtp.Server
+	if a.Mail != nil {
+		mail = &a.Mail.Server
+	}
 	return authelia.Model{
+		Mail:          mail,
 		Domain:        a.Domain,
 		Hostname:      a.Hostname,
 		Sites:         plain(a.Sites),
@@ -182,6 +198,9 @@ func (i *Identity) files(ctx *pulumi.Context, args *IdentityArgs, s *store) ([]*
 		return nil, nil, err
 	}
 	secrets := append([]secretFile{{authelia.StorePasswordFile, s.password}}, openID...)
+	if args.Mail != nil {
+		secrets = append(secrets, secretFile{authelia.MailPasswordFile, pulumi.ToSecret(args.Mail.Password).(pulumi.StringOutput)})
+	}
 	for _, base := range []string{authelia.SessionSecretFile, authelia.StorageKeyFile} {
 		secret, err := newSecret(ctx, i, autheliaName+"-"+base)
 		if err != nil {

@@ -202,6 +202,18 @@ var badPeople = []badCase{
 		c.set("tailscale:oauthClientSecret", "0123456789")
 		c.set(oauthClientIDKey, "k-1")
 	}},
+	{"smtp-missing", func(c *stackConfig) { c.set("homelab:smtp.host", "smtp.example.com") }},
+	{"smtp-fields", func(c *stackConfig) {
+		c.set("homelab:smtp", object{"host": "smtp://smtp.example.com", "port": 0, "tls": "none", "username": "a ", "sender": "Homelab"})
+		c.set("homelab:smtpPassword", "two\nlines").secret["homelab:smtpPassword"] = true
+	}},
+	{"smtp-unknown", func(c *stackConfig) {
+		c.withMail().set("homelab:smtp.user", "a").set("homelab:smtp.tls", "implicit").set("homelab:smtp.port", "465")
+	}},
+	{"smtp-not-object", func(c *stackConfig) { c.withMail().set("homelab:smtp", "smtp.example.com") }},
+	{"smtp-password-plain", func(c *stackConfig) { delete(c.withMail().secret, "homelab:smtpPassword") }},
+	{"smtp-password-alone", func(c *stackConfig) { c.withMail().drop("homelab:smtp") }},
+	{"smtp-password-in-object", func(c *stackConfig) { c.withMail().set("homelab:smtp.password", "hunter2hunter2") }},
 	{"secrets-shared", func(c *stackConfig) {
 		c.set("homelab:cloudflareBanToken", c.values["cloudflare:apiToken"])
 		c.set("homelab:cloudflareAcmeToken", c.values["cloudflare:apiToken"])

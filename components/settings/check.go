@@ -28,6 +28,7 @@ func (k *checker) settings(r raw) *Settings {
 	s.AdminEmail = k.email(namespace+"adminEmail", r.AdminEmail, "set it: pulumi config set "+namespace+"adminEmail admin@example.com")
 	s.Cloudflare = k.cloudflare(r.Cloudflare)
 	s.Tailscale = k.tailscale(r.Tailscale)
+	s.SMTP = k.smtp(r.SMTP)
 	s.Server = k.server(r.Server)
 	s.Ports = k.ports(r.Ports)
 	s.Storage = k.storage(r.Storage)

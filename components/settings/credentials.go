@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"regexp"
@@ -13,7 +14,10 @@ type SecretKey struct {
 	Key string
 	// What says whose secret it is.
 	What string
+	// Needs is the setting without which the secret must not be given, and with which it must; empty for a secret that every stack has.
+	Needs string
 
+	renew    string // what to do about one that was seen; empty: revokeToken
 	pattern  *regexp.Regexp
 	shape    string
 	prefix   string
@@ -26,11 +30,17 @@ const (
 	alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 	oauthClientIDKey = "tailscale:oauthClientId"
+
+	smtpKey         = namespace + "smtp"
+	smtpPasswordKey = namespace + "smtpPassword"
 )
 
 // cloudflareToken is the syntax of Cloudflare's tokens, as Caddy's DNS module for Cloudflare checks it: a
 // token refused there would be found out only when the proxy starts.
 var cloudflareToken = regexp.MustCompile(`^[A-Za-z0-9_-]{35,50}$`)
+
+// revokeToken is what to do about a token that was seen.
+const revokeToken = "revoke the token, it may have been seen; create a new one and "
 
 const cloudflareTokenShape = "35 to 50 letters, digits, hyphens and underscores"
 
@@ -58,6 +68,14 @@ var secretKeys = []SecretKey{
 		field: func(c *Credentials) *Secret { return &c.CloudflareBanToken },
 	},
 	{
+		Key: smtpPasswordKey, What: "the password at the mail server", Needs: smtpKey,
+		// A mail server's password has no syntax. A line end would be cut off where it is read from a file.
+		renew:   "change the password, it may have been seen, and ",
+		pattern: regexp.MustCompile(`^[^\x00-\x1f\x7f]{1,256}$`), shape: "1 to 256 characters on one line",
+		sections: []int{32}, alphabet: alphanumeric,
+		field: func(c *Credentials) *Secret { return &c.SMTPPassword },
+	},
+	{
 		Key: "tailscale:oauthClientSecret", What: "the secret of the Tailscale OAuth client",
 		pattern: regexp.MustCompile(`^tskey-client-[A-Za-z0-9]+-[A-Za-z0-9]+$`), shape: "tskey-client-…-…",
 		prefix: "tskey-client", sections: []int{17, 32}, alphabet: alphanumeric,
@@ -68,7 +86,7 @@ var secretKeys = []SecretKey{
 // oauthClientID is the syntax of a Tailscale OAuth client's ID.
 var oauthClientID = regexp.MustCompile(`^[A-Za-z0-9]{8,64}$`)
 
-// Secrets returns the keys that must be set with --secret, sorted by key.
+// Secrets returns the keys whose values must be set with --secret, sorted by key.
 func Secrets() []SecretKey {
 	out := make([]SecretKey, len(secretKeys))
 	copy(out, secretKeys)
@@ -151,19 +169,34 @@ func readCredentials(c *collector, src source) Credentials {
 	return out
 }
 
+// needed reports whether the stack must have the secret.
+func (k SecretKey) needed(src source) bool {
+	if k.Needs == "" {
+		return true
+	}
+	// The engine's tools fill an absent key with the empty object that the project file declares for it.
+	text, set := src.GetConfig(k.Needs)
+	v, err := decodeJSON(text)
+	o, isObject := v.(object)
+	return set && (err != nil || !isObject || len(o) > 0)
+}
+
 // readSecret returns the value of k, unless there is a problem with it, which it reports.
 func readSecret(c *collector, src source, k SecretKey) (string, bool) {
 	remedy := "set it: pulumi config set --secret " + k.Key
 	value, _ := src.GetConfig(k.Key)
 	switch {
+	case value == "" && !k.needed(src):
 	case value == "":
 		c.add(k.Key, "is missing: "+k.What, remedy)
 	case !src.IsConfigSecret(k.Key):
-		c.add(k.Key, "is in plain text", "revoke the token, it may have been seen; create a new one and "+remedy)
+		c.add(k.Key, "is in plain text", cmp.Or(k.renew, revokeToken)+remedy)
 	case strings.TrimSpace(value) != value:
 		c.add(k.Key, "begins or ends with white space", "remove the white space: "+remedy)
 	case strings.HasPrefix(k.prefix, "tskey-") && strings.HasPrefix(value, "tskey-") && !strings.HasPrefix(value, k.prefix+"-"):
 		c.add(k.Key, "is another kind of Tailscale key", "create an OAuth client and "+remedy)
+	case !k.needed(src):
+		c.add(k.Key, "is set, but "+k.Needs+" is not", "set "+k.Needs+", or remove the secret: pulumi config rm "+k.Key)
 	case !k.pattern.MatchString(value):
 		c.add(k.Key, "does not look like "+k.What+": "+k.shape, remedy)
 	default:

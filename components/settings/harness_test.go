@@ -44,6 +44,9 @@ func minimal() *stackConfig {
 	}, secret: map[string]bool{}}
 	random := rand.New(rand.NewSource(1))
 	for _, k := range Secrets() {
+		if k.Needs != "" {
+			continue
+		}
 		value, err := k.Generate(random)
 		if err != nil {
 			panic(err)
@@ -90,6 +93,13 @@ func (c *stackConfig) set(path string, v any) *stackConfig {
 			panic("no such path: " + path)
 		}
 	}
+	return c
+}
+
+// withMail adds a mail server.
+func (c *stackConfig) withMail() *stackConfig {
+	c.set("homelab:smtp", object{"host": "smtp.example.com", "username": "homelab@example.com", "sender": "portal@example.com"})
+	c.set("homelab:smtpPassword", "a p4ssword of a mail server").secret["homelab:smtpPassword"] = true
 	return c
 }
 

@@ -31,6 +31,7 @@ var keys = map[string]keyKind{
 	"protect":    kindBoolean,
 	"server":     kindObject,
 	"services":   kindObject,
+	"smtp":       kindObject,
 	"storage":    kindObject,
 	"tailscale":  kindObject,
 	"timezone":   kindString,
@@ -74,6 +75,8 @@ var defaults = object{
 		"sessionExpiration": "12h",
 		"rememberMe":        "720h",
 	},
+	// Empty means that nothing is mailed.
+	"smtp": object{},
 	"services": object{
 		"jellyseerr": object{
 			"hostname": "requests", "visibility": "public", "memoryMiB": 512,

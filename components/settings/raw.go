@@ -10,6 +10,7 @@ type (
 		Protect    bool          `mapstructure:"protect"`
 		Cloudflare rawCloudflare `mapstructure:"cloudflare"`
 		Tailscale  rawTailscale  `mapstructure:"tailscale"`
+		SMTP       rawSMTP       `mapstructure:"smtp"`
 		Server     rawServer     `mapstructure:"server"`
 		Ports      rawPorts      `mapstructure:"ports"`
 		Storage    rawStorage    `mapstructure:"storage"`
@@ -45,6 +46,14 @@ type (
 		Admins          []string `mapstructure:"admins"`
 		Members         []string `mapstructure:"members"`
 		OverwritePolicy bool     `mapstructure:"overwritePolicy"`
+	}
+
+	rawSMTP struct {
+		Host     string `mapstructure:"host"`
+		Port     int    `mapstructure:"port"`
+		TLS      string `mapstructure:"tls"`
+		Username string `mapstructure:"username"`
+		Sender   string `mapstructure:"sender"`
 	}
 
 	rawServer struct {

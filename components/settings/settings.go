@@ -6,6 +6,7 @@ import (
 
 	"homelab/components/internal/access"
 	"homelab/components/internal/plan"
+	"homelab/components/internal/smtp"
 )
 
 // Settings is a stack's configuration: complete, defaults filled in, and valid.
@@ -23,6 +24,8 @@ type Settings struct {
 	Cloudflare Cloudflare
 	// Tailscale is the tailnet and who is in it (homelab:tailscale).
 	Tailscale Tailscale
+	// SMTP is the mail server that messages are sent through; nil means that nothing is mailed (homelab:smtp; default absent).
+	SMTP *smtp.Server
 	// Server is the machine (homelab:server).
 	Server Server
 	// Ports are the ports the server listens on (homelab:ports).
@@ -296,6 +299,8 @@ type Credentials struct {
 	CloudflareACMEToken Secret
 	// CloudflareBanToken lets Fail2ban block addresses at the edge (homelab:cloudflareBanToken).
 	CloudflareBanToken Secret
+	// SMTPPassword is the password at the mail server; not given without SMTP (homelab:smtpPassword).
+	SMTPPassword Secret
 	// TailscaleOAuthClientID names the OAuth client; not a secret (tailscale:oauthClientId).
 	TailscaleOAuthClientID string
 	// TailscaleOAuthClientSecret is the client's secret (tailscale:oauthClientSecret).

@@ -16,6 +16,7 @@ import (
 
 	"homelab/components/internal/access"
 	"homelab/components/internal/plan"
+	"homelab/components/internal/smtp"
 )
 
 func TestMinimalGetsTheDefaults(t *testing.T) {
@@ -61,7 +62,7 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 }
 
 func TestSecretsReachTheSettings(t *testing.T) {
-	c := minimal()
+	c := minimal().withMail()
 	got, err := run(t, c)
 	require.NoError(t, err)
 	for _, k := range Secrets() {
@@ -135,6 +136,33 @@ func TestLimitsAreReached(t *testing.T) {
 			change(c)
 			_, err := run(t, c)
 			require.NoError(t, err)
+		})
+	}
+}
+
+// Without a mode, a port or a server: what follows from the rest.
+func TestMailServer(t *testing.T) {
+	for name, c := range map[string]struct {
+		config *stackConfig
+		want   *smtp.Server
+	}{
+		"none":  {minimal(), nil},
+		"empty": {minimal().set("homelab:smtp", object{}).set("homelab:smtpPassword", ""), nil},
+		"default": {minimal().withMail(), &smtp.Server{
+			Host: "smtp.example.com", Port: 587, TLS: smtp.StartTLS, Username: "homelab@example.com", Sender: "portal@example.com",
+		}},
+		"implicit": {minimal().withMail().set("homelab:smtp.tls", "implicit"), &smtp.Server{
+			Host: "smtp.example.com", Port: 465, TLS: smtp.Implicit, Username: "homelab@example.com", Sender: "portal@example.com",
+		}},
+		"another port": {minimal().withMail().set("homelab:smtp.port", 2525), &smtp.Server{
+			Host: "smtp.example.com", Port: 2525, TLS: smtp.StartTLS, Username: "homelab@example.com", Sender: "portal@example.com",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := run(t, c.config)
+			require.NoError(t, err)
+			assert.Equal(t, c.want, got.SMTP)
+			assert.Equal(t, c.want != nil, got.Credentials.SMTPPassword.Given())
 		})
 	}
 }

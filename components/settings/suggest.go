@@ -8,6 +8,11 @@ import (
 // suggest says what to do about the unknown key of the object at parent: use the nearest known key, or the
 // one of the same name elsewhere, or choose from the list.
 func suggest(parent, key string) string {
+	for _, secret := range secretNames() {
+		if parent != "" && strings.EqualFold(secret, namespace+parent+key) {
+			return "remove it, and set it as a secret: pulumi config set --secret " + secret
+		}
+	}
 	siblings := childrenOf(parent)
 	if parent == "" {
 		siblings = topLevelKeys()

@@ -95,6 +95,9 @@ func identityArgs(s *settings.Settings, machine *host.Host, logs *gateway.Logs, 
 		Host: machine, Logs: logs, Proxy: networks.CaddyProxy, Domain: s.Domain, Hostname: s.Auth.Hostname, Sites: sites, TailnetRanges: tailnet.Ranges(),
 		SessionInactivity: s.Auth.SessionInactivity, SessionExpiration: s.Auth.SessionExpiration, RememberMe: s.Auth.RememberMe,
 	}
+	if s.SMTP != nil {
+		args.Mail = &gateway.Mail{Server: *s.SMTP, Password: s.Credentials.SMTPPassword.Output()}
+	}
 	for _, u := range s.Users {
 		person := gateway.User{Name: u.Name, DisplayName: u.DisplayName, Email: u.Email, Groups: u.Groups}
 		if u.Password.Given() {

@@ -30,6 +30,8 @@ type Secret struct {
 	Key string
 	// Generate makes a value of the form the key's reader accepts, out of the randomness given.
 	Generate func(random io.Reader) (string, error)
+	// Needs is a configuration key: while it has no value, or an empty one, the secret is not made up. Empty means none.
+	Needs string
 }
 
 // Options say what to simulate.
@@ -226,6 +228,15 @@ func (w *Workspace) writeStackFile(file *stackFile) error {
 	return os.WriteFile(w.stackFilePath(), data, 0o600)
 }
 
+// needs reports whether the configuration has what the secret is for.
+func (c stackConfig) needs(secret Secret) bool {
+	if secret.Needs == "" {
+		return true
+	}
+	node := lookup(c.root, secret.Needs)
+	return node != nil && node.Tag != "!!null" && (node.Kind == yaml.ScalarNode || len(node.Content) > 0)
+}
+
 // fillSecrets gives every secret without a value the one kept from before, or a new one, and returns their keys, sorted.
 func (s *simulation) fillSecrets(ctx context.Context, config, kept stackConfig, secrets []Secret) ([]string, error) {
 	var filled []string
@@ -234,7 +245,7 @@ func (s *simulation) fillSecrets(ctx context.Context, config, kept stackConfig, 
 		if err != nil {
 			return nil, err
 		}
-		if present != nil {
+		if present != nil || !config.needs(secret) {
 			continue
 		}
 		before, _, err := kept.find(secret.Key)

@@ -173,6 +173,29 @@ func TestLifeOfASimulation(t *testing.T) {
 	assert.Empty(t, deployment.Resources)
 }
 
+// A secret that only another setting needs is made up with that setting alone.
+func TestASecretThatASettingNeeds(t *testing.T) {
+	for name, c := range map[string]struct {
+		setting any
+		made    bool
+	}{
+		"absent": {nil, false}, "empty": {map[string]any{}, false}, "given": {map[string]any{"host": "a"}, true}, "of the wrong kind": {"a", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts := options(t, threeLeaves)
+			opts.Config = map[string]any{"homelab:mail": c.setting}
+			opts.Secrets = append(opts.Secrets, Secret{Key: "homelab:mailPassword", Generate: passwordSecret.Generate, Needs: "homelab:mail"})
+			secrets, err := open(t, opts).SecretValues(t.Context())
+			require.NoError(t, err)
+			if c.made {
+				assert.Contains(t, secrets, "homelab:mailPassword")
+			} else {
+				assert.NotContains(t, secrets, "homelab:mailPassword")
+			}
+		})
+	}
+}
+
 func readFile(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)

@@ -36,7 +36,7 @@ func autheliaSchemas(t *testing.T) string {
 func TestAutheliaSchemasAccept(t *testing.T) {
 	schemas, check := autheliaSchemas(t), built(t, schemaTool)
 	for name, schema := range map[string]string{
-		"production": "configuration.json", "short-sessions": "configuration.json", "openid": "configuration.json", "users": "user-database.json",
+		"production": "configuration.json", "mail": "configuration.json", "mail-implicit": "configuration.json", "short-sessions": "configuration.json", "openid": "configuration.json", "users": "user-database.json",
 	} {
 		t.Run(name, func(t *testing.T) {
 			document := filepath.Join(t.TempDir(), "document.yml")
@@ -53,6 +53,8 @@ func TestAutheliaSchemasRefuse(t *testing.T) {
 		"unknown key":         {"production", "default_policy: deny", "defaultpolicy: deny"},
 		"unknown policy":      {"production", "policy: two_factor", "policy: three_factor"},
 		"no duration":         {"production", "inactivity: 1h", "inactivity: soon"},
+		"unknown mail key":    {"mail", "identifier: auth", "helo: auth"},
+		"no mail address":     {"mail", "address: submission://", "address: https://"},
 		"unknown scope":       {"openid", "          - groups\n", "          - group\n"},
 		"no digest":           {"openid", "$pbkdf2-sha512$", "$md5$"},
 		"unknown method":      {"openid", "pkce_challenge_method: S256", "pkce_challenge_method: S512"},

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,6 +35,37 @@ func TestBadConfigurationTouchesNothing(t *testing.T) {
 	assert.Empty(t, w.World().Journal(), "a cloud was asked for something")
 	for _, r := range summary.Resources {
 		assert.Equal(t, typeStack, r.Type, "%s was registered", r.URN)
+	}
+}
+
+// mailServer is the configuration of a mail server.
+var mailServer = map[string]any{
+	"homelab:smtp": map[string]any{"host": "smtp.example.com", "username": "homelab@example.com", "sender": "homelab@example.com"},
+}
+
+// The portal gets the mail server's password as a file, and only where there is a mail server.
+func TestThePortalMailsWhenThereIsAServer(t *testing.T) {
+	const passwordFile = "AUTHELIA_NOTIFIER_SMTP_PASSWORD_FILE=/run/secrets/smtp-password"
+	for name, c := range map[string]struct {
+		config map[string]any
+		mails  bool
+	}{"without": {nil, false}, "with": {mailServer, true}} {
+		t.Run(name, func(t *testing.T) {
+			w := open(t, func(o *workspace.Options) { o.Config = c.config })
+			up(t, w)
+			var written, told bool
+			for _, r := range state(t, w) {
+				written = written || r.URN.Name() == "authelia-smtp-password"
+				if r.Type != typeContainer || r.URN.Name() != "authelia" {
+					continue
+				}
+				envs, ok := r.Inputs["envs"].([]any)
+				require.True(t, ok)
+				told = slices.Contains(envs, any(passwordFile))
+			}
+			assert.Equal(t, c.mails, written, "the password's file")
+			assert.Equal(t, c.mails, told, "the path in the portal's environment")
+		})
 	}
 }
 

@@ -40,7 +40,7 @@ func open(t *testing.T, change ...func(*workspace.Options)) *workspace.Workspace
 		Env: map[string]string{"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"},
 	}
 	for _, key := range settings.Secrets() {
-		options.Secrets = append(options.Secrets, workspace.Secret{Key: key.Key, Generate: key.Generate})
+		options.Secrets = append(options.Secrets, workspace.Secret{Key: key.Key, Generate: key.Generate, Needs: key.Needs})
 	}
 	for _, c := range change {
 		c(&options)

@@ -17,7 +17,10 @@ import (
 // base64, and as it stands inside JSON.
 func TestSecretsAreNowhereInClear(t *testing.T) {
 	var streamed strings.Builder
-	w := open(t, func(o *workspace.Options) { o.Stdout, o.Stderr = &streamed, &streamed })
+	w := open(t, func(o *workspace.Options) {
+		o.Stdout, o.Stderr = &streamed, &streamed
+		o.Config = mailServer
+	})
 	preview, err := w.Preview(t.Context())
 	require.NoError(t, err, "%s", logOf(preview))
 	created := up(t, w)
@@ -27,6 +30,7 @@ func TestSecretsAreNowhereInClear(t *testing.T) {
 	secrets := w.World().Secrets()
 	configured, err := w.SecretValues(t.Context())
 	require.NoError(t, err)
+	require.Contains(t, configured, "homelab:smtpPassword")
 	for _, value := range configured {
 		secrets = append(secrets, value)
 	}

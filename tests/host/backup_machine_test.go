@@ -38,7 +38,7 @@ func simulate(t testing.TB, config map[string]any) *workspace.Workspace {
 		Config: config,
 	}
 	for _, key := range settings.Secrets() {
-		options.Secrets = append(options.Secrets, workspace.Secret{Key: key.Key, Generate: key.Generate})
+		options.Secrets = append(options.Secrets, workspace.Secret{Key: key.Key, Generate: key.Generate, Needs: key.Needs})
 	}
 	w, err := workspace.Simulated(t.Context(), options)
 	require.NoError(t, err)

@@ -200,7 +200,24 @@ type localPath struct {
 }
 
 type notifier struct {
-	Filesystem filename `yaml:"filesystem"`
+	DisableStartupCheck bool        `yaml:"disable_startup_check,omitempty"`
+	Filesystem          *filename   `yaml:"filesystem,omitempty"`
+	SMTP                *smtpServer `yaml:"smtp,omitempty"`
+}
+
+type smtpServer struct {
+	Address    string  `yaml:"address"`
+	Timeout    string  `yaml:"timeout"`
+	Username   string  `yaml:"username"`
+	Sender     string  `yaml:"sender"`
+	Identifier string  `yaml:"identifier"`
+	Subject    string  `yaml:"subject"`
+	TLS        smtpTLS `yaml:"tls"`
+}
+
+type smtpTLS struct {
+	ServerName     string `yaml:"server_name"`
+	MinimumVersion string `yaml:"minimum_version"`
 }
 
 type filename struct {

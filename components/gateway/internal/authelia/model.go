@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"homelab/components/gateway/internal/site"
+	"homelab/components/internal/smtp"
 	"homelab/components/internal/validate"
 )
 
@@ -36,6 +37,8 @@ type Model struct {
 	Store string
 	// Session are the lifetimes of a session.
 	Session Session
+	// Mail is the server that sends the codes confirming a new second factor; nil writes them to Paths.Notifications.
+	Mail *smtp.Server
 	// Regulation stops guessing of passwords; the zero value means DefaultRegulation.
 	Regulation Regulation
 	// Listen are the portal's listeners; see DefaultListen.
@@ -88,7 +91,7 @@ type Paths struct {
 	Secrets string
 	// Database keeps second factors and failed logins.
 	Database string
-	// Notifications receives the one-time codes that confirm a new second factor.
+	// Notifications receives the one-time codes that confirm a new second factor, unless they are mailed.
 	Notifications string
 	// Log is the log file.
 	Log string
@@ -130,6 +133,11 @@ func (m Model) Validate() error {
 	p.Merge(site.Ranges("tailnet ranges", m.TailnetRanges))
 	p.Merge(site.HostPort(m.Store))
 	p.Merge(m.Session.validate())
+	if m.Mail != nil {
+		for _, problem := range m.Mail.Problems() {
+			p.Add("mail: %s", problem)
+		}
+	}
 	p.Merge(m.regulation().validate())
 	for _, l := range []string{m.Listen.Portal, m.Listen.Metrics} {
 		_, err := netip.ParseAddrPort(l)

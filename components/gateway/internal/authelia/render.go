@@ -46,6 +46,10 @@ func Configuration(m Model) ([]byte, error) {
 		// The portal refuses to start on "deny" without a rule that says so.
 		rules = []rule{{Domain: []string{"*." + m.Domain}, Policy: "deny"}}
 	}
+	notifier, err := m.notifier()
+	if err != nil {
+		return nil, fmt.Errorf("rendering the portal's configuration: %w", err)
+	}
 	r := m.regulation()
 	return marshal(configuration{
 		Theme: "auto",
@@ -90,7 +94,7 @@ func Configuration(m Model) ([]byte, error) {
 		// A ban of a user would let strangers lock him out; an address is banned instead.
 		Regulation: regulation{Modes: []string{"ip"}, MaxRetries: r.MaxRetries, FindTime: duration(r.FindTime), BanTime: duration(r.BanTime)},
 		Storage:    storage{Local: localPath{m.Paths.Database}},
-		Notifier:   notifier{Filesystem: filename{m.Paths.Notifications}},
+		Notifier:   notifier,
 		Identity:   identity{ElevatedSession: elevated{CodeLifespan: "5m", ElevationLifespan: "10m", Characters: 8, RequireSecondFactor: true}},
 	})
 }

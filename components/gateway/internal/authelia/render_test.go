@@ -13,6 +13,7 @@ import (
 	"homelab/components/gateway/internal/example"
 	"homelab/components/gateway/internal/golden"
 	"homelab/components/internal/access"
+	"homelab/components/internal/smtp"
 )
 
 func production() authelia.Model {
@@ -44,6 +45,12 @@ func users() []authelia.User {
 func TestConfiguration(t *testing.T) {
 	for name, change := range map[string]func(*authelia.Model){
 		"production": func(*authelia.Model) {},
+		"mail": func(m *authelia.Model) {
+			m.Mail = &smtp.Server{Host: "smtp.example.com", Port: 587, TLS: smtp.StartTLS, Username: "homelab", Sender: "homelab@example.com"}
+		},
+		"mail implicit": func(m *authelia.Model) {
+			m.Mail = &smtp.Server{Host: "smtp.example.com", Port: 465, TLS: smtp.Implicit, Username: "homelab@example.com", Sender: "portal@example.com"}
+		},
 		"short sessions": func(m *authelia.Model) {
 			m.Session = authelia.Session{Inactivity: 90 * time.Second, Expiration: 90 * time.Minute}
 			m.Regulation = authelia.Regulation{MaxRetries: 3, FindTime: time.Minute, BanTime: time.Minute}
@@ -76,6 +83,9 @@ func TestConfigurationRefuses(t *testing.T) {
 			m.Regulation = authelia.Regulation{MaxRetries: 0, FindTime: time.Hour, BanTime: time.Minute}
 			m.Listen = authelia.Listen{Portal: "localhost:9091", Metrics: "9959"}
 			m.Paths.Log = "authelia.log"
+		},
+		"mail in clear": func(m *authelia.Model) {
+			m.Mail = &smtp.Server{Host: "smtp.example.com", Port: 25, TLS: "none", Username: "homelab", Sender: "homelab@example.com"}
 		},
 		"redirection to the portal": func(m *authelia.Model) { m.DefaultRedirectionURL = "https://" + example.Portal },
 	} {
@@ -166,5 +176,7 @@ func TestEnvironmentNamesEverySecretFileOnce(t *testing.T) {
 		files = append(files, base)
 	}
 	assert.ElementsMatch(t, authelia.SecretFiles(), files)
+	m.Mail = &smtp.Server{}
+	assert.Equal(t, paths.Secrets+"/"+authelia.MailPasswordFile, m.Environment()["AUTHELIA_NOTIFIER_SMTP_PASSWORD_FILE"])
 	assert.IsIncreasing(t, authelia.SecretFiles())
 }

@@ -18,6 +18,8 @@ const (
 	SessionSecretFile = "session-secret"
 	// StorePasswordFile holds the password of the session store.
 	StorePasswordFile = "session-store-password"
+	// MailPasswordFile holds the password at the mail server, with Model.Mail only.
+	MailPasswordFile = "smtp-password"
 )
 
 // SecretFiles returns the names of the files that must always be in Paths.Secrets, sorted.
@@ -30,6 +32,9 @@ func (m Model) Environment() map[string]string {
 		"AUTHELIA_SESSION_SECRET_FILE":         path.Join(f.Secrets, SessionSecretFile),
 		"AUTHELIA_SESSION_REDIS_PASSWORD_FILE": path.Join(f.Secrets, StorePasswordFile),
 		"AUTHELIA_STORAGE_ENCRYPTION_KEY_FILE": path.Join(f.Secrets, StorageKeyFile),
+	}
+	if m.Mail != nil {
+		out["AUTHELIA_NOTIFIER_SMTP_PASSWORD_FILE"] = path.Join(f.Secrets, MailPasswordFile)
 	}
 	if len(m.openIDSites()) > 0 {
 		maps.Copy(out, f.openIDEnvironment())

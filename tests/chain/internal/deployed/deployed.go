@@ -76,7 +76,7 @@ func Up(ctx context.Context, files string, changes map[string]any, progress io.W
 		Env: map[string]string{"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"},
 	}
 	for _, key := range settings.Secrets() {
-		options.Secrets = append(options.Secrets, workspace.Secret{Key: key.Key, Generate: key.Generate})
+		options.Secrets = append(options.Secrets, workspace.Secret{Key: key.Key, Generate: key.Generate, Needs: key.Needs})
 	}
 	for name, password := range Chosen() {
 		options.Secrets = append(options.Secrets, workspace.Secret{
