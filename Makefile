@@ -4,6 +4,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
+# -trimpath for every go command: the Go language plugin of pulumi compiles the program with it, and go keeps what it compiles with and
+# without it apart. So build, tests, linters and `pulumi up` share one compiled copy of the clouds' SDKs, which takes minutes to make.
+export GOFLAGS := $(filter-out -trimpath,$(shell go env GOFLAGS 2>/dev/null)) -trimpath
+
 # Program:Debian package, of what tests and linters call besides Go.
 PROGRAMS := git:git
 # What the tests of the chain's real programs call. They need root: each program gets namespaces of its own.

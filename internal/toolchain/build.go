@@ -105,15 +105,16 @@ func (t Tool) compile(ctx context.Context, dir, home, target string, report *rep
 }
 
 // Compile builds a package of the checkout itself into the file out, both relative to the top of the checkout. It leaves
-// the question whether that is necessary to go, and prints progress only while there is something to wait for. Unlike
-// Build it keeps paths: with -trimpath go would compile every dependency once for this and once more for go test, and
+// the question whether that is necessary to go, and prints progress only while there is something to wait for. The flags
+// are those of Pulumi's Go language plugin: go compiles each dependency once for -trimpath and once more without it, and
 // the clouds' SDKs take minutes.
 func Compile(ctx context.Context, out, pkg string, progress io.Writer) error {
 	root, err := Root()
 	if err != nil {
 		return err
 	}
-	if err := goBuild(ctx, root, newReporter(progress, filepath.Base(out)), nil, "-o", out, pkg); err != nil {
+	if err := goBuild(ctx, root, newReporter(progress, filepath.Base(out)), nil,
+		"-trimpath", "-ldflags=-w -s", "-o", out, pkg); err != nil {
 		return fmt.Errorf("building %s: %w", pkg, err)
 	}
 	return nil

@@ -3,9 +3,11 @@ package toolchain
 import (
 	"bytes"
 	"context"
+	"debug/buildinfo"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -283,5 +285,24 @@ func TestCompileBuildsAPackageOfTheCheckout(t *testing.T) {
 	require.NoError(t, Compile(t.Context(), out, "./internal/toolchain/tool", &progress))
 	assert.FileExists(t, out)
 	assert.Empty(t, progress.String(), "a fast build says nothing")
+	// With the flags of Pulumi's Go language plugin, so that `pulumi up` finds everything compiled.
+	info, err := buildinfo.ReadFile(out)
+	require.NoError(t, err)
+	assert.Contains(t, info.Settings, debug.BuildSetting{Key: "-trimpath", Value: "true"})
 	require.ErrorContains(t, Compile(t.Context(), out, "./internal/toolchain/nothing", nil), "nothing")
+}
+
+// What make calls and what Compile builds share their compiled packages.
+func TestMakeUsesTheSamePackagesAsTheBuild(t *testing.T) {
+	root, err := Root()
+	require.NoError(t, err)
+	shown := func(flags string) string {
+		cmd := exec.CommandContext(t.Context(), "make", "-s", "-C", root, "--eval", "flags: ; @echo $$GOFLAGS", "flags")
+		cmd.Env = append(os.Environ(), "GOFLAGS="+flags, "MAKEFLAGS=")
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		return strings.TrimSpace(string(out))
+	}
+	assert.Equal(t, "-tags=x -trimpath", shown("-tags=x"), "the caller's flags stay")
+	assert.Equal(t, "-tags=x -trimpath", shown("-trimpath -tags=x"))
 }
