@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -18,7 +20,8 @@ func (a *app) destroyCommand() *cobra.Command {
 		"Delete everything the stack has deployed",
 		"destroy deletes every resource of the stack, public hostnames first.\n\n"+
 			"On the real clouds it refuses while homelab:protect is true: set it to false and run up first, so that losing data\n"+
-			"takes two decisions. In a simulation it does that itself, and then checks that the simulated clouds are empty.",
+			"takes two decisions. Then it shows a preview and asks, unless --yes is given. In a simulation it lifts the\n"+
+			"protection itself, and checks afterwards that the simulated clouds are empty.",
 		`  # Delete a simulated deployment
   homelab destroy --simulate --state /tmp/lab
 
@@ -42,10 +45,10 @@ func (a *app) destroy(ctx context.Context, f *flags) error {
 			return err
 		}
 		if protected {
-			return usageErrorf("stack %s is protected: set homelab:protect to false (pulumi config set homelab:protect false "+
-				"--stack %s) and run homelab up first, which lifts the protection", s.Stack(), s.Stack())
+			return usageErrorf("stack %s is protected: run pulumi config set homelab:protect false --stack %s, "+
+				"then homelab up, which lifts the protection, then homelab destroy again", s.Stack(), s.Stack())
 		}
-		if err := s.confirm("This deletes everything of stack " + s.Stack() + " in the real clouds, data included."); err != nil {
+		if err := s.approve(ctx, s.PreviewDestroy, "This deletes everything above from the real clouds, data included"); err != nil {
 			return err
 		}
 		summary, err := s.Destroy(ctx, s.options()...)
@@ -64,14 +67,14 @@ func (s *session) destroySimulated(ctx context.Context) error {
 		return s.afterDestroy(s.Destroy(ctx, s.options()...))
 	}
 	s.say("lifting the protection of what holds data")
-	if summary, err := s.LiftProtection(ctx, s.options()...); err != nil {
+	if summary, err := s.LiftProtection(ctx, s.display()...); err != nil {
 		return errors.Join(err, s.report(summary))
 	}
 	if deployment, err = s.Deployment(); err != nil {
 		return err
 	}
 	summary, err := s.Destroy(ctx, s.options()...)
-	if err == nil {
+	if err == nil && len(s.flags.targets) == 0 {
 		err = s.checkNothingIsLeft(summary, deployment)
 	}
 	return s.afterDestroy(summary, err)

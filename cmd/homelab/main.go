@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command homelab previews, deploys, refreshes and destroys the stack, on the real clouds or on simulated ones.
 package main
 
@@ -5,18 +7,18 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"syscall"
 
 	"homelab/cmd/homelab/internal/terminal"
 	"homelab/components/settings"
 	"homelab/components/stack"
+	"homelab/internal/process"
 	"homelab/internal/toolchain"
 	"homelab/internal/workspace"
 )
 
 func main() {
 	terminal.Restore()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), process.Interrupts()...)
 	// The first signal lets the engine finish what it began; a second one ends this process at once.
 	context.AfterFunc(ctx, stop)
 	code := newApp().run(ctx, os.Args[1:])

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -23,6 +25,7 @@ import (
 
 	"homelab/components/settings"
 	"homelab/internal/toolchain"
+	"homelab/internal/unusable"
 	"homelab/internal/workspace"
 )
 
@@ -34,6 +37,9 @@ func small(string) pulumi.RunFunc { return smallProgram }
 
 // smallProgram makes one protected resource in a simulated cloud and one that is never deleted.
 func smallProgram(ctx *pulumi.Context) error {
+	if misfit, _ := ctx.GetConfig("homelab:misfit"); misfit == "true" {
+		return unusable.Mark(errors.New("the zone is another one"))
+	}
 	protect, _ := ctx.GetConfig("homelab:protect")
 	token, _ := ctx.GetConfig("hcloud:token")
 	label, _ := ctx.GetConfig("homelab:label")
@@ -195,14 +201,18 @@ func TestUsageErrors(t *testing.T) {
 		"nothing":                            `unknown command "nothing"`,
 		"preview --what":                     "unknown flag: --what",
 		"preview argument":                   "preview takes no arguments",
-		"preview --state /tmp/x":             "it needs --simulate",
+		"prevew":                             "did you mean preview?",
+		"preview --state /tmp/x":             "add --simulate",
+		"preview --target-dependents":        "name them with --target",
 		"up":                                 "cannot ask for confirmation here",
 		"refresh":                            "cannot ask for confirmation here",
 		"destroy":                            "cannot ask for confirmation here",
-		"destroy --yes":                      "stack prod is protected: set homelab:protect to false",
+		"destroy --yes":                      "stack prod is protected: run pulumi config set homelab:protect false",
 		"preview --simulate --stack other":   "Pulumi.other.yaml",
-		"preview --simulate --stack a/b":     "stack name",
-		"preview --simulate -C /":            "Pulumi.yaml",
+		"preview --simulate -s a/b/c/d":      "stack name",
+		"preview --simulate -s a/b":          "Pulumi.b.yaml",
+		"preview --simulate -C /":            "no Pulumi.yaml in / or above",
+		"preview --simulate --cwd /nowhere":  "--cwd: stat /nowhere",
 		"up --simulate --state " + s.project: "not from an earlier simulation",
 	} {
 		code, out, errOut := s.run(strings.Fields(line)...)
@@ -224,11 +234,14 @@ func TestHelpExplainsEverything(t *testing.T) {
 	code, bare, _ := s.run()
 	assert.Equal(t, exitOK, code)
 	assert.Equal(t, out, bare)
-	for _, name := range []string{"preview", "up", "refresh", "destroy"} {
-		assert.Contains(t, out, name)
+	for _, name := range []string{"completion", "preview", "up", "refresh", "destroy"} {
+		assert.Contains(t, out, "\n  "+name+" ")
+		if name == "completion" {
+			continue
+		}
 		code, help, _ := s.run(name, "--help")
 		assert.Equal(t, exitOK, code)
-		for _, expected := range []string{"Examples:", "--simulate", "--state", "--stack", "--json", "--project"} {
+		for _, expected := range []string{"Examples:", "--simulate", "--state", "-s, --stack", "-j, --json", "-C, --cwd", "--diff", "-t, --target"} {
 			assert.Contains(t, help, expected, name)
 		}
 	}

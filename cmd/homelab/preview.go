@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -9,15 +11,18 @@ import (
 
 func (a *app) previewCommand() *cobra.Command {
 	cmd, f := a.operation("preview",
-		"Show what up would do, and do nothing",
-		"preview shows what up would do: every resource under its parent, with the operation it would get.",
+		"Show what up would do, and change nothing",
+		"preview shows every resource under its parent, with what up would do to it. It changes nothing.",
 		`  # The whole deployment, on simulated clouds
   homelab preview --simulate
 
-  # What an earlier simulated up would change now
+  # What up would change now in a simulation that an earlier up has left
   homelab preview --simulate --state /tmp/lab
 
-  # The real stack; fail if it would change
+  # The real stack, with what changes inside each resource
+  homelab preview --diff
+
+  # The real stack; fails if up would change anything
   homelab preview --expect-no-changes`,
 		a.preview)
 	f.addExpectNoChanges(cmd)
@@ -30,7 +35,7 @@ func (a *app) preview(ctx context.Context, f *flags) error {
 		if summary == nil || err != nil {
 			return errors.Join(err, s.report(summary))
 		}
-		if err := summary.WriteTree(s.progress); err != nil {
+		if err := s.show(summary); err != nil {
 			return err
 		}
 		s.say("\npreview of stack %s: %d resources (%s) in %.1f s",

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -11,12 +13,12 @@ func (a *app) refreshCommand() *cobra.Command {
 	cmd, f := a.operation("refresh",
 		"Read the clouds and take what changed there into the state",
 		"refresh reads every resource from its cloud and takes what changed there into the stack's state.\n"+
-			"It changes the state only, never the clouds. On the real stack it asks first, unless --yes is given.",
+			"On the real stack it shows a preview and asks first, unless --yes is given.",
 		`  # Read the simulated clouds of an earlier up
   homelab refresh --simulate --state /tmp/lab
 
-  # Has anybody changed the real deployment by hand?
-  homelab refresh --yes --expect-no-changes`,
+  # Show what changed on the real clouds, then ask
+  homelab refresh`,
 		a.refresh)
 	f.addYes(cmd)
 	f.addExpectNoChanges(cmd)
@@ -28,7 +30,7 @@ func (a *app) refresh(ctx context.Context, f *flags) error {
 		return err
 	}
 	return a.with(ctx, f, func(s *session) error {
-		if err := s.confirm("This takes what changed in the real clouds into the stack's state."); err != nil {
+		if err := s.approve(ctx, s.PreviewRefresh, "This takes what changed in the real clouds into the stack's state"); err != nil {
 			return err
 		}
 		summary, err := s.Refresh(ctx, s.options()...)

@@ -1,15 +1,18 @@
+//go:build unix
+
 package main
 
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/term"
 
 	"homelab/internal/toolchain"
 	"homelab/internal/workspace"
@@ -43,8 +46,9 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(project, "Pulumi.yaml")); err != nil {
-		return nil, usageErrorf("project folder: %w", err)
+	stack, err := f.stackName(project)
+	if err != nil {
+		return nil, err
 	}
 	state := f.state
 	if state != "" {
@@ -65,13 +69,13 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 	}
 	if !f.simulate {
 		s.Workspace, err = workspace.Real(ctx, workspace.RealOptions{
-			Project: project, Stack: f.stack, Program: a.program, CLI: cli, Stdout: s.progress, Stderr: a.stderr,
+			Project: project, Stack: stack, Program: a.program, CLI: cli, Ask: a.asker(), Stdout: s.progress, Stderr: a.stderr,
 		})
 		return s, err
 	}
 	s.restore = workspace.ScrubEnvironment()
 	s.Workspace, err = workspace.Simulated(ctx, workspace.Options{
-		Project: project, Stack: f.stack, State: state, Program: a.program, CLI: cli, Secrets: a.secrets,
+		Project: project, Stack: stack, State: state, Program: a.program, CLI: cli, Secrets: a.secrets,
 		Stdout: s.progress, Stderr: a.stderr,
 	})
 	if err != nil {
@@ -100,9 +104,18 @@ func (s *session) say(format string, args ...any) {
 
 // options are the workspace's options that the flags ask for.
 func (s *session) options() []workspace.Option {
-	var options []workspace.Option
+	options := append(s.display(), workspace.Targets(s.flags.targets, s.flags.targetDependents))
 	if s.flags.expectNoChanges {
 		options = append(options, workspace.ExpectNoChanges())
+	}
+	return options
+}
+
+// display are the options that say what the engine shows.
+func (s *session) display() []workspace.Option {
+	var options []workspace.Option
+	if s.flags.diff {
+		options = append(options, workspace.Diff())
 	}
 	if isTerminal(s.progress) && os.Getenv("NO_COLOR") == "" {
 		options = append(options, workspace.Color())
@@ -110,18 +123,41 @@ func (s *session) options() []workspace.Option {
 	return options
 }
 
-// report prints the summary as JSON when asked for. A failure has its own error, so the summary is all there is to add.
-func (s *session) report(summary *workspace.Summary) error {
-	if summary == nil || !s.flags.json {
+// show prints the tree of resources, unless the engine has printed the difference already.
+func (s *session) show(summary *workspace.Summary) error {
+	if s.flags.diff {
 		return nil
 	}
-	encoder := json.NewEncoder(s.app.stdout)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(summary); err != nil {
-		return fmt.Errorf("writing the summary: %w", err)
+	return summary.WriteTree(s.progress)
+}
+
+// report prints the summary as JSON when asked for. A failure has its own error, so the summary is all there is to add.
+func (s *session) report(summary *workspace.Summary) error {
+	if summary == nil {
+		return nil
 	}
-	return nil
+	return s.app.report(s.flags, summary)
+}
+
+// approve shows what the operation would do to the real clouds, and asks whether it may. Simulated clouds need no
+// approval.
+func (s *session) approve(ctx context.Context, preview func(context.Context, ...workspace.Option) (*workspace.Summary, error),
+	warning string,
+) error {
+	if s.flags.simulate {
+		return nil
+	}
+	if s.flags.skipPreview {
+		return s.confirm(warning + ".")
+	}
+	summary, err := preview(ctx, s.options()...)
+	if err != nil {
+		return errors.Join(err, s.report(summary))
+	}
+	if err := s.show(summary); err != nil {
+		return err
+	}
+	return s.confirm(warning + " (" + summary.Counts() + ").")
 }
 
 // confirm asks before something is done to the real clouds. Simulated ones never ask.
@@ -146,6 +182,20 @@ func (a *app) mustBeAnswerable(f *flags, command string) error {
 		return nil
 	}
 	return usageErrorf("%s changes the real clouds and cannot ask for confirmation here: pass --yes, or --simulate", command)
+}
+
+// asker returns the function that asks for a secret on the terminal, or nil where there is none.
+func (a *app) asker() func(prompt string) (string, error) {
+	if !isTerminal(a.stdin) {
+		return nil
+	}
+	file := a.stdin.(*os.File) // a terminal is one
+	return func(prompt string) (string, error) {
+		fmt.Fprint(a.stderr, prompt)
+		defer fmt.Fprintln(a.stderr) // the user's newline is not shown either
+		answer, err := term.ReadPassword(int(file.Fd()))
+		return string(answer), err
+	}
 }
 
 // stateFlags is how to name this simulation again.

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -10,8 +12,9 @@ import (
 func (a *app) upCommand() *cobra.Command {
 	cmd, f := a.operation("up",
 		"Deploy: make the clouds match the program",
-		"up creates, changes and deletes what it takes to make the clouds match the program and the stack's configuration.\n"+
-			"On the real clouds it shows a preview and asks first, unless --yes is given.",
+		"up creates, changes and deletes resources until the clouds match the program and the stack's configuration.\n"+
+			"On the real clouds it shows a preview and asks first. With --yes it does not ask, but it still previews: a mistake\n"+
+			"that the preview finds stops it before anything is changed.",
 		`  # Rehearse the deployment; nothing is kept
   homelab up --simulate
 
@@ -19,7 +22,10 @@ func (a *app) upCommand() *cobra.Command {
   homelab up --simulate --state /tmp/lab
 
   # Deploy for real
-  homelab up`,
+  homelab up
+
+  # Update one service only
+  homelab up --target '**jellyfin**'`,
 		a.up)
 	f.addYes(cmd)
 	f.addExpectNoChanges(cmd)
@@ -31,17 +37,8 @@ func (a *app) up(ctx context.Context, f *flags) error {
 		return err
 	}
 	return a.with(ctx, f, func(s *session) error {
-		if !f.simulate && !f.yes {
-			preview, err := s.Preview(ctx, s.options()...)
-			if err != nil {
-				return err
-			}
-			if err := preview.WriteTree(s.progress); err != nil {
-				return err
-			}
-			if err := s.confirm("This changes the real clouds (" + preview.Counts() + ")."); err != nil {
-				return err
-			}
+		if err := s.approve(ctx, s.Preview, "This changes the real clouds"); err != nil {
+			return err
 		}
 		summary, err := s.Up(ctx, s.options()...)
 		if summary == nil || err != nil {
@@ -53,13 +50,13 @@ func (a *app) up(ctx context.Context, f *flags) error {
 	})
 }
 
-// afterUp hints at what to do next.
+// afterUp returns a hint at what to do next.
 func (s *session) afterUp() string {
 	switch {
 	case !s.flags.simulate:
 		return "Next: homelab preview shows what has changed since."
 	case s.flags.state == "":
-		return "Nothing is kept; with --state DIR you can go on with preview, refresh and destroy."
+		return "Nothing is kept; with --state FOLDER you can go on with preview, refresh and destroy."
 	default:
 		return "Next: homelab preview " + s.stateFlags() + ", or homelab destroy " + s.stateFlags()
 	}

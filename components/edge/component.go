@@ -12,6 +12,7 @@ import (
 
 	"homelab/components/internal/plan"
 	"homelab/components/internal/validate"
+	"homelab/internal/unusable"
 )
 
 // Type is the component's type token.
@@ -121,7 +122,7 @@ func verifiedZone(ctx *pulumi.Context, s *Shield, args *Args) pulumi.StringOutpu
 		// subscription instead would need a permission that nothing else does.
 		current := z.Plan.LegacyId
 		p.Require(current == string(args.Plan), "zone %s is on the %q plan: set homelab:cloudflare.plan to it", z.Name, current)
-		return args.ZoneID, p.Err()
+		return args.ZoneID, unusable.Mark(p.Err())
 	}).(pulumi.StringOutput)
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/modfile"
+	"gopkg.in/yaml.v3"
 )
 
 // helloTool writes a module that needs nothing but the standard library, so that its build needs no network.
@@ -240,8 +241,8 @@ func TestRootIsFoundFromBelow(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoCheckout)
 }
 
-// The same version stands in three places that tools of their own read: the constant, the tool's go.mod and the
-// project's SDK. They must not drift apart.
+// The same version stands in four places that tools of their own read: the constant, the tool's go.mod, the project's
+// SDK and the range in Pulumi.yaml. They must not drift apart.
 func TestPulumiVersionIsPinnedEverywhereAlike(t *testing.T) {
 	root, err := Root()
 	require.NoError(t, err)
@@ -261,6 +262,13 @@ func TestPulumiVersionIsPinnedEverywhereAlike(t *testing.T) {
 		}
 		assert.Equal(t, PulumiVersion, found, "%s in %s", module, file)
 	}
+	data, err := os.ReadFile(filepath.Join(root, "Pulumi.yaml"))
+	require.NoError(t, err)
+	var project struct {
+		RequiredPulumiVersion string `yaml:"requiredPulumiVersion"`
+	}
+	require.NoError(t, yaml.Unmarshal(data, &project))
+	assert.Equal(t, ">="+strings.TrimPrefix(PulumiVersion, "v")+" <4.0.0", project.RequiredPulumiVersion, "requiredPulumiVersion in Pulumi.yaml")
 }
 
 // Every tool's folder must hold what a build needs to be the same everywhere.

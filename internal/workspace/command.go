@@ -4,19 +4,20 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/blang/semver"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"homelab/internal/process"
 	"homelab/internal/toolchain"
 )
 
@@ -28,19 +29,23 @@ type command struct {
 	path string
 	// env is the whole environment of the CLI but for what the Automation API adds.
 	env []string
+	// passphrase, when not nil, is an open file with the passphrase of the stack's secrets.
+	passphrase *os.File
 	// grace is how long an interrupted CLI may take to finish what it began; 0 is no limit.
 	grace time.Duration
+	// code is the exit code of the last run.
+	code int
 }
 
-var _ auto.PulumiCommand = command{}
+var _ auto.PulumiCommand = (*command)(nil)
 
 // Version is the oldest the CLI can be: package toolchain gives out none that is older.
-func (c command) Version() semver.Version {
+func (c *command) Version() semver.Version {
 	return semver.MustParse(strings.TrimPrefix(toolchain.PulumiVersion, "v"))
 }
 
 // Run implements auto.PulumiCommand.
-func (c command) Run(ctx context.Context, workdir string, stdin io.Reader, outputs, errorOutputs []io.Writer,
+func (c *command) Run(ctx context.Context, workdir string, stdin io.Reader, outputs, errorOutputs []io.Writer,
 	env []string, args ...string,
 ) (string, string, int, error) {
 	// After each operation the API reads the stack's history to return a summary of it. This package takes the summary
@@ -55,22 +60,50 @@ func (c command) Run(ctx context.Context, workdir string, stdin io.Reader, outpu
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout = io.MultiWriter(append(slices.Clone(outputs), &stdout)...)
 	cmd.Stderr = io.MultiWriter(append(slices.Clone(errorOutputs), &stderr)...)
-	// A group of its own: Ctrl-C reaches the CLI once, through the context, not a second time from the terminal, which
-	// the CLI would take as the order to stop at once.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// Ctrl-C reaches the CLI once, through the context, not a second time from the terminal, which the CLI would take as
+	// the order to stop at once.
+	process.OwnGroup(cmd)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = c.grace
 
+	if err := c.handOver(cmd); err != nil {
+		return "", "", -1, err
+	}
+
 	err := cmd.Run()
-	code := 0
+	c.code = 0
 	if err != nil {
-		code = -1
+		c.code = -1
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
-			code = exit.ExitCode()
+			c.code = exit.ExitCode()
 		}
 	}
-	return stdout.String(), stderr.String(), code, err
+	return stdout.String(), stderr.String(), c.code, err
+}
+
+// handOver lets the CLI, and none of the plugins that it starts, read the passphrase: as its file descriptor 3.
+func (c *command) handOver(cmd *exec.Cmd) error {
+	if c.passphrase == nil {
+		return nil
+	}
+	// Where /dev/fd shares the position of the open file, an earlier run has left it at the end.
+	if _, err := c.passphrase.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("handing the passphrase over: %w", err)
+	}
+	cmd.ExtraFiles = []*os.File{c.passphrase}
+	cmd.Env = append(cmd.Env, passphraseFileVariable+"=/dev/fd/3")
+	return nil
+}
+
+// forget closes the passphrase's file, and with it the file ends.
+func (c *command) forget() error {
+	if c.passphrase == nil {
+		return nil
+	}
+	file := c.passphrase
+	c.passphrase = nil
+	return file.Close()
 }
 
 // quietWorkspace is a workspace whose stack is known to exist and whose outputs are read from the engine's events.
@@ -87,7 +120,7 @@ func (quietWorkspace) StackOutputs(context.Context, string) (auto.OutputMap, err
 }
 
 // newStack returns the stack without asking the CLI anything.
-func newStack(ctx context.Context, dir, name string, program pulumi.RunFunc, cli command) (*auto.Stack, error) {
+func newStack(ctx context.Context, dir, name string, program pulumi.RunFunc, cli *command) (*auto.Stack, error) {
 	local, err := auto.NewLocalWorkspace(ctx, auto.WorkDir(dir), auto.Program(program), auto.Pulumi(cli))
 	if err != nil {
 		return nil, err
@@ -103,7 +136,7 @@ func newStack(ctx context.Context, dir, name string, program pulumi.RunFunc, cli
 // through, because nobody can list every variable that holds a credential.
 var passedOn = []string{"PATH", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TERM", "COLUMNS", "TMPDIR", "GOMAXPROCS"}
 
-// letThrough says whether a simulation may see the variable.
+// letThrough reports whether a simulation may see the variable.
 func letThrough(name string) bool {
 	return slices.Contains(passedOn, name) || strings.HasPrefix(name, "LC_")
 }

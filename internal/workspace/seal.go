@@ -79,15 +79,11 @@ func reopenSealer(dir, passphrase string) (*sealer, error) {
 		if file.EncryptionSalt == "" {
 			continue
 		}
-		parts := strings.Split(file.EncryptionSalt, ":")
-		if len(parts) < 3 || parts[0] != "v1" {
-			return nil, fmt.Errorf("%s: encryptionsalt is not of version v1", path)
-		}
-		salt, err := base64.StdEncoding.DecodeString(parts[1])
+		salt, err := saltOf(file.EncryptionSalt)
 		if err != nil {
-			return nil, fmt.Errorf("%s: encryptionsalt: %w", path, err)
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		crypter := config.NewSymmetricCrypterFromPassphrase(passphrase, salt)
+		crypter := config.NewSymmetricCrypterFromPassphrase(passphrase, salt.bytes)
 		return &sealer{passphrase: passphrase, salt: file.EncryptionSalt, crypter: crypter}, nil
 	}
 	return newSealer(passphrase)

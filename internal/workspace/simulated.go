@@ -38,7 +38,7 @@ type Secret struct {
 type Options struct {
 	// Project is the folder with Pulumi.yaml and Pulumi.<stack>.yaml. Required; nothing is written there.
 	Project string
-	// Stack is the stack's name. Default prod.
+	// Stack is the stack's name, with or without organization and project. Default prod.
 	Stack string
 	// State is the folder that keeps the simulation: stack state, generated secrets, simulated clouds. It is made when
 	// absent, must otherwise be empty or come from an earlier simulation, and holds one simulation at a time. Default:
@@ -93,10 +93,11 @@ const (
 // Simulated opens a stack on simulated clouds, in a folder and with an environment of its own. Close it after use.
 // Errors that match ErrConfig are about the options.
 func Simulated(ctx context.Context, opts Options) (_ *Workspace, err error) {
-	project, stackName, err := checkProject(opts.Project, opts.Stack)
+	project, ref, err := checkProject(opts.Project, opts.Stack)
 	if err != nil {
 		return nil, err
 	}
+	stackName := ref.name // the simulation has a backend of its own, without organizations
 	if opts.Program == nil || opts.CLI == "" {
 		return nil, configErrorf("simulating stack %s: program or CLI is missing", stackName)
 	}
@@ -158,11 +159,11 @@ func (s *simulation) openFolder(ctx context.Context, state string) (err error) {
 
 // linkProject gives the folder the project's Pulumi.yaml and images.
 func (s *simulation) linkProject() error {
-	data, err := os.ReadFile(filepath.Join(s.project, "Pulumi.yaml"))
+	data, err := os.ReadFile(filepath.Join(s.project, projectFile))
 	if err != nil {
 		return configError{err}
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "Pulumi.yaml"), data, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.dir, projectFile), data, 0o600); err != nil {
 		return err
 	}
 	for _, dir := range []string{backendDir, homeDir} {
@@ -272,11 +273,11 @@ func (s *simulation) fillSecrets(ctx context.Context, config, kept stackConfig, 
 }
 
 // openStack opens the stack, and makes it when the folder is new.
-func (w *Workspace) openStack(ctx context.Context, opts Options) error {
+func (w *Workspace) openStack(ctx context.Context, opts Options) (err error) {
 	sim := w.simulated
 	extra := map[string]string{
 		"PULUMI_BACKEND_URL":                            "file://" + filepath.ToSlash(filepath.Join(sim.dir, backendDir)),
-		"PULUMI_CONFIG_PASSPHRASE_FILE":                 filepath.Join(sim.dir, passphraseFile),
+		passphraseFileVariable:                          filepath.Join(sim.dir, passphraseFile),
 		"PULUMI_SKIP_UPDATE_CHECK":                      "true",
 		"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION":   "true",
 		"PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
@@ -285,15 +286,14 @@ func (w *Workspace) openStack(ctx context.Context, opts Options) error {
 	for name, value := range opts.Env {
 		extra[name] = value
 	}
-	cli := command{
+	cli := &command{
 		path: opts.CLI, grace: interruptGrace,
 		env: isolatedEnv(os.Environ(), filepath.Join(sim.dir, homeDir), extra),
 	}
-	stack, err := newStack(ctx, sim.dir, w.stackName, opts.Program(sim.dir), cli)
-	if err != nil {
+	if w.stack, err = newStack(ctx, sim.dir, w.stackName, w.watched(opts.Program(sim.dir)), cli); err != nil {
 		return err
 	}
-	w.stack = stack
+	w.cli = cli
 	checkpoint, err := w.checkpointPath()
 	if err != nil {
 		return err
@@ -331,19 +331,19 @@ func (w *Workspace) createStack(checkpoint string) error {
 
 // checkpointPath is where the file backend keeps the stack's state.
 func (w *Workspace) checkpointPath() (string, error) {
-	project, err := sdkworkspace.LoadProject(filepath.Join(w.dir, "Pulumi.yaml"))
+	project, err := sdkworkspace.LoadProject(filepath.Join(w.dir, projectFile))
 	if err != nil {
 		return "", configError{fmt.Errorf("reading the project: %w", err)}
 	}
 	return filepath.Join(w.dir, backendDir, ".pulumi", "stacks", string(project.Name), w.stackName+".json"), nil
 }
 
-// Close ends the simulated clouds and, when the simulation's folder is temporary, removes it. A real workspace has
-// nothing to close. Closing twice is harmless.
+// Close ends the simulated clouds and, when the simulation's folder is temporary, removes it; for a real stack it
+// forgets the passphrase. Closing twice is harmless.
 func (w *Workspace) Close() error {
 	sim := w.simulated
 	if sim == nil {
-		return nil
+		return w.cli.forget()
 	}
 	var problems []error
 	if sim.server != nil {

@@ -10,8 +10,10 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/diag/colors"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/providers"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/plugin"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
 )
 
 // Result says how an operation ended.
@@ -22,17 +24,25 @@ const (
 	Succeeded Result = "succeeded"
 	// Failed is one that did not; what it did before stays done.
 	Failed Result = "failed"
+	// Unusable is one that changed nothing, because the command line or the configuration cannot be used.
+	Unusable Result = "unusable"
 )
+
+// SchemaVersion is the version of the Summary as JSON. It changes only when a field is removed or gets another meaning;
+// docs/summary.schema.json describes it.
+const SchemaVersion = 1
 
 // Summary is what an operation did, or, for a preview, would do.
 type Summary struct {
+	// SchemaVersion is SchemaVersion.
+	SchemaVersion int `json:"schemaVersion"`
 	// Command is preview, up, refresh or destroy.
 	Command string `json:"command"`
 	// Stack is the stack's name.
 	Stack string `json:"stack"`
 	// Simulated is true when the clouds were simulated ones.
 	Simulated bool `json:"simulated"`
-	// Result is succeeded or failed.
+	// Result is succeeded, failed or unusable.
 	Result Result `json:"result"`
 	// Changes counts resources by operation: create, update, replace, delete, same …
 	Changes map[string]int `json:"changes"`
@@ -49,6 +59,8 @@ type Summary struct {
 	Events []apitype.EngineEvent `json:"-"`
 	// Log is the CLI's standard output and standard error, as they were printed.
 	Log string `json:"-"`
+	// touched is true when something outside the state was changed.
+	touched bool
 }
 
 // Resource is one resource of a Summary.
@@ -67,7 +79,15 @@ type Resource struct {
 	Failed bool `json:"failed,omitempty"`
 }
 
-// HasChanges says whether anything but "same" and reads happened or would happen.
+// Unstarted returns the summary of an operation that ended before the engine ran.
+func Unstarted(command, stack string, simulated bool, result Result, problem error) *Summary {
+	return &Summary{
+		SchemaVersion: SchemaVersion, Command: command, Stack: stack, Simulated: simulated, Result: result,
+		Changes: map[string]int{}, Resources: []Resource{}, Outputs: map[string]any{}, Problems: []string{problem.Error()},
+	}
+}
+
+// HasChanges reports whether anything but "same" and reads happened or would happen.
 func (s *Summary) HasChanges() bool {
 	for op, count := range s.Changes {
 		if count > 0 && !unchanged(apitype.OpType(op)) {
@@ -84,6 +104,13 @@ func unchanged(op apitype.OpType) bool {
 	default:
 		return false
 	}
+}
+
+// touches reports whether a finished step has changed something outside the state. Providers and components are entries
+// of the state only.
+func touches(meta apitype.StepEventMetadata) bool {
+	state := cmp.Or(meta.New, meta.Old)
+	return state != nil && state.Custom && !unchanged(meta.Op) && !providers.IsProviderType(tokens.Type(meta.Type))
 }
 
 // secretShown and unknownShown stand in outputs for what cannot be shown.
@@ -107,6 +134,7 @@ func (s *Summary) summarize(list []events.EngineEvent) {
 		case event.ResOutputsEvent != nil:
 			meta := event.ResOutputsEvent.Metadata
 			record(found, meta, false)
+			s.touched = s.touched || (!event.ResOutputsEvent.Planning && touches(meta))
 			if meta.Type == string(resource.RootStackType) && meta.New != nil && len(meta.New.Outputs) > 0 {
 				s.Outputs = shownOutputs(meta.New.Outputs)
 			}

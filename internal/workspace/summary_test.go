@@ -76,3 +76,29 @@ func TestNothingIsNoChange(t *testing.T) {
 	assert.NotNil(t, summary.Resources)
 	assert.NotNil(t, summary.Problems)
 }
+
+func TestTouchedIsWhatChangedOutside(t *testing.T) {
+	finished := func(op apitype.OpType, kind string, custom, planning bool) events.EngineEvent {
+		meta := metadata(op, leafURN, kind, stackURN)
+		meta.New.Custom = custom
+		return events.EngineEvent{EngineEvent: apitype.EngineEvent{
+			ResOutputsEvent: &apitype.ResOutputsEvent{Metadata: meta, Planning: planning},
+		}}
+	}
+	const leaf = "test:index:Leaf"
+	for name, each := range map[string]struct {
+		event events.EngineEvent
+		want  bool
+	}{
+		"a resource":           {finished(apitype.OpCreate, leaf, true, false), true},
+		"one only planned":     {finished(apitype.OpCreate, leaf, true, true), false},
+		"one left as it was":   {finished(apitype.OpSame, leaf, true, false), false},
+		"a component":          {finished(apitype.OpCreate, leaf, false, false), false},
+		"a provider":           {finished(apitype.OpCreate, "pulumi:providers:hcloud", true, false), false},
+		"one that is underway": {pre(metadata(apitype.OpCreate, leafURN, leaf, stackURN)), false},
+	} {
+		summary := &Summary{}
+		summary.summarize([]events.EngineEvent{each.event})
+		assert.Equal(t, each.want, summary.touched, name)
+	}
+}

@@ -14,27 +14,26 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
-	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
-	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
-	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
-	"github.com/pulumi/pulumi/sdk/v3/go/auto/optrefresh"
-	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/settings"
 )
 
 // DefaultStack is the stack's name when none is given.
 const DefaultStack = "prod"
 
+// projectFile is the file that makes a folder a Pulumi project.
+const projectFile = "Pulumi.yaml"
+
 // protectKey is the setting that protects what holds data, see package settings.
 const protectKey = "homelab:protect"
 
-// ErrConfig marks errors of the caller's making: a missing project, an unreadable stack file, an unusable folder.
-// Nothing was run.
+// ErrConfig marks errors that the caller can mend before anything has happened: a missing project, an unreadable stack
+// file, settings that the program refuses, a wrong passphrase. Nothing was changed.
 var ErrConfig = errors.New("configuration error")
 
 // configError is err, and matches ErrConfig.
@@ -52,9 +51,12 @@ type Workspace struct {
 	dir       string
 	stackName string
 	stack     *auto.Stack
+	cli       *command
 	simulated *simulation
 	stdout    io.Writer
 	stderr    io.Writer
+	// refused is what the program said of its configuration in the last operation, if anything.
+	refused atomic.Pointer[settings.Problems]
 }
 
 // Dir is the folder with the Pulumi.yaml that the engine reads: the project's own for a real stack, a private one for a
@@ -68,35 +70,57 @@ func (w *Workspace) Stack() string { return w.stackName }
 type RealOptions struct {
 	// Project is the folder with Pulumi.yaml. Required.
 	Project string
-	// Stack is the stack's name. Default prod. It must exist in the backend.
+	// Stack is the stack's name as the CLI takes it: stack, organization/stack or organization/project/stack. Default
+	// prod. It must exist in the backend.
 	Stack string
 	// Program is what the engine runs, given the folder with the Pulumi.yaml that it reads. Required.
 	Program func(root string) pulumi.RunFunc
 	// CLI is the Pulumi CLI's path, see toolchain.Pulumi. Required.
 	CLI string
+	// Ask shows the prompt to a person and returns the secret typed in, without showing it. It is called when the stack's
+	// secrets are encrypted with a passphrase that is in no variable of the environment. Default: nobody can be asked.
+	Ask func(prompt string) (string, error)
 	// Stdout and Stderr receive the engine's output as it happens. Default none.
 	Stdout, Stderr io.Writer
 }
 
 // Real opens a real stack: the project's files, the user's backend, plugins and credentials. Nothing is written to the
-// project's folder.
+// project's folder. Close it after use. Errors that match ErrConfig are about the options and the stack's file.
 func Real(ctx context.Context, opts RealOptions) (*Workspace, error) {
-	project, stackName, err := checkProject(opts.Project, opts.Stack)
+	project, ref, err := checkProject(opts.Project, opts.Stack)
 	if err != nil {
 		return nil, err
 	}
 	if opts.Program == nil || opts.CLI == "" {
-		return nil, configErrorf("opening stack %s: program or CLI is missing", stackName)
+		return nil, configErrorf("opening stack %s: program or CLI is missing", ref.name)
 	}
-	cli := command{path: opts.CLI, env: withPathOf(opts.CLI, os.Environ())}
-	stack, err := newStack(ctx, project, stackName, opts.Program(project), cli)
+	w := &Workspace{
+		dir: project, stackName: ref.name, stdout: orDiscard(opts.Stdout), stderr: orDiscard(opts.Stderr),
+		cli: &command{path: opts.CLI, env: withPathOf(opts.CLI, os.Environ())},
+	}
+	file, err := readStackFileIfAny(w.stackFilePath())
 	if err != nil {
-		return nil, fmt.Errorf("opening stack %s: %w", stackName, err)
+		return nil, configError{err}
 	}
-	return &Workspace{
-		dir: project, stackName: stackName, stack: stack,
-		stdout: orDiscard(opts.Stdout), stderr: orDiscard(opts.Stderr),
-	}, nil
+	if w.cli.passphrase, err = findPassphrase(file, ref.name, opts.Ask); err != nil {
+		return nil, err
+	}
+	if w.stack, err = newStack(ctx, project, ref.full, w.watched(opts.Program(project)), w.cli); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening stack %s: %w", ref.name, err), w.Close())
+	}
+	return w, nil
+}
+
+// watched is the program, with a note taken of what it says of its configuration.
+func (w *Workspace) watched(program pulumi.RunFunc) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error {
+		err := program(ctx)
+		var problems *settings.Problems
+		if errors.As(err, &problems) {
+			w.refused.Store(problems)
+		}
+		return err
+	}
 }
 
 // withPathOf puts the CLI's folder first in PATH, where the engine looks for the plugins that come with the CLI.
@@ -118,25 +142,47 @@ func orDiscard(out io.Writer) io.Writer {
 	return out
 }
 
-// checkProject returns the project's absolute folder and the stack's name.
-func checkProject(project, stack string) (string, string, error) {
-	if stack == "" {
-		stack = DefaultStack
+// stackRef names a stack.
+type stackRef struct {
+	// full is the name as the CLI takes it.
+	full string
+	// name is the last part of it, which the stack's file is named after.
+	name string
+}
+
+// parseStack reads a stack's name: stack, organization/stack or organization/project/stack.
+func parseStack(text string) (stackRef, error) {
+	if text == "" {
+		text = DefaultStack
 	}
-	if _, err := tokens.ParseStackName(stack); err != nil {
-		return "", "", configErrorf("stack name %q: %w", stack, err)
+	parts := strings.Split(text, "/")
+	name := parts[len(parts)-1]
+	if len(parts) > 3 || slices.Contains(parts, "") {
+		return stackRef{}, configErrorf("stack name %q: write stack, organization/stack or organization/project/stack", text)
+	}
+	if _, err := tokens.ParseStackName(name); err != nil {
+		return stackRef{}, configErrorf("stack name %q: %w", text, err)
+	}
+	return stackRef{full: text, name: name}, nil
+}
+
+// checkProject returns the project's absolute folder and the stack's name.
+func checkProject(project, stack string) (string, stackRef, error) {
+	ref, err := parseStack(stack)
+	if err != nil {
+		return "", ref, err
 	}
 	dir, err := filepath.Abs(project)
 	if err != nil {
-		return "", "", configErrorf("project folder %q: %w", project, err)
+		return "", ref, configErrorf("project folder %q: %w", project, err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "Pulumi.yaml")); err != nil {
-		return "", "", configErrorf("project folder: %w", err)
+	if _, err := os.Stat(filepath.Join(dir, projectFile)); err != nil {
+		return "", ref, configErrorf("project folder: %w", err)
 	}
-	return dir, stack, nil
+	return dir, ref, nil
 }
 
-// Protected says whether the stack's configuration protects its resources: homelab:protect, true by default.
+// Protected reports whether the stack's configuration protects its resources: homelab:protect, true by default.
 func (w *Workspace) Protected() (bool, error) {
 	file, err := readStackFileIfAny(w.stackFilePath())
 	if err != nil {
@@ -151,9 +197,12 @@ func (w *Workspace) stackFilePath() string {
 
 // runOptions collect the Options of one operation.
 type runOptions struct {
-	expectNoChanges bool
-	parallel        int
-	color           string
+	expectNoChanges  bool
+	diff             bool
+	targets          []string
+	targetDependents bool
+	parallel         int
+	color            string
 }
 
 // Option changes one operation.
@@ -162,173 +211,17 @@ type Option func(*runOptions)
 // ExpectNoChanges makes the operation fail if anything changes or would change.
 func ExpectNoChanges() Option { return func(o *runOptions) { o.expectNoChanges = true } }
 
+// Diff makes the engine's output show what changes inside each resource.
+func Diff() Option { return func(o *runOptions) { o.diff = true } }
+
+// Targets limits the operation to the resources with these URNs, in which * and ** stand for parts of a URN. With
+// dependents it takes in what depends on those too. An empty list is no limit.
+func Targets(urns []string, dependents bool) Option {
+	return func(o *runOptions) { o.targets, o.targetDependents = urns, dependents }
+}
+
 // Parallel limits how many resources the engine works on at once. Default: the engine's own, 4 per processor.
 func Parallel(n int) Option { return func(o *runOptions) { o.parallel = n } }
 
 // Color makes the engine's output coloured, for terminals.
 func Color() Option { return func(o *runOptions) { o.color = "always" } }
-
-// Preview works out what Up would do, and does nothing. The Summary is never nil when the engine ran, also with an
-// error.
-func (w *Workspace) Preview(ctx context.Context, opts ...Option) (*Summary, error) {
-	return w.run(ctx, "preview", opts, func(o runOptions, stream chan<- events.EngineEvent) (string, string, error) {
-		list := []optpreview.Option{
-			optpreview.ProgressStreams(w.stdout), optpreview.ErrorProgressStreams(w.stderr),
-			optpreview.EventStreams(stream), optpreview.Color(o.color), optpreview.Parallel(o.parallel),
-		}
-		if o.expectNoChanges {
-			list = append(list, optpreview.ExpectNoChanges())
-		}
-		result, err := w.stack.Preview(ctx, list...)
-		return result.StdOut, result.StdErr, err
-	})
-}
-
-// Up makes the clouds match the program. The Summary is never nil when the engine ran, also with an error.
-func (w *Workspace) Up(ctx context.Context, opts ...Option) (*Summary, error) {
-	return w.run(ctx, "up", opts, func(o runOptions, stream chan<- events.EngineEvent) (string, string, error) {
-		list := []optup.Option{
-			optup.ProgressStreams(w.stdout), optup.ErrorProgressStreams(w.stderr),
-			optup.EventStreams(stream), optup.Color(o.color), optup.Parallel(o.parallel),
-		}
-		if o.expectNoChanges {
-			list = append(list, optup.ExpectNoChanges())
-		}
-		result, err := w.stack.Up(ctx, list...)
-		return result.StdOut, result.StdErr, err
-	})
-}
-
-// Refresh reads every resource from its cloud and takes differences into the state. The Summary is never nil when the
-// engine ran, also with an error.
-func (w *Workspace) Refresh(ctx context.Context, opts ...Option) (*Summary, error) {
-	return w.run(ctx, "refresh", opts, func(o runOptions, stream chan<- events.EngineEvent) (string, string, error) {
-		list := []optrefresh.Option{
-			optrefresh.ProgressStreams(w.stdout), optrefresh.ErrorProgressStreams(w.stderr),
-			optrefresh.EventStreams(stream), optrefresh.Color(o.color), optrefresh.Parallel(o.parallel),
-		}
-		if o.expectNoChanges {
-			list = append(list, optrefresh.ExpectNoChanges())
-		}
-		result, err := w.stack.Refresh(ctx, list...)
-		return result.StdOut, result.StdErr, err
-	})
-}
-
-// Destroy deletes every resource of the stack. Protected ones make it fail: see Protected and, for simulations,
-// LiftProtection. The Summary is never nil when the engine ran, also with an error.
-func (w *Workspace) Destroy(ctx context.Context, opts ...Option) (*Summary, error) {
-	return w.run(ctx, "destroy", opts, func(o runOptions, stream chan<- events.EngineEvent) (string, string, error) {
-		result, err := w.stack.Destroy(ctx,
-			optdestroy.ProgressStreams(w.stdout), optdestroy.ErrorProgressStreams(w.stderr),
-			optdestroy.EventStreams(stream), optdestroy.Color(o.color), optdestroy.Parallel(o.parallel))
-		return result.StdOut, result.StdErr, err
-	})
-}
-
-// run does what all operations share: it collects the events, times the operation and sums it up.
-func (w *Workspace) run(ctx context.Context, name string, opts []Option,
-	operate func(runOptions, chan<- events.EngineEvent) (string, string, error),
-) (*Summary, error) {
-	settings := runOptions{color: "never"}
-	for _, option := range opts {
-		option(&settings)
-	}
-	collected := collect()
-	log := &sharedLog{}
-	out, errOut := w.stdout, w.stderr
-	w.stdout, w.stderr = io.MultiWriter(out, log), io.MultiWriter(errOut, log)
-	defer func() { w.stdout, w.stderr = out, errOut }()
-
-	began := time.Now()
-	_, _, err := operate(settings, collected.stream)
-	summary := &Summary{
-		Command: name, Stack: w.stackName, Simulated: w.simulated != nil, Result: Succeeded,
-		DurationSeconds: time.Since(began).Seconds(), Log: log.String(),
-	}
-	summary.summarize(collected.finish())
-	if err != nil {
-		summary.Result = Failed
-		if cause := context.Cause(ctx); cause != nil {
-			summary.Problems = append(summary.Problems, "interrupted: "+cause.Error())
-		}
-		if len(summary.Problems) == 0 {
-			summary.Problems = []string{cliProblem(err, summary.Log)}
-		}
-		err = fmt.Errorf("%s of stack %s failed: %s", name, w.stackName, strings.Join(summary.Problems, "; "))
-	}
-	if w.simulated == nil {
-		return summary, err
-	}
-	return summary, errors.Join(err, w.simulated.save())
-}
-
-// sharedLog takes the CLI's two output streams, which arrive from two goroutines.
-type sharedLog struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *sharedLog) Write(data []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(data)
-}
-
-func (l *sharedLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// cliProblem is what the CLI said when it failed before the engine could report anything.
-func cliProblem(err error, log string) string {
-	for line := range strings.Lines(log) {
-		if text, found := strings.CutPrefix(strings.TrimSpace(line), "error: "); found {
-			return text
-		}
-	}
-	if text := strings.TrimSpace(log); text != "" {
-		return text
-	}
-	first, _, _ := strings.Cut(err.Error(), "\n")
-	return first
-}
-
-// collector gathers the engine's events.
-type collector struct {
-	stream chan events.EngineEvent
-	stop   chan struct{}
-	done   chan struct{}
-	list   []events.EngineEvent
-}
-
-func collect() *collector {
-	c := &collector{
-		stream: make(chan events.EngineEvent), stop: make(chan struct{}), done: make(chan struct{}),
-	}
-	go func() {
-		defer close(c.done)
-		for {
-			select {
-			case event, open := <-c.stream:
-				if !open {
-					return
-				}
-				c.list = append(c.list, event)
-			case <-c.stop:
-				return
-			}
-		}
-	}()
-	return c
-}
-
-// finish returns the events once the operation is over. The Automation API closes the stream when the engine connected
-// to it, and leaves it open when the CLI failed before that: so it cannot be waited for alone. The stream has no
-// buffer, and the API has ended its sender by now, so nothing is lost.
-func (c *collector) finish() []events.EngineEvent {
-	close(c.stop)
-	<-c.done
-	return c.list
-}
