@@ -169,7 +169,7 @@ func isolatedEnv(environ []string, home string, extra map[string]string) []strin
 			env = append(env, entry)
 		}
 	}
-	env = append(env, "HOME="+home, "PULUMI_HOME="+filepath.Join(home, ".pulumi"))
+	env = append(env, "HOME="+home, "PULUMI_HOME="+filepath.Join(home, pulumiHome))
 	for name, value := range extra {
 		env = append(env, name+"="+value)
 	}

@@ -87,6 +87,7 @@ const (
 	cloudsKeyFile  = "clouds.key"
 	backendDir     = "backend"
 	homeDir        = "home"
+	pulumiHome     = ".pulumi" // in homeDir
 	imagesDir      = "images"
 )
 
@@ -283,6 +284,11 @@ func (w *Workspace) openStack(ctx context.Context, opts Options) (err error) {
 		"PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
 		"PULUMI_DEBUG_PROVIDERS":                        sim.server.DebugProviders(),
 	}
+	if sim.temporary {
+		if err := sim.spareEngine(extra); err != nil {
+			return err
+		}
+	}
 	for name, value := range opts.Env {
 		extra[name] = value
 	}
@@ -302,6 +308,20 @@ func (w *Workspace) openStack(ctx context.Context, opts Options) (err error) {
 		return nil
 	}
 	return w.createStack(checkpoint)
+}
+
+// spareEngine keeps the engine from writing what nobody can read once the temporary folder is gone. That takes much
+// longer than the deployment itself.
+func (s *simulation) spareEngine(env map[string]string) error {
+	// The state is written once, at the end, instead of twice per resource. Only an engine that is killed leaves none.
+	env["PULUMI_SKIP_CHECKPOINTS"] = "true"
+	// The CLI encrypts a log of everything it does. It has no switch for that, and does without where it cannot make the
+	// folder: here a file has its name.
+	home := filepath.Join(s.dir, homeDir, pulumiHome)
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(home, "logs"), nil, 0o600)
 }
 
 // createStack writes what `pulumi stack init` leaves in a file backend: the backend's format and a stack without

@@ -298,6 +298,47 @@ func TestTemporaryFolderIsRemoved(t *testing.T) {
 	require.NoError(t, w.Close(), "a second close does nothing")
 }
 
+// An engine that is killed must leave the state of what it has made, where there is somebody to go on from it; elsewhere
+// nothing is written twice.
+func TestAKeptStateIsWrittenStepByStep(t *testing.T) {
+	for name, state := range map[string]string{"kept": filepath.Join(t.TempDir(), "state"), "temporary": ""} {
+		t.Run(name, func(t *testing.T) {
+			var w *Workspace
+			var written int
+			opts := options(t, threeLeaves)
+			opts.State = state
+			opts.Program = func(string) pulumi.RunFunc {
+				return func(ctx *pulumi.Context) error {
+					top := &component{}
+					if err := ctx.RegisterComponentResource("test:index:Top", "top", top); err != nil {
+						return err
+					}
+					made := make(chan pulumi.URN, 1)
+					top.URN().ApplyT(func(urn pulumi.URN) pulumi.URN { made <- urn; return urn })
+					<-made
+					deployment, err := w.Deployment()
+					written = len(deployment.Resources)
+					return err
+				}
+			}
+			w = open(t, opts)
+			up, err := w.Up(t.Context())
+			require.NoError(t, err, up.Log)
+			deployment, err := w.Deployment()
+			require.NoError(t, err)
+			assert.Len(t, deployment.Resources, 2)
+			logs := filepath.Join(w.Dir(), homeDir, pulumiHome, "logs")
+			if state == "" {
+				assert.Zero(t, written)
+				assert.Empty(t, readFile(t, logs))
+			} else {
+				assert.Equal(t, 2, written)
+				assert.DirExists(t, logs)
+			}
+		})
+	}
+}
+
 func TestSimulationSeesNoCredentials(t *testing.T) {
 	opts := options(t, threeLeaves)
 	opts.Env = map[string]string{"EXTRA": "yes"}

@@ -36,8 +36,6 @@ func open(t *testing.T, change ...func(*workspace.Options)) *workspace.Workspace
 	require.NoError(t, err)
 	options := workspace.Options{
 		Project: "../..", Program: stack.From, CLI: path, Stdout: io.Discard, Stderr: io.Discard,
-		// The engine writes the state once, at the end, instead of once per step: only a killed engine could tell the difference.
-		Env: map[string]string{"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"},
 	}
 	for _, key := range settings.Secrets() {
 		options.Secrets = append(options.Secrets, workspace.Secret{Key: key.Key, Generate: key.Generate, Needs: key.Needs})

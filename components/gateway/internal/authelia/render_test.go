@@ -161,6 +161,8 @@ func TestHashPassword(t *testing.T) {
 	const reference = "$argon2id$v=19$m=65536,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$77UfmnZYT23WpPeUKhovauWm5OxRQv9nTf1dJ+tF5EY"
 	assert.Equal(t, reference, authelia.HashPassword("correct horse battery staple", []byte("0123456789abcdef")))
 	assert.NotEqual(t, reference, authelia.HashPassword("correct horse battery staple", []byte("0123456789abcdeg")))
+	assert.NotEqual(t, reference, authelia.HashPassword("correct horse battery stapler", []byte("0123456789abcdef")))
+	assert.Equal(t, reference, authelia.HashPassword("correct horse battery staple", []byte("0123456789abcdef")), "the second time")
 }
 
 func TestEnvironmentNamesEverySecretFileOnce(t *testing.T) {

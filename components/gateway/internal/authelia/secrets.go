@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"sync"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -50,10 +51,20 @@ const (
 	argonKey    = 32
 )
 
+// input is what a digest is made of.
+type input struct{ password, salt string }
+
+// digests holds, by input, a function that returns the digest and works it out once. One is slow on purpose, and a process
+// that previews, deploys and looks again asks for the same ones each time.
+var digests sync.Map
+
 // HashPassword returns the argon2id digest of a password in the form the users' database wants. The same password
 // and salt give the same digest; the salt must be random, the user's own, and 16 bytes or more.
 func HashPassword(password string, salt []byte) string {
-	key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonLanes, argonKey)
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonLanes,
-		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key))
+	once, _ := digests.LoadOrStore(input{password, string(salt)}, sync.OnceValue(func() string {
+		key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonLanes, argonKey)
+		return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonLanes,
+			base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key))
+	}))
+	return once.(func() string)()
 }
