@@ -14,9 +14,9 @@ PROGRAMS := git:git
 PROGRAMS_CHAIN := $(PROGRAMS) fail2ban-client:fail2ban ip:iproute2 nft:nftables redis-server:redis-server unshare:util-linux
 # What the tests of the machine's real programs call; as root too.
 PROGRAMS_HOST := $(PROGRAMS) borg:borgbackup borgmatic:borgmatic chattr:e2fsprogs cloud-init:cloud-init fail2ban-client:fail2ban findmnt:util-linux \
-	fusermount3:fuse3 ip:iproute2 logrotate:logrotate mount:mount mount.davfs:davfs2 nft:nftables nsenter:util-linux openssl:openssl \
+	fusermount3:fuse3 ip:iproute2 iptables:iptables logrotate:logrotate mount:mount mount.davfs:davfs2 nft:nftables nsenter:util-linux openssl:openssl \
 	python3:python3 rclone:rclone setpriv:util-linux sqlite3:sqlite3 ssh:openssh-client sshd:openssh-server systemd-analyze:systemd \
-	unshare:util-linux visudo:sudo
+	unattended-upgrade:unattended-upgrades unshare:util-linux visudo:sudo
 
 # Where up-simulated, preview-simulated and destroy-simulated keep their clouds.
 STATE ?= .build/simulation

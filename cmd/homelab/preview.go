@@ -5,8 +5,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"homelab/components/stack"
 )
 
 func (a *app) previewCommand() *cobra.Command {
@@ -40,6 +44,9 @@ func (a *app) preview(ctx context.Context, f *flags) error {
 		}
 		s.say("\npreview of stack %s: %d resources (%s) in %.1f s",
 			summary.Stack, len(summary.Resources), summary.Counts(), summary.DurationSeconds)
+		if ends, err := time.Parse(time.RFC3339, fmt.Sprint(summary.Outputs[stack.OriginPullExpires])); err == nil {
+			s.say("the origin-pull certificate ends on %s; up renews it years before", ends.Format(time.DateOnly))
+		}
 		return s.report(summary)
 	})
 }

@@ -79,11 +79,12 @@ func (a *Args) Validate() error {
 type Shield struct {
 	pulumi.ResourceState
 
-	zoneID       pulumi.StringOutput
-	rangesV4     pulumi.StringArrayOutput
-	rangesV6     pulumi.StringArrayOutput
-	originPullCA pulumi.StringOutput
-	guards       []pulumi.Resource
+	zoneID            pulumi.StringOutput
+	rangesV4          pulumi.StringArrayOutput
+	rangesV6          pulumi.StringArrayOutput
+	originPullCA      pulumi.StringOutput
+	originPullExpires pulumi.StringOutput
+	guards            []pulumi.Resource
 }
 
 // New puts the zone's protection in force.
@@ -219,6 +220,10 @@ func (s *Shield) ZoneID() pulumi.StringOutput { return s.zoneID }
 
 // OriginPullCA is the PEM certificate of the CA whose client certificate only this zone presents.
 func (s *Shield) OriginPullCA() pulumi.StringOutput { return s.originPullCA }
+
+// OriginPullExpires is when the client certificate ends, in RFC 3339. The origin refuses every
+// request over the internet from then on.
+func (s *Shield) OriginPullExpires() pulumi.StringOutput { return s.originPullExpires }
 
 // RangesV4 are Cloudflare's IPv4 ranges, sorted.
 func (s *Shield) RangesV4() pulumi.StringArrayOutput { return s.rangesV4 }

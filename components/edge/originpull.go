@@ -10,11 +10,15 @@ import (
 
 const (
 	hoursPerYear = 365 * 24
-	// A CA that outlives the server's disk spares a rotation nobody would remember; the client certificate is renewed a month before its end by
-	// whichever `up` comes next.
-	caValidity     = 10 * hoursPerYear
-	clientValidity = hoursPerYear
-	clientRenewal  = 30 * 24
+	// The CA must outlive every client certificate: a new one would have to reach Cloudflare and
+	// Caddy at the same moment.
+	caValidity = 30 * hoursPerYear
+	// Only an `up` renews the client certificate, so the first `up` after two years does, and a
+	// stack that nobody touches has at least three years left. Cloudflare sets no limit and keeps
+	// presenting an expired certificate, which the origin then refuses
+	// (developers.cloudflare.com/ssl/origin-configuration/authenticated-origin-pull/set-up/manage-certificates).
+	clientValidity = 5 * hoursPerYear
+	clientRenewal  = 3 * hoursPerYear
 )
 
 // originPulls makes our own CA, a client certificate under it, and gives the certificate to the zone. Cloudflare's shared origin-pull
@@ -59,6 +63,7 @@ func (s *Shield) originPulls(ctx *pulumi.Context, name, zoneName string) error {
 		return fmt.Errorf("signing the origin-pull certificate: %w", err)
 	}
 	s.originPullCA = ca.CertPem
+	s.originPullExpires = cert.ValidityEndTime
 	uploaded, err := cloudflare.NewAuthenticatedOriginPullsCertificate(ctx, name+"-origin-pull", &cloudflare.AuthenticatedOriginPullsCertificateArgs{
 		ZoneId:      s.zoneID,
 		Certificate: cert.CertPem,

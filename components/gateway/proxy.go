@@ -170,8 +170,14 @@ func (p *Proxy) files(ctx *pulumi.Context, args *ProxyArgs) (*proxyFiles, error)
 		out.mounts = append(out.mounts, workload.Mount{Folder: folder, Target: f.target, ReadOnly: f.base != "data", Keeps: f.keeps})
 	}
 	out.mounts = append(out.mounts, workload.Mount{Folder: args.Logs.caddy, Target: path.Dir(paths.AccessLog), Keeps: keepsLogs})
+	// On the tailnet a name is enough to reach a site, without any DNS record: no site is in the configuration before its service may be reached.
+	var upstreams []pulumi.Resource
+	for _, s := range p.sites {
+		upstreams = append(upstreams, s.Upstream.Resource())
+	}
 	var err error
-	if out.caddyfile, err = folders["config"].Write(ctx, "Caddyfile", "Caddyfile", 0o400, p.caddyfile(args), child); err != nil {
+	out.caddyfile, err = folders["config"].Write(ctx, "Caddyfile", "Caddyfile", 0o400, p.caddyfile(args), child, pulumi.DependsOn(upstreams))
+	if err != nil {
 		return nil, err
 	}
 	if out.originPullCA, err = folders["config"].Write(ctx, caddyName+"-origin-pull-ca", path.Base(paths.OriginPullCA), 0o400, args.Shield.OriginPullCA(), child); err != nil {

@@ -170,7 +170,11 @@ func sysctls() string {
 	}, "\n")
 }
 
-// unattendedUpgrades are apt's settings. Docker's packages are left out: a new engine is a step that a person takes.
+// unattendedUpgrades are apt's settings. Docker's packages are among them: its repository is the only
+// source of fixes for the engine, containerd and runc, and a hole through which a container gets out
+// cannot wait for a person. Containers keep running while the engine is updated (live-restore): what
+// starts later, docker exec included, gets the new runc, and the shim of a running container stays
+// the old one until the next reboot, which every new kernel brings.
 func unattendedUpgrades() string {
 	return strings.Join([]string{
 		`APT::Periodic::Update-Package-Lists "1";`,
@@ -181,6 +185,7 @@ func unattendedUpgrades() string {
 		`  "origin=Debian,codename=${distro_codename},label=Debian";`,
 		`  "origin=Debian,codename=${distro_codename},label=Debian-Security";`,
 		`  "origin=Debian,codename=${distro_codename}-security,label=Debian-Security";`,
+		`  "origin=Docker,label=Docker CE";`,
 		`  "origin=Tailscale";`,
 		`};`,
 		`Unattended-Upgrade::Remove-Unused-Kernel-Packages "true";`,

@@ -44,34 +44,24 @@ func (a *Args) Validate(name string) error {
 type Service struct {
 	pulumi.ResourceState
 
-	container *workload.Container
-	port      int
+	container     *workload.Container
+	port          int
+	ready         pulumi.Resource // nil if the service is safe to reach as soon as it is healthy
+	administrator *Administrator
 }
 
-// Endpoint is where the service answers.
-func (s *Service) Endpoint() workload.Endpoint { return s.container.Endpoint(s.port) }
+// Endpoint is where the service answers. It exists once the service may be reached.
+func (s *Service) Endpoint() workload.Endpoint {
+	endpoint := s.container.Endpoint(s.port)
+	if s.ready != nil {
+		return endpoint.Once(s.ready)
+	}
+	return endpoint
+}
 
 // owner is the user that these services share. It is not the library's (host.MediaOwner): none of them writes to it, and a mount that comes back
 // into a running container is as writable as its files say. Its number is above every system user of Debian.
 const owner = "2001:2001"
-
-// NewJellyfin runs the media server.
-func NewJellyfin(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*Service, error) {
-	return newService(ctx, JellyfinType, name, args, definition{
-		port:    8096,
-		library: "/media",
-		spec: workload.Spec{
-			Image:   images.Jellyfin,
-			Scratch: map[string]int{"/tmp": 256},
-			Health:  workload.Health{Command: []string{"curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:8096/health"}},
-			Metrics: workload.NoMetrics("Jellyfin's metrics endpoint has no access control of its own"),
-		},
-		folders: map[string]folder{
-			"/config": {"config", workload.Databases("data/*.db")},
-			"/cache":  {"cache", workload.Disposable("images and transcodes, which Jellyfin makes again")},
-		},
-	}, opts)
-}
 
 // NewJellyseerr runs the request manager.
 func NewJellyseerr(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*Service, error) {

@@ -18,6 +18,9 @@ import (
 	"homelab/components/workload"
 )
 
+// OriginPullExpires is the output that says when the client certificate ends which Cloudflare shows to the origin.
+const OriginPullExpires = "originPullCertificateExpires"
+
 // Deploy registers the whole server, from the folder that the engine calls the project's.
 func Deploy(ctx *pulumi.Context) error { return deploy(ctx, ctx.RootDirectory()) }
 
@@ -66,7 +69,7 @@ func deploy(ctx *pulumi.Context, root string) error {
 	if err != nil {
 		return err
 	}
-	sites, err := newServices(ctx, s, machine, networks, library, clouds.option())
+	sites, administrators, err := newServices(ctx, s, machine, networks, library, clouds.option())
 	if err != nil {
 		return err
 	}
@@ -88,6 +91,8 @@ func deploy(ctx *pulumi.Context, root string) error {
 	}
 	ctx.Export("hostnames", hostnames)
 	ctx.Export("initialPasswords", identity.Passwords())
+	ctx.Export("serviceAdministrators", administrators)
+	ctx.Export(OriginPullExpires, shield.OriginPullExpires())
 	ctx.Export("publicIpv4", machine.PublicIPv4())
 	ctx.Export("tailnetIpv4", machine.TailnetIPv4())
 	ctx.Export("recoveryKey", machine.RecoveryKey())
@@ -99,10 +104,12 @@ func deploy(ctx *pulumi.Context, root string) error {
 	return nil
 }
 
+// newServices runs the services. Beside their sites it returns the first logins of those that have their own.
 func newServices(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, networks *workload.Networks, library *host.Media,
 	opts ...pulumi.ResourceOption,
-) ([]gateway.Site, error) {
+) ([]gateway.Site, pulumi.StringMapMap, error) {
 	var sites []gateway.Site
+	administrators := pulumi.StringMapMap{}
 	for _, service := range []struct {
 		name     string
 		settings settings.Service
@@ -115,14 +122,17 @@ func newServices(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, 
 			Host: machine, Proxy: networks.CaddyProxy, Library: library, MemoryMiB: service.settings.MemoryMiB, Timezone: s.Timezone,
 		}, opts...)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+		if a := running.Administrator(); a != nil {
+			administrators[service.name] = pulumi.StringMap{"name": pulumi.String(a.Name), "password": a.Password}
 		}
 		sites = append(sites, gateway.Site{
 			Name: service.name, Hostname: service.settings.Hostname, Visibility: service.settings.Visibility,
 			Access: service.settings.Access, Bypass: service.settings.Bypass, Upstream: running.Endpoint(),
 		})
 	}
-	return sites, nil
+	return sites, administrators, nil
 }
 
 func newGateway(ctx *pulumi.Context, root string, s *settings.Settings, shield *edge.Shield, machine *host.Host, networks *workload.Networks,

@@ -234,5 +234,8 @@ func (c *Container) Name() string { return c.name }
 // Resource is what to depend on: it exists once the container is healthy.
 func (c *Container) Resource() pulumi.Resource { return c.resource }
 
+// ID is the container's ID; another one is a new container.
+func (c *Container) ID() pulumi.StringOutput { return c.resource.ID().ToStringOutput() }
+
 // Endpoint is one of its TCP ports.
 func (c *Container) Endpoint(port int) Endpoint { return Endpoint{container: c, port: port} }

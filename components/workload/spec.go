@@ -236,6 +236,7 @@ func (s *Spec) envs() []string {
 type Endpoint struct {
 	container *Container
 	port      int
+	once      pulumi.Resource // nil: as soon as the container is healthy
 }
 
 // Ready reports an Endpoint that no Container made.
@@ -249,5 +250,16 @@ func (e Endpoint) Ready() error {
 // Address is host:port on the container networks.
 func (e Endpoint) Address() string { return fmt.Sprintf("%s:%d", e.container.name, e.port) }
 
-// Resource is what to depend on: it exists once the container is healthy.
-func (e Endpoint) Resource() pulumi.Resource { return e.container.resource }
+// Once returns the same endpoint for a container that may be reached only when something more exists than the healthy container.
+func (e Endpoint) Once(r pulumi.Resource) Endpoint {
+	e.once = r
+	return e
+}
+
+// Resource is what to depend on: it exists once the container is healthy and may be reached.
+func (e Endpoint) Resource() pulumi.Resource {
+	if e.once != nil {
+		return e.once
+	}
+	return e.container.resource
+}

@@ -33,14 +33,8 @@ type boot struct {
 func newBoot(t *testing.T) *boot {
 	t.Helper()
 	w := simulate(t, nil)
-	b := &boot{files: map[string]string{}, units: map[string]string{}, userData: w.World().Machines()[0].UserData}
-	var config struct {
-		WriteFiles []struct{ Path, Content string } `yaml:"write_files"`
-	}
-	require.NoError(t, yaml.Unmarshal([]byte(b.userData), &config))
-	for _, f := range config.WriteFiles {
-		b.files[f.Path] = f.Content
-	}
+	b := &boot{units: map[string]string{}, userData: w.World().Machines()[0].UserData}
+	b.files = bootFiles(t, b.userData)
 	for _, c := range w.World().Commands("") {
 		if m := putUnit.FindStringSubmatch(c.Script); m != nil {
 			b.units[m[1]] = c.Stdin
@@ -67,6 +61,20 @@ func newBoot(t *testing.T) *boot {
 	}
 	require.NotEmpty(t, b.sshOptions)
 	return b
+}
+
+// bootFiles are the files that cloud-init writes, by path.
+func bootFiles(t *testing.T, userData string) map[string]string {
+	t.Helper()
+	var config struct {
+		WriteFiles []struct{ Path, Content string } `yaml:"write_files"`
+	}
+	require.NoError(t, yaml.Unmarshal([]byte(userData), &config))
+	out := map[string]string{}
+	for _, f := range config.WriteFiles {
+		out[f.Path] = f.Content
+	}
+	return out
 }
 
 func (b *boot) save(t *testing.T, name, path string) string {

@@ -19,7 +19,7 @@ import (
 // commands, and a container whose bind mount has no source does not start. A container is a folder of files.
 const fakeDocker = `#!/bin/bash
 set -eu
-home=$(dirname "$0")
+home=$(dirname "$(readlink -f "$0")")
 [ ! -e "$home/down" ] || { echo "Cannot connect to the Docker daemon" >&2; exit 1; }
 cd "$home/containers"
 case "$*" in
@@ -77,8 +77,11 @@ func newEngine(t *testing.T) *engine {
 	machine := files(t, commands(w))
 	e.put("homelab-containers", machine["/opt/homelab/state/homelab-containers"], 0o755)
 	e.put("unit", machine["/etc/systemd/system/homelab-containers.service"], 0o644)
+	boot := bootFiles(t, w.World().Machines()[0].UserData)
+	e.put("firewall.nft", boot["/etc/homelab/firewall.nft"], 0o644)
+	e.put("firewall.unit", boot["/etc/systemd/system/homelab-firewall.service"], 0o644)
 	e.put("docker", fakeDocker, 0o755)
-	e.put("systemd-notify", "#!/bin/sh\ncase $1 in --ready) : >"+e.dir+"/ready ;; *) echo \"$*\" >"+e.dir+"/status.new; mv "+e.dir+"/status.new "+e.dir+"/status ;; esac\n", 0o755)
+	e.put("systemd-notify", "#!/bin/sh\ncase $1 in --ready) : >"+e.dir+"/ready ;; *) echo \"$*\" >"+e.dir+"/status.new; mv "+e.dir+"/status.new "+e.dir+"/status; echo >>"+e.dir+"/turns ;; esac\n", 0o755)
 	return e
 }
 
@@ -106,13 +109,15 @@ func (e *engine) healthy(names ...string) {
 	}
 }
 
-// runs runs the unit's own command, which prints into the file journal.
+// runs runs the unit's own command, which prints into the file journal, behind the loaded packet filter.
 func (e *engine) runs(env ...string) {
 	e.t.Helper()
 	_, line, found := strings.Cut(e.read("unit"), "\nExecStart=/opt/homelab/state/homelab-containers ")
 	require.True(e.t, found)
 	line, _, _ = strings.Cut(line, "\n")
-	cmd := exec.Command("bash", append([]string{e.dir + "/homelab-containers"}, strings.Fields(line)...)...)
+	cmd := exec.Command("unshare", append([]string{
+		"--net", "sh", "-ec", `nft --file "$1"; shift; exec "$@"`, "sh", e.dir + "/firewall.nft", "bash", e.dir + "/homelab-containers",
+	}, strings.Fields(line)...)...)
 	cmd.Env = append(os.Environ(), append(env, "PATH="+e.dir+":"+os.Getenv("PATH"), "HOMELAB_RUN="+e.dir+"/run", "HOMELAB_CONTAINERS_INTERVAL=0.1")...)
 	journal, err := os.Create(e.dir + "/journal")
 	require.NoError(e.t, err)
@@ -131,9 +136,17 @@ func (e *engine) shows(want string) {
 	require.Eventually(e.t, func() bool { return strings.Contains(e.read("status"), want) }, 20*time.Second, 20*time.Millisecond, "%s", want)
 }
 
-// settles gives the program time for what it must not do, and says what was started since the last time.
+// settles waits until the program has looked at everything three more times, so that it had time for what it must not do, and says what was
+// started since the last time.
 func (e *engine) settles() []string {
-	time.Sleep(time.Second)
+	e.t.Helper()
+	before := strings.Count(e.read("turns"), "\n")
+	require.Eventually(e.t, func() bool { return strings.Count(e.read("turns"), "\n") >= before+3 }, time.Minute, 10*time.Millisecond)
+	return e.started()
+}
+
+// started says what was started since the last time.
+func (e *engine) started() []string {
 	started := strings.Fields(e.read("starts"))
 	_ = os.Remove(e.dir + "/starts")
 	slices.Sort(started)
@@ -188,6 +201,54 @@ func TestTheOrderOfABoot(t *testing.T) {
 	e.shows("5 of 6 containers healthy: jellyseerr exited")
 	e.runs()
 	assert.Empty(t, e.settles())
+}
+
+// The packet filter does not load at a boot: no container can start, whoever tries. Once it is mended, everything comes up by itself.
+func TestABootWithoutThePacketFilter(t *testing.T) {
+	e := newEngine(t)
+	m := newMachine(t)
+	m.startSystemd(t)
+	good := e.read("firewall.nft")
+	e.put("firewall.nft", good+"\nadd rule inet homelab nowhere drop\n", 0o644)
+	require.NoError(t, os.Mkdir(e.dir+"/bin", 0o755))
+	require.NoError(t, os.Symlink("../docker", e.dir+"/bin/docker"))
+	for name, content := range map[string]string{
+		"homelab-firewall.service":             strings.ReplaceAll(e.read("firewall.unit"), "/etc/homelab/firewall.nft", e.dir+"/firewall.nft"),
+		"homelab-containers.service":           strings.Replace(e.read("unit"), "/opt/homelab/state/", e.dir+"/", 1),
+		"homelab-firewall.service.d/test.conf": "[Service]\nStandardError=append:" + e.dir + "/journal\n",
+		"homelab-containers.service.d/test.conf": "[Service]\nStandardError=append:" + e.dir + "/journal\nRestartSec=1\nEnvironment=PATH=" + e.dir + "/bin:" + machinePath +
+			" HOMELAB_RUN=" + e.dir + "/run HOMELAB_CONTAINERS_INTERVAL=0.1\n",
+	} {
+		file := m.at("/etc/systemd/system/" + name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(content), 0o644))
+	}
+	systemctl := func(words ...string) (string, error) {
+		return m.run("", append([]string{"/usr/local/sbin/systemctl"}, words...)...)
+	}
+	_, err := systemctl("start", "homelab-firewall")
+	require.Error(t, err)
+	_, err = systemctl("start", "homelab-containers")
+	require.Error(t, err)
+	time.Sleep(3 * time.Second) // it is tried again, and must fail again
+	assert.NoDirExists(t, e.dir+"/run/gates")
+	assert.Empty(t, e.read("starts"))
+	for _, name := range e.names {
+		said, err := exec.Command(e.dir+"/docker", "start", name).CombinedOutput()
+		require.Error(t, err, "%s starts without the packet filter", name)
+		assert.Contains(t, string(said), "bind source path does not exist: "+e.dir+"/run/gates/")
+	}
+	assert.Contains(t, e.read("journal"), "no container starts, because the packet filter is not loaded: see systemctl status homelab-firewall")
+
+	e.put("firewall.nft", good, 0o644)
+	said, err := systemctl("start", "homelab-firewall")
+	require.NoError(t, err, "%s\n%s", said, e.read("journal"))
+	require.Eventually(t, func() bool {
+		said, _ = systemctl("show", "--property=ActiveState,StatusText", "homelab-containers")
+		return strings.Contains(said, "ActiveState=active") && strings.Contains(said, "StatusText=0 of 6 containers healthy")
+	}, 20*time.Second, 100*time.Millisecond, "%s", said)
+	require.Eventually(t, func() bool { return strings.Count(e.read("starts"), "\n") == 2 }, 20*time.Second, 100*time.Millisecond)
+	assert.Equal(t, []string{"authelia-store", "crowdsec"}, e.started())
 }
 
 // A portal that does not become healthy keeps nothing else down forever.
