@@ -30,8 +30,18 @@ type Args struct {
 	BlockedCountries []string
 	// RateLimit is the limit at the portal's login.
 	RateLimit RateLimit
+	// HSTS is what browsers are told to remember of the zone's HTTPS.
+	HSTS HSTS
 	// Rules are the user's own custom rules, evaluated after the built-in ones.
 	Rules []Rule
+}
+
+// HSTS is what browsers remember, for a year, of a hostname that they visited.
+type HSTS struct {
+	// IncludeSubdomains holds for every name below it too.
+	IncludeSubdomains bool
+	// Preload allows browsers to come with it; needs IncludeSubdomains.
+	Preload bool
 }
 
 // RateLimit blocks an address that makes too many login requests.
@@ -68,6 +78,7 @@ func (a *Args) Validate() error {
 		"the %s plan counts in periods of %v seconds, not %d", a.Plan, limits.RateLimitPeriods, a.RateLimit.PeriodSeconds)
 	p.Require(slices.Contains(limits.RateLimitTimeouts, a.RateLimit.BlockSeconds),
 		"the %s plan blocks for %v seconds, not %d", a.Plan, limits.RateLimitTimeouts, a.RateLimit.BlockSeconds)
+	p.Require(a.HSTS.IncludeSubdomains || !a.HSTS.Preload, "HSTS is preloaded for a domain with its subdomains, or not at all")
 	for _, r := range a.Rules {
 		p.Require(r.Name != "" && r.Expression != "" && r.Action != "", "rule %q needs a name, an expression and an action", r.Name)
 		p.Require(r.Action != "log" || limits.LogAction, "rule %q: the %s plan has no log action", r.Name, a.Plan)
@@ -101,7 +112,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	ranges := cloudflare.GetIpRangesOutput(ctx, cloudflare.GetIpRangesOutputArgs{}, pulumi.Parent(s))
 	s.rangesV4, s.rangesV6 = sortedRanges(ranges.Ipv4Cidrs()), sortedRanges(ranges.Ipv6Cidrs())
 	for _, step := range []func() error{
-		func() error { return s.zoneSettings(ctx, name) },
+		func() error { return s.zoneSettings(ctx, name, args.HSTS) },
 		func() error { return s.rulesets(ctx, name, args) },
 		func() error { return s.originPulls(ctx, name, args.Domain) },
 	} {
@@ -138,10 +149,10 @@ func sortedRanges(ranges pulumi.StringArrayOutput) pulumi.StringArrayOutput {
 }
 
 // zoneSettings are kept in order of their names. Deleting one does nothing at Cloudflare: the value stays live, which is the safe side.
-func (s *Shield) zoneSettings(ctx *pulumi.Context, name string) error {
+func (s *Shield) zoneSettings(ctx *pulumi.Context, name string, remember HSTS) error {
 	hsts := pulumi.Map{"strict_transport_security": pulumi.Map{
-		"enabled": pulumi.Bool(true), "include_subdomains": pulumi.Bool(true), "max_age": pulumi.Int(31536000),
-		"nosniff": pulumi.Bool(true), "preload": pulumi.Bool(false),
+		"enabled": pulumi.Bool(true), "include_subdomains": pulumi.Bool(remember.IncludeSubdomains), "max_age": pulumi.Int(31536000),
+		"nosniff": pulumi.Bool(true), "preload": pulumi.Bool(remember.Preload),
 	}}
 	settings := []struct {
 		id    string

@@ -306,6 +306,9 @@ func (h *Host) PublicIPv4() pulumi.StringOutput { return h.publicIPv4 }
 // TailnetIPv4 is the address the tailnet sees.
 func (h *Host) TailnetIPv4() pulumi.StringOutput { return h.tailnetIPv4 }
 
+// HostKey is the public SSH host key, as a line of authorized_keys: what a client must see when it connects.
+func (h *Host) HostKey() pulumi.StringOutput { return h.hostKey }
+
 // RecoveryKey is the private key, a secret, that sshd accepts when the tailnet is gone and the glass was broken.
 func (h *Host) RecoveryKey() pulumi.StringOutput { return h.recoveryKey }
 

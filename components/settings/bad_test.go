@@ -72,6 +72,8 @@ var badEdge = []badCase{
 	}},
 	{"port-not-proxied", func(c *stackConfig) { c.set("homelab:ports.https", 8080) }},
 	{"port-range", func(c *stackConfig) { c.set("homelab:ports", object{"https": 0, "ssh": 65536, "tailscale": -1}) }},
+	{"domain-dot", func(c *stackConfig) { c.set("homelab:domain", " example.com. ") }},
+	{"hsts", func(c *stackConfig) { c.set("homelab:cloudflare.hsts", object{"preload": true, "maxAge": 1}) }},
 	{"ports-overlap", func(c *stackConfig) { c.set("homelab:ports.ssh", 443) }},
 }
 
@@ -84,6 +86,11 @@ var badHost = []badCase{
 	{"server-unknown", func(c *stackConfig) {
 		c.set("homelab:server", object{"type": "cx99", "location": "fns1", "image": "ubuntu-26.04"})
 	}},
+	{"server-not-in-america", func(c *stackConfig) { c.set("homelab:server.location", "ash") }},
+	{"server-not-in-europe", func(c *stackConfig) { c.set("homelab:server.type", "cpx31") }},
+	{"server-only-in-singapore", func(c *stackConfig) { c.set("homelab:server", object{"type": "cpx12", "location": "hil"}) }},
+	{"server-arm", func(c *stackConfig) { c.set("homelab:server.type", "cax31") }},
+	{"server-arm-nowhere", func(c *stackConfig) { c.set("homelab:server", object{"type": "cax31", "location": "mars"}) }},
 	{"server-generation", func(c *stackConfig) { c.set("homelab:server.generation", 0) }},
 	{"media-protocol", func(c *stackConfig) { c.set("homelab:storage.media.protocol", "nfs") }},
 	{"server-empty", func(c *stackConfig) {
@@ -158,6 +165,20 @@ var badPeople = []badCase{
 	{"tailscale-logins", func(c *stackConfig) {
 		c.set("homelab:tailscale.admins", list{"alice@github", "group:admins", "bob@example.com", "bob@example.com"})
 		c.set("homelab:tailscale.members", list{"alice@github", "carol", ""})
+	}},
+	{"tailscale-extra", func(c *stackConfig) {
+		c.set("homelab:tailscale.extraGrants", list{
+			object{"src": list{"*"}, "dst": list{"tag:homelab"}, "ip": list{"tcp:443"}},
+			object{"src": list{"tag:unknown"}, "dst": list{"100.64.0.0/10", "192.168.1.7/24"}, "ip": list{"https"}},
+			object{"src": list{"group:homelab-members"}, "port": list{443}},
+		})
+		c.set("homelab:tailscale.extraTagOwners", list{
+			object{"tag": "tag:homelab", "owners": list{"autogroup:admin"}}, object{"tag": "nas", "owners": list{}}, object{"owner": "bob"},
+		})
+	}},
+	{"tailscale-extra-types", func(c *stackConfig) {
+		c.set("homelab:tailscale.extraGrants", list{object{"src": "autogroup:member", "dst": list{"autogroup:internet"}, "ip": list{443}}})
+		c.set("homelab:tailscale.extraTagOwners", object{"tag:nas": list{"autogroup:admin"}})
 	}},
 	{"users-missing", func(c *stackConfig) { c.drop("homelab:users") }},
 	{"users-empty", func(c *stackConfig) { c.set("homelab:users", list{}) }},

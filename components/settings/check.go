@@ -101,13 +101,28 @@ func nameProblem(name string, labels int) (what, remedy string) {
 	parts := strings.Split(name, ".")
 	for _, part := range parts {
 		if !label.MatchString(part) {
-			return shown + "is not a host name: " + quote(part) + " is not a label of 1 to 63 letters, digits and inner hyphens", "correct it"
+			return shown + "is not a host name: " + quote(part) + " is not a label of 1 to 63 letters, digits and inner hyphens",
+				"use labels of letters, digits and inner hyphens, with dots between them"
 		}
 	}
 	if len(parts) < labels {
 		return shown + fmt.Sprintf("has %d of at least %d labels", len(parts), labels), "write the whole name, such as example.com"
 	}
 	return "", ""
+}
+
+// plainName returns the name that a URL or a wildcard was meant for as the remedy, where there is one; otherwise the remedy given. A secret
+// that was pasted there is not taken apart: only the whole of it can be concealed.
+func (k *checker) plainName(name, remedy string, labels int) string {
+	plain := strings.TrimSpace(name)
+	if _, rest, isURL := strings.Cut(plain, "://"); isURL {
+		plain, _, _ = strings.Cut(rest, "/")
+	}
+	plain = strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(plain, "*."), "."))
+	if what, _ := nameProblem(plain, labels); what != "" || plain == name || k.conceal.Replace(name) != name {
+		return remedy
+	}
+	return "write " + plain
 }
 
 func (k *checker) domain(name string) string {
@@ -120,7 +135,7 @@ func (k *checker) domain(name string) string {
 		what, remedy = quote(name)+" is not a domain: its last label is a number", "write the zone's domain, such as example.com"
 	}
 	if what != "" {
-		k.add(path, what, remedy)
+		k.add(path, what, k.plainName(name, remedy, 2))
 		return ""
 	}
 	return name

@@ -38,6 +38,11 @@ func (k *checker) cloudflare(r rawCloudflare) Cloudflare {
 	}
 	known := k.ok(path + ".plan")
 	out.RateLimit = k.rateLimit(path+".rateLimit", r.RateLimit, known, out.Plan, limits)
+	out.HSTS = HSTS(r.HSTS)
+	if out.HSTS.Preload && !out.HSTS.IncludeSubdomains {
+		k.add(path+".hsts.preload", "needs includeSubdomains: browsers preload whole domains only",
+			"set includeSubdomains too, once every name of the zone speaks HTTPS, or remove preload")
+	}
 	out.Rules = k.rules(path+".rules", r.Rules, known, out.Plan, limits)
 	return out
 }
@@ -134,7 +139,7 @@ func (k *checker) expression(path, text string, known bool, p plan.Plan, limits 
 	}
 	code, err := withoutLiterals(text)
 	if err != nil {
-		k.add(path, err.Error(), "correct the expression")
+		k.add(path, err.Error(), unpaired[err])
 		return
 	}
 	if known && !limits.Regex && regexOperator.MatchString(code) {
@@ -142,6 +147,19 @@ func (k *checker) expression(path, text string, known bool, p plan.Plan, limits 
 			"use contains, starts_with, ends_with, wildcard or in, or the business plan")
 	}
 }
+
+// What does not pair in an expression, and what to do about it.
+var (
+	errNoOpening = errors.New("has a ) without its (")
+	errNoClosing = errors.New("has a ( without its )")
+	errNoQuote   = errors.New("has a text without its closing quote")
+
+	unpaired = map[error]string{
+		errNoOpening: "remove the ), or add the ( before it",
+		errNoClosing: "add the ) that closes it",
+		errNoQuote:   "add the quote at the text's end",
+	}
+)
 
 // withoutLiterals returns an expression of the Rules language with every string literal emptied, so that
 // what remains are its operators and fields. A literal without an end and parentheses that do not pair are
@@ -155,12 +173,12 @@ func withoutLiterals(text string) (string, error) {
 			depth++
 		case ')':
 			if depth--; depth < 0 {
-				return "", errors.New("has a ) without its (")
+				return "", errNoOpening
 			}
 		case '"':
 			end := endOfLiteral(text, i)
 			if end < 0 {
-				return "", errors.New("has a text without its closing quote")
+				return "", errNoQuote
 			}
 			code.WriteString(`""`)
 			i = end
@@ -169,7 +187,7 @@ func withoutLiterals(text string) (string, error) {
 		code.WriteByte(text[i])
 	}
 	if depth > 0 {
-		return "", errors.New("has a ( without its )")
+		return "", errNoClosing
 	}
 	return code.String(), nil
 }

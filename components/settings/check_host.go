@@ -19,8 +19,8 @@ func (k *checker) server(r rawServer) Server {
 			k.add(path+".name", what, remedy)
 		}
 	}
-	k.offered(path+".type", "server type", r.Type, sortedKeys(serverTypes))
 	k.offered(path+".location", "location of servers", r.Location, serverLocations)
+	k.serverType(path, r.Type, r.Location)
 	k.offered(path+".image", "system image this program sets up", r.Image, serverImages)
 	if r.Generation < 1 {
 		k.add(path+".generation", fmt.Sprintf("%d does not count machines", r.Generation), "use 1 for the first and one more for each new machine")
@@ -29,6 +29,26 @@ func (k *checker) server(r rawServer) Server {
 		out.BreakGlass = k.breakGlass(path+".breakGlass", *r.BreakGlass)
 	}
 	return out
+}
+
+// serverType checks that the location sells the type: Hetzner would say so only when the server is made, half way.
+func (k *checker) serverType(path, name, location string) {
+	at := path + ".type"
+	remedy := oneOf(sortedKeys(serverTypes))
+	if k.ok(path + ".location") {
+		remedy = oneOf(typesAt(location)) + ", which " + location + " sells"
+	}
+	sold, known := serverTypes[name]
+	switch {
+	case !k.optional(at, name):
+	case strings.HasPrefix(name, armPrefix):
+		k.add(at, quote(name)+" has Arm processors, which this program does not support", remedy)
+	case !known:
+		k.add(at, quote(name)+" is not a known server type", remedy)
+	case k.ok(path+".location") && !slices.Contains(sold.at, location):
+		k.add(at, fmt.Sprintf("%s is not sold in %s", quote(name), location),
+			fmt.Sprintf("%s; or use it in one of %s", remedy, strings.Join(sold.at, ", ")))
+	}
 }
 
 // offered checks that a value is in a table of what Hetzner offers.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"homelab/components/internal/grants"
 )
 
 var (
@@ -31,6 +33,15 @@ func (k *checker) tailscale(r rawTailscale) Tailscale {
 		if m != "" && slices.Contains(r.Admins, m) {
 			k.add(fmt.Sprintf("%s.members[%d]", path, i), quote(m)+" is in admins already, who reach everything", "remove it from one of the lists")
 		}
+	}
+	for _, g := range r.ExtraGrants {
+		out.Extra.Grants = append(out.Extra.Grants, grants.Grant(g))
+	}
+	for _, t := range r.ExtraTagOwners {
+		out.Extra.TagOwners = append(out.Extra.TagOwners, grants.TagOwner(t))
+	}
+	for _, p := range out.Extra.Check(len(r.Members) > 0) {
+		k.add(path+"."+p.Field, p.What, p.Remedy)
 	}
 	return out
 }
@@ -139,12 +150,12 @@ func (k *checker) duration(path, text string, longest time.Duration) time.Durati
 	if !k.optional(path, text) {
 		return 0
 	}
-	d, err := time.ParseDuration(text)
+	d, err := parseDuration(text)
 	switch {
 	case err != nil:
-		k.add(path, quote(text)+" is not a duration", "write it with units, such as 90m or 12h")
+		k.add(path, quote(text)+" is not a duration", "write it with units, such as 90m, 12h or 30d")
 	case d < shortestSession || d > longest || d%time.Second != 0:
-		k.add(path, fmt.Sprintf("%s is not a whole number of seconds from %s to %s", quote(text), shortestSession, longest), "use a value in that range")
+		k.add(path, fmt.Sprintf("%s is not a whole number of seconds from %s to %s", quote(text), showDuration(shortestSession), showDuration(longest)), "use a value in that range")
 	}
 	return d
 }

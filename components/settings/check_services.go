@@ -89,7 +89,7 @@ func (k *checker) hostname(path, name, domain string, public bool) string {
 		return ""
 	}
 	if what, remedy := nameProblem(name, 1); what != "" {
-		k.add(path, what, remedy)
+		k.add(path, what, k.plainName(name, remedy, 1))
 		return ""
 	}
 	// Cloudflare's Universal SSL certificate covers the domain and one level below it.

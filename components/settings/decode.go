@@ -173,7 +173,7 @@ func mistakesIn(err error) []mistake {
 		return nil
 	}
 	if d, ok := err.(*mapstructure.DecodeError); ok {
-		m := mistake{path: d.Name(), what: d.Unwrap().Error(), remedy: "correct the value"}
+		m := mistake{path: d.Name(), what: d.Unwrap().Error(), remedy: "write it as Pulumi.yaml describes the key"}
 		var k *kindError
 		if errors.As(d, &k) {
 			m.remedy = remedies[k.want]
@@ -190,7 +190,7 @@ func mistakesIn(err error) []mistake {
 	case interface{ Unwrap() error }:
 		return mistakesIn(e.Unwrap())
 	default:
-		return []mistake{{what: err.Error(), remedy: "correct the value"}}
+		return []mistake{{what: err.Error(), remedy: "write it as Pulumi.yaml describes the key"}}
 	}
 }
 

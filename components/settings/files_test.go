@@ -127,12 +127,15 @@ func TestProdFileLoads(t *testing.T) {
 	assert.Equal(t, "example.com", got.Domain)
 	assert.Equal(t, "requests.example.com", got.Services.Jellyseerr.Hostname)
 	assert.Len(t, got.Users, 2)
-	assert.Len(t, got.Cloudflare.Rules, 1)
+	assert.Empty(t, got.Cloudflare.Rules, "the example blocks nobody that its owner did not choose")
 }
 
 // TestProdFileIsComplete requires every key to be set in the example, or shown in a comment.
 func TestProdFileIsComplete(t *testing.T) {
 	shown := map[string]bool{
+		"cloudflare.rules.name": true, "cloudflare.rules.expression": true, "cloudflare.rules.action": true,
+		"tailscale.extraGrants.src": true, "tailscale.extraGrants.dst": true, "tailscale.extraGrants.ip": true,
+		"tailscale.extraTagOwners.tag": true, "tailscale.extraTagOwners.owners": true,
 		"smtp": true, "smtp.host": true, "smtp.port": true, "smtp.tls": true, "smtp.username": true, "smtp.sender": true,
 		"server.breakGlass": true, "server.breakGlass.cidr": true, "server.breakGlass.reason": true,
 		"services.jellyseerr.bypass.path": true, "services.jellyseerr.bypass.reason": true,

@@ -49,8 +49,9 @@ var defaults = object{
 		"blockedCountries": list{},
 		"rateLimit":        object{"requests": 10, "periodSeconds": 10, "blockSeconds": 10},
 		"rules":            list{},
+		"hsts":             object{"includeSubdomains": false, "preload": false},
 	},
-	"tailscale": object{"members": list{}, "overwritePolicy": false},
+	"tailscale": object{"members": list{}, "overwritePolicy": false, "extraGrants": list{}, "extraTagOwners": list{}},
 	"server":    object{"name": "homelab", "type": "cx33", "location": "fsn1", "image": "debian-13", "generation": 1},
 	"ports":     object{"https": 443, "ssh": 22, "tailscale": 41641},
 	"storage": object{
@@ -73,7 +74,7 @@ var defaults = object{
 		"hostname":          "auth",
 		"sessionInactivity": "1h",
 		"sessionExpiration": "12h",
-		"rememberMe":        "720h",
+		"rememberMe":        "30d",
 	},
 	// Empty means that nothing is mailed.
 	"smtp": object{},

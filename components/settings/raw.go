@@ -26,7 +26,13 @@ type (
 		Plan             string       `mapstructure:"plan"`
 		BlockedCountries []string     `mapstructure:"blockedCountries"`
 		RateLimit        rawRateLimit `mapstructure:"rateLimit"`
+		HSTS             rawHSTS      `mapstructure:"hsts"`
 		Rules            []rawRule    `mapstructure:"rules"`
+	}
+
+	rawHSTS struct {
+		IncludeSubdomains bool `mapstructure:"includeSubdomains"`
+		Preload           bool `mapstructure:"preload"`
 	}
 
 	rawRateLimit struct {
@@ -46,6 +52,20 @@ type (
 		Admins          []string `mapstructure:"admins"`
 		Members         []string `mapstructure:"members"`
 		OverwritePolicy bool     `mapstructure:"overwritePolicy"`
+
+		ExtraGrants    []rawGrant    `mapstructure:"extraGrants"`
+		ExtraTagOwners []rawTagOwner `mapstructure:"extraTagOwners"`
+	}
+
+	rawGrant struct {
+		Src []string `mapstructure:"src"`
+		Dst []string `mapstructure:"dst"`
+		IP  []string `mapstructure:"ip"`
+	}
+
+	rawTagOwner struct {
+		Tag    string   `mapstructure:"tag"`
+		Owners []string `mapstructure:"owners"`
 	}
 
 	rawSMTP struct {

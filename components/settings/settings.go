@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"homelab/components/internal/access"
+	"homelab/components/internal/grants"
 	"homelab/components/internal/plan"
 	"homelab/components/internal/smtp"
 )
@@ -57,9 +58,21 @@ type Cloudflare struct {
 	BlockedCountries []string
 	// RateLimit is how often one address may try to log in (rateLimit).
 	RateLimit RateLimit
+	// HSTS is what browsers are told to remember of the zone's HTTPS (hsts).
+	HSTS HSTS
 	// Rules are the operator's own custom WAF rules, in the order they are evaluated, after the built-in
 	// ones (rules; default none).
 	Rules []Rule
+}
+
+// HSTS is what browsers are told to remember, for a year, of the zone's HTTPS: every hostname that Cloudflare proxies for the zone says it.
+type HSTS struct {
+	// IncludeSubdomains holds for every name below the one visited too, also for those that this program does not know
+	// (includeSubdomains; default false).
+	IncludeSubdomains bool
+	// Preload lets browsers' makers put the zone into the browsers; getting out again takes months (preload; default false;
+	// needs IncludeSubdomains).
+	Preload bool
 }
 
 // RateLimit is how often one address may ask the portal to check a password or a code. Cloudflare counts per
@@ -108,6 +121,8 @@ type Tailscale struct {
 	// OverwritePolicy takes over a policy file that is already there; without it a first deployment to a
 	// tailnet with a policy fails and changes nothing (overwritePolicy; default false).
 	OverwritePolicy bool
+	// Extra are the operator's own grants and tags (extraGrants, extraTagOwners; default none).
+	Extra grants.Extra
 }
 
 // Server is the machine.
@@ -262,7 +277,7 @@ type Auth struct {
 	SessionInactivity time.Duration
 	// SessionExpiration ends a session this long after the login (sessionExpiration; default 12h).
 	SessionExpiration time.Duration
-	// RememberMe replaces SessionExpiration where the person asked to be remembered (rememberMe; default 720h).
+	// RememberMe replaces SessionExpiration where the person asked to be remembered (rememberMe; default 30d).
 	RememberMe time.Duration
 }
 

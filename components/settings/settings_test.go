@@ -115,6 +115,21 @@ func TestLimitsAreReached(t *testing.T) {
 		"a bypass": func(c *stackConfig) {
 			c.set("homelab:services.jellyseerr.bypass", list{object{"path": "^/api/v1/status$", "reason": "check"}})
 		},
+		"extra rules of the tailnet": func(c *stackConfig) {
+			c.set("homelab:tailscale.members", list{"family@example.com"})
+			c.set("homelab:tailscale.extraTagOwners", list{object{"tag": "tag:nas", "owners": list{"autogroup:admin"}}})
+			c.set("homelab:tailscale.extraGrants", list{
+				object{"src": list{"group:homelab-members"}, "dst": list{"tag:nas", "192.168.1.0/24"}, "ip": list{"tcp:443"}},
+			})
+		},
+		"preload": func(c *stackConfig) {
+			c.set("homelab:cloudflare.hsts", object{"preload": true, "includeSubdomains": true})
+		},
+		"a server in America": func(c *stackConfig) { c.set("homelab:server", object{"type": "cpx41", "location": "ash"}) },
+		"a server in Singapore": func(c *stackConfig) {
+			c.set("homelab:server", object{"type": "cpx42", "location": "sin"})
+		},
+		"days":         func(c *stackConfig) { c.set("homelab:auth", object{"sessionExpiration": "1d12h", "rememberMe": "30d"}) },
 		"least memory": func(c *stackConfig) { c.set("homelab:services.jellyseerr.memoryMiB", 64) },
 		"equal session times": func(c *stackConfig) {
 			c.set("homelab:auth", object{"sessionInactivity": "1m", "sessionExpiration": "60s", "rememberMe": "1m0s"})

@@ -23,6 +23,9 @@ func suggest(parent, key string) string {
 		}
 		return "did you mean " + namespace + near + "?"
 	}
+	if parent == "services" {
+		return "use one of " + strings.Join(siblings, ", ") + "; README.md says under \"Add a service\" how to make another"
+	}
 	elsewhere := ""
 	for _, path := range allPaths("", reflect.TypeFor[raw]()) {
 		if path == key || !strings.HasSuffix(path, "."+key) {

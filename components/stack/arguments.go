@@ -69,12 +69,19 @@ func (p *providers) option() pulumi.ResourceOption { return pulumi.Providers(p.a
 func edgeArgs(s *settings.Settings) *edge.Args {
 	args := &edge.Args{
 		Domain: s.Domain, ZoneID: s.Cloudflare.ZoneID, Plan: s.Cloudflare.Plan, BlockedCountries: s.Cloudflare.BlockedCountries,
-		RateLimit: edge.RateLimit(s.Cloudflare.RateLimit),
+		RateLimit: edge.RateLimit(s.Cloudflare.RateLimit), HSTS: edge.HSTS(s.Cloudflare.HSTS),
 	}
 	for _, r := range s.Cloudflare.Rules {
 		args.Rules = append(args.Rules, edge.Rule{Name: r.Name, Expression: r.Expression, Action: string(r.Action)})
 	}
 	return args
+}
+
+func tailnetArgs(s *settings.Settings) *tailnet.Args {
+	return &tailnet.Args{
+		Admins: s.Tailscale.Admins, Members: s.Tailscale.Members, Extra: s.Tailscale.Extra,
+		HTTPSPort: s.Ports.HTTPS, OverwritePolicy: s.Tailscale.OverwritePolicy,
+	}
 }
 
 func hostArgs(s *settings.Settings, shield *edge.Shield, private *tailnet.Tailnet) *host.Args {

@@ -43,9 +43,7 @@ func deploy(ctx *pulumi.Context, root string) error {
 	if err != nil {
 		return err
 	}
-	private, err := tailnet.New(ctx, "tailnet", &tailnet.Args{
-		Admins: s.Tailscale.Admins, Members: s.Tailscale.Members, HTTPSPort: s.Ports.HTTPS, OverwritePolicy: s.Tailscale.OverwritePolicy,
-	}, clouds.option())
+	private, err := tailnet.New(ctx, "tailnet", tailnetArgs(s), clouds.option())
 	if err != nil {
 		return err
 	}
@@ -95,8 +93,11 @@ func deploy(ctx *pulumi.Context, root string) error {
 	ctx.Export(OriginPullExpires, shield.OriginPullExpires())
 	ctx.Export("publicIpv4", machine.PublicIPv4())
 	ctx.Export("tailnetIpv4", machine.TailnetIPv4())
+	ctx.Export("hostKey", machine.HostKey())
 	ctx.Export("recoveryKey", machine.RecoveryKey())
 	ctx.Export("mediaBox", boxes.media.Server())
+	ctx.Export("mediaUsername", boxes.media.Username())
+	ctx.Export("mediaPassword", pulumi.ToSecret(boxes.media.Password()))
 	ctx.Export("backupBox", boxes.backup.Server())
 	ctx.Export("backupRepository", kept.Repository())
 	ctx.Export("backupPassphrase", kept.Passphrase())

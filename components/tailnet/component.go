@@ -9,6 +9,7 @@ import (
 	"github.com/pulumi/pulumi-tailscale/sdk/go/tailscale"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"homelab/components/internal/grants"
 	"homelab/components/internal/validate"
 )
 
@@ -21,6 +22,8 @@ type Args struct {
 	Admins []string
 	// Members are the login names that may use private services but not SSH.
 	Members []string
+	// Extra are the operator's own grants and tags; none of them may reach the server.
+	Extra grants.Extra
 	// HTTPSPort is the TCP port of the server's tailnet listener.
 	HTTPSPort int
 	// OverwritePolicy lets the first deployment replace a policy file that a person wrote. When false (the default), Tailscale refuses
@@ -38,6 +41,9 @@ func (a *Args) Validate() error {
 		}
 	}
 	p.Require(a.HTTPSPort > 0 && a.HTTPSPort < 1<<16, "port %d of the tailnet listener is out of range", a.HTTPSPort)
+	for _, problem := range a.Extra.Problems(len(a.Members) > 0) {
+		p.Add("%s", problem)
+	}
 	return p.Err()
 }
 
@@ -115,4 +121,10 @@ func (t *Tailnet) NodeKey(ctx *pulumi.Context, name string, generation pulumi.St
 }
 
 // Ranges are the addresses that Tailscale gives to the devices of every tailnet.
-func Ranges() []string { return []string{"100.64.0.0/10", "fd7a:115c:a1e0::/48"} }
+func Ranges() []string {
+	var out []string
+	for _, r := range grants.Ranges() {
+		out = append(out, r.String())
+	}
+	return out
+}

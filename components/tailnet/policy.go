@@ -4,19 +4,21 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+
+	"homelab/components/internal/grants"
 )
 
 // Names of the policy file that other parts of the program refer to.
 const (
 	// ServerTag is the tag of the media server; it owns nothing and may start no connection into the tailnet.
-	ServerTag = "tag:homelab"
+	ServerTag = grants.ServerTag
 	// DeployTag is for machines that run `pulumi up` without a person, for example a CI runner.
-	DeployTag = "tag:homelab-deploy"
+	DeployTag = grants.DeployTag
 	// DeployUser is the only Unix user that Tailscale SSH lets anybody become on the server.
 	DeployUser = "deploy"
 
-	adminGroup  = "group:homelab-admins"
-	memberGroup = "group:homelab-members"
+	adminGroup  = grants.AdminGroup
+	memberGroup = grants.MemberGroup
 )
 
 // policy is the part of Tailscale's policy file that this program writes. Field order is the file's order.
@@ -80,7 +82,13 @@ func renderPolicy(args *Args) ([]byte, error) {
 		// accept, not check: a deployment cannot answer a browser prompt.
 		SSH: []sshRule{{Action: "accept", Src: []string{adminGroup, DeployTag}, Dst: []string{ServerTag}, Users: []string{DeployUser}}},
 	}
-	document.Tests, document.SSHTests = policyTests(admins, members, args.HTTPSPort)
+	for _, t := range args.Extra.TagOwners {
+		document.TagOwners[t.Tag] = sorted(t.Owners)
+	}
+	for _, g := range args.Extra.Grants {
+		document.Grants = append(document.Grants, grant(g))
+	}
+	document.Tests, document.SSHTests = policyTests(args)
 	out, err := json.MarshalIndent(document, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("rendering the tailnet policy: %w", err)
@@ -88,13 +96,22 @@ func renderPolicy(args *Args) ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-func policyTests(admins, members []string, httpsPort int) ([]policyTest, []sshTest) {
-	ssh, https, docker := ServerTag+":22", fmt.Sprintf("%s:%d", ServerTag, httpsPort), ServerTag+":2375"
+// policyTests are what must hold whatever the operator added: his machines do not reach the server, nor it them.
+func policyTests(args *Args) ([]policyTest, []sshTest) {
+	admins, members := sorted(args.Admins), sorted(args.Members)
+	ssh, https, docker := ServerTag+":22", fmt.Sprintf("%s:%d", ServerTag, args.HTTPSPort), ServerTag+":2375"
+	server := policyTest{Src: ServerTag, Deny: []string{ssh, DeployTag + ":22"}}
+	var machines []policyTest
+	for _, tag := range sorted(args.Extra.Tags()) {
+		server.Deny = append(server.Deny, tag+":22", tag+":443")
+		machines = append(machines, policyTest{Src: tag, Deny: []string{ssh, https, docker}})
+	}
 	tests := []policyTest{
 		{Src: admins[0], Accept: []string{ssh, https}, Deny: []string{docker}},
 		{Src: DeployTag, Accept: []string{ssh}, Deny: []string{https, docker}},
-		{Src: ServerTag, Deny: []string{ssh, DeployTag + ":22"}},
+		server,
 	}
+	tests = append(tests, machines...)
 	sshTests := []sshTest{{Src: admins[0], Dst: []string{ServerTag}, Accept: []string{DeployUser}, Deny: []string{"root"}}}
 	for _, member := range members {
 		if slices.Contains(admins, member) {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"homelab/components/internal/grants"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -14,7 +16,16 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func TestPolicy(t *testing.T) {
 	for name, args := range map[string]*Args{
 		"admins-and-members": {Admins: []string{"b@example.com", "a@example.com"}, Members: []string{"m@example.com", "a@example.com"}, HTTPSPort: 443},
-		"one-admin":          {Admins: []string{"a@example.com"}, HTTPSPort: 8443},
+		"rules-of-the-operator": {
+			Admins: []string{"a@example.com"}, HTTPSPort: 443, Extra: grants.Extra{
+				TagOwners: []grants.TagOwner{{Tag: "tag:nas", Owners: []string{"autogroup:admin"}}, {Tag: "tag:camera", Owners: []string{"tag:nas"}}},
+				Grants: []grants.Grant{
+					{Src: []string{"autogroup:member"}, Dst: []string{"tag:nas"}, IP: []string{"tcp:443", "tcp:445"}},
+					{Src: []string{"tag:nas"}, Dst: []string{"tag:camera", "192.168.1.0/24"}, IP: []string{"*"}},
+				},
+			},
+		},
+		"one-admin": {Admins: []string{"a@example.com"}, HTTPSPort: 8443},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, args.Validate())
@@ -32,9 +43,14 @@ func TestPolicy(t *testing.T) {
 }
 
 func TestProblemsOfTheTailnetComeTogether(t *testing.T) {
-	err := (&Args{Members: []string{"not a login"}}).Validate()
+	err := (&Args{
+		Members: []string{"not a login"},
+		Extra:   grants.Extra{Grants: []grants.Grant{{Src: []string{"*"}, Dst: []string{"*"}, IP: []string{"*"}}}},
+	}).Validate()
 	require.Error(t, err)
 	assert.Contains(t, err.Error(), "no admins")
 	assert.Contains(t, err.Error(), `"not a login" is no login name`)
 	assert.Contains(t, err.Error(), "port 0")
+	assert.Contains(t, err.Error(), `extraGrants[0].src[0] "*" holds the server`)
+	assert.Contains(t, err.Error(), `extraGrants[0].dst[0] "*" holds the server`)
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -45,9 +46,9 @@ var serverTypes = map[string]serverType{
 	"cpx11": {22, 2, 2, 40, "x86", "Regular Purpose", "shared", "us"}, "cpx21": {23, 3, 4, 80, "x86", "Regular Purpose", "shared", "us"},
 	"cpx31": {24, 4, 8, 160, "x86", "Regular Purpose", "shared", "us"}, "cpx41": {25, 8, 16, 240, "x86", "Regular Purpose", "shared", "us"},
 	"cpx51": {26, 16, 32, 360, "x86", "Regular Purpose", "shared", "us"},
-	"cpx12": {109, 1, 2, 40, "x86", "Regular Purpose", "shared", "eu"}, "cpx22": {110, 2, 4, 80, "x86", "Regular Purpose", "shared", "eu"},
-	"cpx32": {111, 4, 8, 160, "x86", "Regular Purpose", "shared", "eu"}, "cpx42": {112, 8, 16, 320, "x86", "Regular Purpose", "shared", "eu"},
-	"cpx52": {113, 12, 24, 480, "x86", "Regular Purpose", "shared", "eu"}, "cpx62": {118, 16, 32, 640, "x86", "Regular Purpose", "shared", "eu"},
+	"cpx12": {109, 1, 2, 40, "x86", "Regular Purpose", "shared", "sin"}, "cpx22": {110, 2, 4, 80, "x86", "Regular Purpose", "shared", "eu sin"},
+	"cpx32": {111, 4, 8, 160, "x86", "Regular Purpose", "shared", "eu sin"}, "cpx42": {112, 8, 16, 320, "x86", "Regular Purpose", "shared", "eu sin"},
+	"cpx52": {113, 12, 24, 480, "x86", "Regular Purpose", "shared", "eu sin"}, "cpx62": {118, 16, 32, 640, "x86", "Regular Purpose", "shared", "eu sin"},
 	"ccx13": {96, 2, 8, 80, "x86", "General Purpose", "dedicated", "all"}, "ccx23": {97, 4, 16, 160, "x86", "General Purpose", "dedicated", "all"},
 	"ccx33": {98, 8, 32, 240, "x86", "General Purpose", "dedicated", "all"}, "ccx43": {99, 16, 64, 360, "x86", "General Purpose", "dedicated", "all"},
 	"ccx53": {100, 32, 128, 600, "x86", "General Purpose", "dedicated", "all"}, "ccx63": {101, 48, 192, 960, "x86", "General Purpose", "dedicated", "all"},
@@ -55,8 +56,8 @@ var serverTypes = map[string]serverType{
 
 // sold reports whether a type can be ordered at a location.
 func (s serverType) sold(at location) bool {
-	european := at.zone == "eu-central"
-	return s.where == "all" || (s.where == "eu") == european
+	region := map[string]string{"eu-central": "eu", "us-east": "us", "us-west": "us", "ap-southeast": "sin"}[at.zone]
+	return s.where == "all" || contains(strings.Fields(s.where), region)
 }
 
 // serverImages are the system images that can be ordered.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,6 +67,29 @@ func TestThePortalMailsWhenThereIsAServer(t *testing.T) {
 			assert.Equal(t, c.mails, written, "the password's file")
 			assert.Equal(t, c.mails, told, "the path in the portal's environment")
 		})
+	}
+}
+
+// What the operator adds to the tailnet's policy comes through with it, and the policy's own tests hold it.
+func TestRulesOfTheOperatorJoinThePolicy(t *testing.T) {
+	w := open(t, func(o *workspace.Options) {
+		o.Config = map[string]any{
+			"homelab:tailscale.extraTagOwners": []any{map[string]any{"tag": "tag:nas", "owners": []string{"autogroup:admin"}}},
+			"homelab:tailscale.extraGrants": []any{
+				map[string]any{"src": []string{"autogroup:member"}, "dst": []string{"tag:nas"}, "ip": []string{"tcp:443"}},
+			},
+			"homelab:cloudflare.hsts": map[string]any{"includeSubdomains": true, "preload": true},
+		}
+	})
+	up(t, w)
+	assert.Contains(t, w.World().Policy(), `"tag:nas"`)
+	for _, r := range state(t, w) {
+		if r.URN.Name() == "edge-security_header" {
+			value, err := json.Marshal(r.Inputs["value"])
+			require.NoError(t, err)
+			assert.Contains(t, string(value), `"include_subdomains":true`)
+			assert.Contains(t, string(value), `"preload":true`)
+		}
 	}
 }
 

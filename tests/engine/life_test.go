@@ -26,6 +26,11 @@ func TestLifeOfADeployment(t *testing.T) {
 	assert.Equal(t, map[string]int{"create": len(first.Resources)}, created.Changes, "up did something else than preview said")
 	assert.Equal(t, []string{"auth.example.com", "requests.example.com"}, w.World().PublicHostnames())
 
+	assert.Regexp(t, `^ssh-ed25519 [A-Za-z0-9+/]+=*$`, created.Outputs["hostKey"])
+	assert.Equal(t, w.World().Machines()[0].HostKey, created.Outputs["hostKey"])
+	assert.NotEmpty(t, created.Outputs["mediaUsername"])
+	assert.Equal(t, "[secret]", created.Outputs["mediaPassword"])
+
 	again, err := w.Preview(t.Context())
 	require.NoError(t, err)
 	assert.False(t, again.HasChanges(), "%s", again.Counts())
