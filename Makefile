@@ -23,7 +23,7 @@ STATE ?= .build/simulation
 # Further arguments of homelab: make preview ARGS=--json
 ARGS ?=
 
-.PHONY: help preview test test-config test-chain test-host lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
+.PHONY: help preview test test-config test-chain test-host test-readme lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test-host: ## Run the machine's real programs on the rendered files: first boot,
 	@{ [ -c /dev/fuse ] && : <>/dev/fuse; } 2>/dev/null || echo "FUSE is not permitted here: no media mount is tried, only the mount's options, in rclone's VFS without the kernel"
 	@go run ./internal/toolchain/tool pulumi version >/dev/null
 	@go test -tags host -timeout 60m ./tests/host
+
+test-readme: bin/homelab ## Follow the README: every command that needs no account, in a clean copy with an empty home
+	@go test -tags readme -count=1 -timeout 20m ./tests/readme
 
 lint: setup ## Check formatting, go vet and staticcheck
 	@.ci/lint

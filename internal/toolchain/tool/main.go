@@ -3,7 +3,7 @@
 //	go run ./internal/toolchain/tool staticcheck ./...
 //
 // Its exit code is the tool's. As "tool build OUT PACKAGE" it builds a package of the checkout, with progress;
-// as "tool cache" it prints the folder of the built tools.
+// as "tool path NAME" it prints where the tool is, and as "tool cache" the folder of the built tools.
 package main
 
 import (
@@ -43,6 +43,17 @@ func run(ctx context.Context, args []string) (int, error) {
 			return 1, err
 		}
 		fmt.Println(dir)
+		return 0, nil
+	}
+	if args[0] == "path" {
+		if len(args) != 2 {
+			return 2, errors.New("usage: tool path NAME")
+		}
+		path, err := find(ctx, args[1])
+		if err != nil {
+			return 1, err
+		}
+		fmt.Println(path)
 		return 0, nil
 	}
 	path, err := find(ctx, args[0])
