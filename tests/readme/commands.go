@@ -16,7 +16,7 @@ func Commands(markdown, below string) []string {
 	var list []string
 	inside, block := below == "", false
 	for line := range strings.Lines(markdown) {
-		line = strings.TrimRight(line, "\n")
+		line = strings.TrimSpace(line) // blocks in lists are indented
 		switch {
 		case strings.HasPrefix(line, "```"):
 			block = !block && strings.HasPrefix(line, "```sh")
