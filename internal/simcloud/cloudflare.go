@@ -9,6 +9,8 @@ import (
 	"math/big"
 	"strings"
 	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 )
 
 const (
@@ -21,9 +23,17 @@ const (
 	typeDNSRecord     = "cloudflare:index/dnsRecord:DnsRecord"
 )
 
+// gone404 is the error of a delete of what the API does not have any more.
+const gone404 = "failed to make http request: DELETE %s: 404 Not Found {\"errors\": [{\"code\": 81044, \"message\": \"Record does not exist.\"}]}"
+
 var _ = register(typeZoneSetting, &kind{
-	replaces: []string{"zoneId", "settingId"}, volatile: []string{"modifiedOn"},
-	check: requireZone,
+	replaces: []string{"zoneId", "settingId"}, framework: true, volatile: []string{"modifiedOn"},
+	ask: requireZone, unfit: func(state, news resource.PropertyMap) error {
+		if old, value := state["value"], news["value"]; !old.IsNull() && !value.IsNull() && !value.IsComputed() && old.TypeString() != value.TypeString() {
+			return fail("value: the type of a dynamic attribute changed from %s to %s", old.TypeString(), value.TypeString())
+		}
+		return nil
+	},
 	create: func(t *task) (string, error) {
 		if err := t.setZoneSetting(); err != nil {
 			return "", err
@@ -35,7 +45,7 @@ var _ = register(typeZoneSetting, &kind{
 })
 
 var _ = register(typeNormalization, &kind{
-	replaces: []string{"zoneId"},
+	replaces: []string{"zoneId"}, framework: true, gone: gone404,
 	check: func(c *checking) {
 		c.oneOf("type", "cloudflare", "rfc3986")
 		c.oneOf("scope", "incoming", "both", "none")
@@ -50,7 +60,7 @@ var _ = register(typeNormalization, &kind{
 })
 
 var _ = register(typePullSettings, &kind{
-	replaces: []string{"zoneId"},
+	replaces: []string{"zoneId"}, framework: true,
 	create: func(t *task) (string, error) {
 		if err := t.setOriginPulls(); err != nil {
 			return "", err
@@ -62,11 +72,11 @@ var _ = register(typePullSettings, &kind{
 })
 
 var _ = register(typePullCert, &kind{
-	replaces: []string{"*"}, create: createPullCert, remove: removePullCert,
+	replaces: []string{"certificate", "zoneId"}, framework: true, gone: gone404, create: createPullCert, remove: removePullCert,
 })
 
 var _ = register(typeOriginCA, &kind{
-	replaces: []string{"*"},
+	replaces: []string{"*"}, framework: true, gone: gone404, defaults: map[string]any{"requestedValidity": 5475.0},
 	check: func(c *checking) {
 		c.oneOf("requestType", "origin-rsa", "origin-ecc", "keyless-certificate")
 		if v := c.news["requestedValidity"]; v.IsNumber() {

@@ -9,7 +9,10 @@ import (
 const typeCommand = "command:remote:Command"
 
 var _ = register(typeCommand, &kind{
-	replaces: []string{"triggers"},
+	native: true,
+	// The SDK asks for a replacement when a trigger changes; the plugin itself only when there were none, or are none any more.
+	replaces: []string{"triggers"}, inPlace: []string{"triggers[]"},
+	defaults: map[string]any{"connection.port": 22.0, "connection.user": "root", "connection.perDialTimeout": 15.0, "connection.dialErrorLimit": 10.0},
 	create: func(t *task) (string, error) {
 		if script, ok := t.in["create"].(string); ok {
 			if err := t.run(OpCreate, script, t.in); err != nil {

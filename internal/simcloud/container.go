@@ -1,6 +1,7 @@
 package simcloud
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -27,21 +28,34 @@ var containerReplaces = []string{
 var containerLive = []string{"restart", "maxRetryCount", "cpuShares", "memory", "memoryReservation", "cpuSet", "memorySwap"}
 
 var _ = register(typeContainer, &kind{
-	replaces: containerReplaces, autoname: true, namedDeletesFirst: true, place: dockerMachine,
+	replaces: containerReplaces, autoname: true, deletesFirst: true, gone: goneContainer, place: dockerMachine,
+	// As many mounts as before, and no tmpfs changed: the provider updates in place, and sends nothing.
+	inPlace: []string{"mounts.source", "mounts.target", "mounts.readOnly", "mounts.type", "mounts.bindOptions", "mounts.volumeOptions"},
 	computed: []string{
-		"command", "entrypoints", "hostname", "init", "ipcMode", "logDriver", "runtime", "securityOpts", "shmSize", "stopSignal", "stopTimeout", "healthcheck",
+		"command", "entrypoints", "envs", "healthcheck", "hostname", "init", "ipcMode", "labels", "logDriver", "runtime", "securityOpts",
+		"shmSize", "stopSignal", "stopTimeout",
 	},
-	check: checkContainer, create: createContainer, update: updateContainer, read: readContainer, extraDiff: restlessContainer,
+	kept: []string{"user", "workingDir", "ports.external"},
+	sets: []string{
+		"capabilities.adds", "capabilities.drops", "devices", "dns", "dnsOpts", "dnsSearches", "envs", "groupAdds", "hosts", "labels", "mounts",
+		"networksAdvanced", "networksAdvanced.aliases", "securityOpts", "ulimits", "volumes",
+	},
+	defaults: map[string]any{
+		"containerReadRefreshTimeoutMilliseconds": 15000.0, "mustRun": true, "networkMode": "bridge", "removeVolumes": true, "restart": "no",
+		"start": true, "waitTimeout": 60.0, "ports.ip": "0.0.0.0", "ports.protocol": "tcp",
+		"healthcheck.interval": "0s", "healthcheck.startInterval": "0s", "healthcheck.startPeriod": "0s", "healthcheck.timeout": "0s",
+	},
+	check: checkContainer, ask: askContainer, create: createContainer, update: updateContainer, read: readContainer, extraDiff: restlessContainer,
 })
+
+const goneContainer = "1 error occurred: * Error stopping container %s: Error response from daemon: No such container: %s"
 
 var containerName = regexp.MustCompile(`^/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 
-func checkContainer(c *checking) {
+// askContainer is what only the daemon refuses, or the plugin when it makes the container.
+func askContainer(c *checking) {
 	if s, ok := c.text("name"); ok && !containerName.MatchString(s) {
 		c.refuse("name", "invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", s)
-	}
-	if s, ok := c.text("restart"); ok && s != "no" && s != "always" && s != "unless-stopped" && !strings.HasPrefix(s, "on-failure") {
-		c.refuse("restart", "expected restart to be one of [no on-failure always unless-stopped], got %s", s)
 	}
 	for name, check := range map[string]func(map[string]any) error{"mounts": checkMount, "ports": checkPort, "volumes": checkVolumeMount, "uploads": checkUpload} {
 		v := c.news[resource.PropertyKey(name)]
@@ -64,7 +78,45 @@ func checkContainer(c *checking) {
 			}
 		}
 	}
+}
+
+var (
+	cpuList     = regexp.MustCompile(`^\d+([,-]\d+)*$`)
+	permissions = regexp.MustCompile(`^0[0-7]{3}$`)
+)
+
+// checkContainer is what the plugin refuses in a preview.
+func checkContainer(c *checking) {
+	if s, ok := c.text("restart"); ok && s != "no" && s != "always" && s != "unless-stopped" && s != "on-failure" {
+		c.refuse("restart", "expected restart to be one of [no on-failure always unless-stopped], got %s", s)
+	}
+	if s, ok := c.text("cpuSet"); ok && !cpuList.MatchString(s) {
+		c.refuse("cpuSet", "'%s' doesn't match the pattern '%s'", s, cpuList)
+	}
+	c.each("mounts", func(at string, m resource.PropertyMap) {
+		if typ := m["type"]; typ.IsString() && !contains([]string{"bind", "volume", "tmpfs"}, typ.StringValue()) {
+			c.refuse(at, "'%s' doesn't match the pattern '^(bind|volume|tmpfs)$'", typ.StringValue())
+		}
+	})
+	c.each("volumes", func(at string, m resource.PropertyMap) {
+		if s := m["hostPath"]; s.IsString() && s.StringValue() != "" && !strings.HasPrefix(s.StringValue(), "/") {
+			c.refuse(at, "host_path must be an absolute path, got %q", s.StringValue())
+		}
+	})
+	c.each("uploads", func(at string, m resource.PropertyMap) {
+		if s := m["permissions"]; s.IsString() && s.StringValue() != "" && !permissions.MatchString(s.StringValue()) {
+			c.refuse(at, "'%s' doesn't match the pattern '%s'", s.StringValue(), permissions)
+		}
+		if s := m["contentBase64"]; s.IsString() {
+			if _, err := base64.StdEncoding.DecodeString(s.StringValue()); err != nil {
+				c.refuse(at, "'%s' is not base64 decodeable", s.StringValue())
+			}
+		}
+	})
 	if v := c.news["healthcheck"]; v.IsObject() {
+		if tests := v.ObjectValue()["tests"]; tests.IsNull() {
+			c.refuse("healthcheck.tests", "missing required argument. The argument \"healthcheck.0.test\" is required, but no definition was found.")
+		}
 		for _, name := range []string{"interval", "timeout", "startPeriod", "startInterval"} {
 			if s := v.ObjectValue()[resource.PropertyKey(name)]; s.IsString() {
 				if _, err := time.ParseDuration(s.StringValue()); err != nil {
@@ -85,13 +137,11 @@ func checkMount(m map[string]any) error {
 		if !strings.HasPrefix(source, "/") {
 			return fail("invalid mount config for type \"bind\": invalid mount path: '%s' mount path must be absolute", source)
 		}
-	case "volume", "npipe", "cluster":
+	case "volume":
 	case "tmpfs":
 		if source != "" {
 			return fail("invalid mount config for type \"tmpfs\": source must not be given")
 		}
-	default:
-		return fail("expected type to be one of [bind volume tmpfs npipe cluster], got %s", typ)
 	}
 	if !strings.HasPrefix(text(m, "target"), "/") {
 		return fail("invalid mount target %q: must be an absolute path", text(m, "target"))
@@ -120,9 +170,6 @@ func checkPort(m map[string]any) error {
 }
 
 func checkVolumeMount(m map[string]any) error {
-	if h := text(m, "hostPath"); h != "" && !strings.HasPrefix(h, "/") {
-		return fail("host_path must be an absolute path, got %q", h)
-	}
 	if p := text(m, "containerPath"); p != "" && !strings.HasPrefix(p, "/") {
 		return fail("container_path must be an absolute path, got %q", p)
 	}
@@ -365,11 +412,15 @@ func updateContainer(t *task, o *object) error {
 	return nil
 }
 
-// readContainer forgets a container that stopped although it must run: that is
-// how the provider reads it, and the next create meets its name.
-func readContainer(_ *task, o *object) (bool, error) {
+// readContainer deletes a container that stopped although it must run: that is
+// what the provider does when it reads one.
+func readContainer(t *task, o *object) (bool, error) {
 	mustRun, given := o.Inputs["mustRun"].(bool)
-	return !(o.Stopped || number(o.Outputs, "exitCode") != 0) || given && !mustRun, nil
+	if !o.Stopped && number(o.Outputs, "exitCode") == 0 || given && !mustRun {
+		return true, nil
+	}
+	t.w.drop(o)
+	return false, nil
 }
 
 // restlessContainer finds inputs that the daemon writes differently, so that the
@@ -384,7 +435,7 @@ func restlessContainer(_, news resource.PropertyMap) []change {
 	for _, name := range []string{"adds", "drops"} {
 		for i, c := range texts(section(in, "capabilities"), name) {
 			if c != "ALL" && !strings.HasPrefix(c, "CAP_") {
-				out = append(out, change{fmt.Sprintf("capabilities.%s[%d]", name, i), "capabilities", pulumirpc.PropertyDiff_UPDATE})
+				out = append(out, change{fmt.Sprintf("capabilities.%s[%d]", name, i), "capabilities", pulumirpc.PropertyDiff_UPDATE, "capabilities"})
 			}
 		}
 	}
@@ -397,7 +448,7 @@ func restlessContainer(_, news resource.PropertyMap) []change {
 		order = append(order, fmt.Sprintf("%.0f/%s", number(p, "internal"), protocol))
 	}
 	if !slices.IsSorted(order) {
-		out = append(out, change{"ports", "ports", pulumirpc.PropertyDiff_UPDATE})
+		out = append(out, change{"ports", "ports", pulumirpc.PropertyDiff_UPDATE, "ports"})
 	}
 	return out
 }

@@ -8,8 +8,9 @@ import (
 )
 
 var _ = register(typeDNSRecord, &kind{
-	replaces: []string{"zoneId", "type"}, volatile: []string{"modifiedOn"}, computed: []string{"proxied"},
-	check: checkRecord, create: createRecord, update: updateRecord,
+	replaces: []string{"zoneId", "type"}, framework: true, gone: gone404, volatile: []string{"modifiedOn"},
+	computed: []string{"content", "settings", "tags"}, defaults: map[string]any{"proxied": false},
+	check: checkRecord, ask: askRecord, create: createRecord, update: updateRecord,
 })
 
 var recordTypes = []string{
@@ -17,11 +18,18 @@ var recordTypes = []string{
 }
 
 func checkRecord(c *checking) {
-	requireZone(c)
-	c.oneOf("type", recordTypes...)
+	if s, ok := c.text("type"); ok && !contains(recordTypes, strings.ToUpper(s)) {
+		c.oneOf("type", recordTypes...)
+	}
 	if c.has("content") && c.has("data") {
 		c.refuse("content", "only one of content and data may be given")
 	}
+}
+
+// askRecord is what only the API refuses.
+func askRecord(c *checking) {
+	requireZone(c)
+	c.oneOf("type", recordTypes...)
 	proxied := c.news["proxied"].IsBool() && c.news["proxied"].BoolValue()
 	if v := c.news["ttl"]; v.IsNumber() {
 		if ttl := v.NumberValue(); ttl != 1 && (ttl < 30 || ttl > 86400) {

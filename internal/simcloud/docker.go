@@ -16,8 +16,8 @@ const (
 )
 
 var _ = register(typeRemoteImage, &kind{
-	replaces: []string{"name", "platform", "pullTriggers", "triggers"}, place: dockerMachine,
-	check: func(c *checking) {
+	replaces: []string{"build", "name", "platform", "pullTriggers", "triggers"}, place: dockerMachine,
+	ask: func(c *checking) {
 		if s, ok := c.text("name"); ok {
 			if _, err := parseImage(s); err != nil {
 				c.refuse("name", "%v", err)
@@ -41,14 +41,15 @@ var _ = register(typeRemoteImage, &kind{
 })
 
 var _ = register(typeNetwork, &kind{
-	replaces: []string{"*"}, autoname: true, namedDeletesFirst: true, place: dockerMachine,
+	replaces: []string{"*"}, autoname: true, place: dockerMachine,
 	computed: []string{"driver", "ipamConfigs", "options", "internal"},
-	check:    checkNetwork, create: createNetwork, remove: removeNetwork,
+	sets:     []string{"ipamConfigs", "labels"}, defaults: map[string]any{"ipamDriver": "default"},
+	ask: askNetwork, create: createNetwork, remove: removeNetwork,
 })
 
 var _ = register(typeDockerVol, &kind{
-	replaces: []string{"name", "driver", "driverOpts", "labels"}, autoname: true, namedDeletesFirst: true, place: dockerMachine,
-	computed: []string{"driver"},
+	replaces: []string{"cluster", "driver", "driverOpts", "labels", "name"}, autoname: true, place: dockerMachine,
+	computed: []string{"driver"}, sets: []string{"labels"}, gone: "1 error occurred: * Error response from daemon: no such volume: %s",
 	create: func(t *task) (string, error) {
 		name := text(t.in, "name")
 		if t.w.get(typeDockerVol, t.place.ID, name) != nil {
@@ -147,7 +148,7 @@ func removeImage(t *task, o *object) error {
 	return nil
 }
 
-func checkNetwork(c *checking) {
+func askNetwork(c *checking) {
 	v := c.news["ipamConfigs"]
 	if !v.IsArray() {
 		return

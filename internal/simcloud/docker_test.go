@@ -139,22 +139,22 @@ func TestContainerIsRefused(t *testing.T) {
 	img := image(e)
 	in := m{"name": "app", "image": img}
 	for want, change := range map[string]m{
-		"mount path must be absolute":   {"mounts": []any{m{"type": "bind", "source": "data", "target": "/x"}}},
-		"must be an absolute path":      {"mounts": []any{m{"type": "bind", "source": "/x", "target": "x"}}},
-		"one of [bind volume tmpfs":     {"mounts": []any{m{"type": "nfs", "source": "/x", "target": "/x"}}},
-		"source must not be given":      {"mounts": []any{m{"type": "tmpfs", "source": "/x", "target": "/x"}}},
-		"unknown propagation":           {"mounts": []any{m{"type": "bind", "source": "/x", "target": "/x", "bindOptions": m{"propagation": "up"}}}},
-		"host_path must be an absolute": {"volumes": []any{m{"hostPath": "x", "containerPath": "/x"}}},
-		"container_path must be":        {"volumes": []any{m{"volumeName": "v", "containerPath": "x"}}},
-		"only one of 'content'":         {"uploads": []any{m{"file": "/x", "content": "a", "contentBase64": "b"}}},
-		"NAME=value":                    {"envs": []any{"A"}},
-		"is not a duration":             {"healthcheck": m{"tests": []any{"CMD", "x"}, "interval": "soon"}},
-		"restart to be one of":          {"restart": "sometimes"},
-		"one of [tcp udp sctp]":         {"ports": []any{m{"internal": 80.0, "protocol": "http"}}},
-		"out of range":                  {"ports": []any{m{"internal": 80.0, "external": 70000.0}}},
-		"invalid host IP":               {"ports": []any{m{"internal": 80.0, "ip": "localhost"}}},
-		"invalid container name":        {"name": "a b"},
-		"memory to be at least":         {"memory": -1.0},
+		"mount path must be absolute":         {"mounts": []any{m{"type": "bind", "source": "data", "target": "/x"}}},
+		"must be an absolute path":            {"mounts": []any{m{"type": "bind", "source": "/x", "target": "x"}}},
+		"the pattern '^(bind|volume|tmpfs)$'": {"mounts": []any{m{"type": "nfs", "source": "/x", "target": "/x"}}},
+		"source must not be given":            {"mounts": []any{m{"type": "tmpfs", "source": "/x", "target": "/x"}}},
+		"unknown propagation":                 {"mounts": []any{m{"type": "bind", "source": "/x", "target": "/x", "bindOptions": m{"propagation": "up"}}}},
+		"host_path must be an absolute":       {"volumes": []any{m{"hostPath": "x", "containerPath": "/x"}}},
+		"container_path must be":              {"volumes": []any{m{"volumeName": "v", "containerPath": "x"}}},
+		"only one of 'content'":               {"uploads": []any{m{"file": "/x", "content": "a", "contentBase64": "Yg=="}}},
+		"NAME=value":                          {"envs": []any{"A"}},
+		"is not a duration":                   {"healthcheck": m{"tests": []any{"CMD", "x"}, "interval": "soon"}},
+		"restart to be one of":                {"restart": "sometimes"},
+		"one of [tcp udp sctp]":               {"ports": []any{m{"internal": 80.0, "protocol": "http"}}},
+		"out of range":                        {"ports": []any{m{"internal": 80.0, "external": 70000.0}}},
+		"invalid host IP":                     {"ports": []any{m{"internal": 80.0, "ip": "localhost"}}},
+		"invalid container name":              {"name": "a b"},
+		"memory to be at least":               {"memory": -1.0},
 	} {
 		assert.Contains(t, strings.Join(e.refusals(typeContainer, with(in, change)), "\n"), want)
 	}
@@ -229,13 +229,14 @@ func TestContainerDiff(t *testing.T) {
 	assert.Empty(t, e.diff(c, with(in, m{"restart": "no"})).GetReplaces())
 }
 
-func TestAStoppedContainerIsReadAsGone(t *testing.T) {
+func TestReadingAStoppedContainerDeletesIt(t *testing.T) {
 	f, e, _ := dockerHost(t)
 	in := m{"name": "app", "image": image(e)}
 	c := e.create(typeContainer, "app", in)
 	require.NoError(t, f.w.Drift(typeContainer, "app", func(p map[string]any) { p["exitCode"] = 1.0 }))
 	assert.False(t, e.refresh(c))
-	assert.Contains(t, e.refuse(typeContainer, "app", in), "is already in use", "but its name is taken")
+	require.ErrorContains(t, e.delete(c), "No such container", "the read deleted it")
+	e.create(typeContainer, "app", in)
 }
 
 func TestDockerVolumes(t *testing.T) {

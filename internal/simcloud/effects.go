@@ -2,12 +2,16 @@ package simcloud
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 )
 
 // perform creates an object; with an error it may exist all the same.
 func (k *kind) perform(t *task) (*object, error) {
+	if err := k.asked(t); err != nil {
+		return nil, err
+	}
 	if k.stateless {
 		id, err := k.create(t)
 		if err != nil {
@@ -107,6 +111,9 @@ func (k *kind) look(t *task, state map[string]any) (*object, error) {
 		t.place = m
 	}
 	o := t.w.get(t.token, t.machineID(), t.id)
+	if o == nil && k.readGone != nil {
+		return k.readGone(t, state), nil
+	}
 	if o == nil {
 		return nil, nil
 	}
@@ -160,6 +167,9 @@ func (k *kind) alter(t *task) (*object, error) {
 	for name, v := range o.Outputs {
 		t.out[name] = v
 	}
+	if err := k.asked(t); err != nil {
+		return nil, err
+	}
 	if k.update == nil {
 		return nil, fail("doesn't support update")
 	}
@@ -191,7 +201,8 @@ func (k *kind) previewedUpdate(token string, olds, news resource.PropertyMap) re
 	return hidden(token, out)
 }
 
-// erase removes a live object; one that is gone already is no error.
+// erase removes a live object. Whether one that is gone already is an error
+// depends on the provider.
 func (k *kind) erase(t *task) error {
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
@@ -212,6 +223,9 @@ func (k *kind) erase(t *task) error {
 		t.place = m
 	}
 	o := t.w.get(t.token, t.machineID(), t.id)
+	if o == nil && k.gone != "" {
+		return fail("%s", strings.ReplaceAll(k.gone, "%s", t.id)+": the program's state is behind; refresh it first (pulumi refresh)")
+	}
 	if o == nil {
 		return nil
 	}

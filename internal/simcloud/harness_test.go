@@ -97,14 +97,21 @@ func (e *engine) checkMap(token, name string, in resource.PropertyMap) *pulumirp
 	return resp
 }
 
-// refusals returns what Check says against inputs.
+// refusals returns what Check says against inputs, or, where it says nothing, why the cloud makes
+// no such resource.
 func (e *engine) refusals(token string, in m) []string {
 	e.t.Helper()
+	checked := e.checkMap(token, "x", resource.NewPropertyMapFromMap(in))
 	var out []string
-	for _, f := range e.checkMap(token, "x", resource.NewPropertyMapFromMap(in)).GetFailures() {
+	for _, f := range checked.GetFailures() {
 		out = append(out, f.GetProperty()+": "+f.GetReason())
 	}
-	return out
+	if len(out) > 0 {
+		return out
+	}
+	_, err := e.client.Create(e.t.Context(), &pulumirpc.CreateRequest{Urn: urnOf(token, "x"), Properties: checked.GetInputs()})
+	require.Error(e.t, err, "%v is accepted", in)
+	return []string{status.Convert(err).Message()}
 }
 
 // try checks and creates.

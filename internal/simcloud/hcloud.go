@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -23,21 +24,26 @@ const (
 )
 
 var _ = register(typeSSHKey, &kind{
-	replaces: []string{"publicKey"}, autoname: true,
+	replaces: []string{"publicKey"}, autoname: true, framework: true,
 	check:  checkLabels,
 	create: createSSHKey,
 	update: func(t *task, o *object) error { return t.uniqueName(o.ID, "SSH key") },
 })
 
 var _ = register(typePrimaryIP, &kind{
-	replaces: []string{"type", "location"}, autoname: true,
-	computed: []string{"location", "assigneeId", "assigneeType"},
-	check:    checkPrimaryIP, create: createPrimaryIP, update: updatePrimaryIP, remove: removePrimaryIP,
+	replaces: []string{"type", "location", "datacenter"}, autoname: true, framework: true,
+	computed: []string{"location", "datacenter", "assigneeId", "assigneeType"}, defaults: map[string]any{"autoDelete": false, "deleteProtection": false},
+	deprecated: []string{"assigneeType", "datacenter"},
+	check:      checkPrimaryIP, ask: func(c *checking) { noDatacenter(c); c.oneOf("type", "ipv4", "ipv6") }, create: createPrimaryIP, update: updatePrimaryIP, remove: removePrimaryIP,
 })
 
 var _ = register(typeFirewall, &kind{
-	autoname: true, namedDeletesFirst: true,
-	check: checkFirewall, create: createFirewall, update: updateFirewall, remove: removeFirewall,
+	autoname: true, computed: []string{"labels"},
+	sets:     []string{"applyTos", "rules", "rules.sourceIps", "rules.destinationIps"},
+	spelling: map[string]func(string) string{"rules.sourceIps[]": canonicalPrefix, "rules.destinationIps[]": canonicalPrefix},
+	// The official plugin panics, and every operation that is under way in it fails.
+	gone:  "error reading from server: EOF",
+	check: checkFirewall, ask: askFirewall, create: createFirewall, update: updateFirewall, remove: removeFirewall,
 	read: func(_ *task, o *object) (bool, error) {
 		if rules, stale := o.Live["rules"]; stale {
 			o.Inputs["rules"] = rules
@@ -47,8 +53,8 @@ var _ = register(typeFirewall, &kind{
 })
 
 var _ = register(typeFirewallAttachment, &kind{
-	replaces: []string{"firewallId"},
-	check: func(c *checking) {
+	replaces: []string{"firewallId"}, gone: "1 error occurred: * firewall with ID '%s' not found (not_found)",
+	ask: func(c *checking) {
 		if !c.has("serverIds") && !c.has("labelSelectors") {
 			c.refuse("serverIds", "one of `label_selectors,server_ids` must be specified")
 		}
@@ -58,16 +64,24 @@ var _ = register(typeFirewallAttachment, &kind{
 })
 
 var _ = register(typeRdns, &kind{
-	replaces: []string{"serverId", "primaryIpId", "floatingIpId", "loadBalancerId", "ipAddress"},
-	check:    checkRdns, create: createRdns,
+	replaces: []string{"serverId", "primaryIpId", "floatingIpId", "loadBalancerId", "ipAddress"}, framework: true,
+	check: checkRdns, create: createRdns,
 	update: func(*task, *object) error { return nil },
 })
 
 var _ = register(typeVolume, &kind{
-	replaces: []string{"location"}, autoname: true, namedDeletesFirst: true,
+	replaces: []string{"location"}, autoname: true,
 	computed: []string{"location", "serverId"},
-	check:    checkVolume, create: createVolume, update: updateVolume, remove: removeVolume,
+	check:    checkLabels, ask: askVolume, create: createVolume, update: updateVolume, remove: removeVolume,
 })
+
+// canonicalPrefix writes an address range as the provider keeps it.
+func canonicalPrefix(s string) string {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p.String()
+	}
+	return s
+}
 
 var labelKey = regexp.MustCompile(`^([a-z0-9A-Z]((?:[\-_.]|[a-z0-9A-Z]){0,253}[a-z0-9A-Z])?/)?[a-z0-9A-Z]((?:[\-_.]|[a-z0-9A-Z]){0,62}[a-z0-9A-Z])?$`)
 
@@ -113,12 +127,14 @@ func createSSHKey(t *task) (string, error) {
 
 func checkPrimaryIP(c *checking) {
 	checkLabels(c)
-	c.oneOf("type", "ipv4", "ipv6")
-	if c.has("datacenter") {
-		c.refuse("datacenter", "the datacenter attribute was removed, use location")
+	given := 0
+	for _, name := range []string{"location", "datacenter", "assigneeId"} {
+		if c.has(name) {
+			given++
+		}
 	}
-	if c.has("location") == c.has("assigneeId") {
-		c.refuse("location", "exactly one of these attributes must be configured: [location,assignee_id]")
+	if given != 1 {
+		c.refuse("location", "exactly one of these attributes must be configured: [location,datacenter,assignee_id]")
 	}
 	if c.has("assigneeId") && !c.has("assigneeType") {
 		c.refuse("assigneeId", "these attributes must be configured together: [assignee_id,assignee_type]")
@@ -203,20 +219,40 @@ func (w *World) nextAddress(family string) (address, network string) {
 	return fmt.Sprintf("%s.%d", pools[(n/250)%2], 2+n%250), ""
 }
 
+// checkFirewall is what the plugin refuses in a preview: no port, no missing range.
 func checkFirewall(c *checking) {
 	checkLabels(c)
-	v := c.news["rules"]
-	if !v.IsArray() {
-		return
-	}
-	for i, r := range v.ArrayValue() {
-		if !r.IsObject() || r.ContainsUnknowns() {
-			continue
+	c.each("rules", func(at string, r resource.PropertyMap) {
+		for name, allowed := range map[resource.PropertyKey][]string{"direction": {"in", "out"}, "protocol": {"icmp", "tcp", "udp", "gre", "esp"}} {
+			if s := r[name]; s.IsString() && !contains(allowed, s.StringValue()) {
+				c.refuse(at, "expected %s to be one of %q, got %s", name, allowed, s.StringValue())
+			}
 		}
-		if err := firewallRule(plain(r.ObjectValue())); err != nil {
-			c.refuse(fmt.Sprintf("rules[%d]", i), "%v", err)
+		for _, name := range []resource.PropertyKey{"sourceIps", "destinationIps"} {
+			if !r[name].IsArray() {
+				continue
+			}
+			for _, ip := range r[name].ArrayValue() {
+				if !ip.IsString() {
+					continue
+				}
+				if p, err := netip.ParsePrefix(ip.StringValue()); err != nil {
+					c.refuse(at, "invalid CIDR address: %s", ip.StringValue())
+				} else if p.Masked() != p {
+					c.refuse(at, "host bits of %q are set", ip.StringValue())
+				}
+			}
 		}
-	}
+	})
+}
+
+// askFirewall is what the API checks of each rule.
+func askFirewall(c *checking) {
+	c.each("rules", func(at string, r resource.PropertyMap) {
+		if err := firewallRule(plain(r)); err != nil {
+			c.refuse(at, "%v", err)
+		}
+	})
 }
 
 // firewallRule checks one rule as the API does.
@@ -433,8 +469,7 @@ func owns(o *object, ip netip.Addr) bool {
 	return false
 }
 
-func checkVolume(c *checking) {
-	checkLabels(c)
+func askVolume(c *checking) {
 	c.oneOf("format", "xfs", "ext4")
 	if v := c.news["size"]; v.IsNumber() && (v.NumberValue() < 10 || v.NumberValue() > 10240) {
 		c.refuse("size", "expected size to be in the range (10 - 10240), got %.0f", v.NumberValue())

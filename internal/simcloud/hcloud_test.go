@@ -34,7 +34,7 @@ func TestPrimaryIP(t *testing.T) {
 	assert.Contains(t, e.refusals(typePrimaryIP, with(in, m{"type": "ipv5"}))[0], "expected type to be one of")
 	assert.Contains(t, e.refusals(typePrimaryIP, with(in, m{"location": nil}))[0], "exactly one of")
 	assert.Contains(t, e.refusals(typePrimaryIP, with(in, m{"location": nil, "assigneeId": 1.0}))[0], "configured together")
-	assert.Contains(t, e.refusals(typePrimaryIP, with(in, m{"datacenter": "fsn1-dc14"}))[0], "removed")
+	assert.Contains(t, e.refusals(typePrimaryIP, with(in, m{"location": nil, "datacenter": "fsn1-dc14"}))[0], "removed")
 	assert.Contains(t, e.refuse(typePrimaryIP, "x", with(in, m{"location": "mars"})), "location mars not found")
 
 	ip := e.create(typePrimaryIP, "ip", with(in, m{"deleteProtection": true}))
@@ -98,7 +98,7 @@ func TestServerIsRefused(t *testing.T) {
 	} {
 		assert.Contains(t, e.refuse(typeServer, "s", with(serverIn, change)), want)
 	}
-	assert.Contains(t, e.refusals(typeServer, with(serverIn, m{"datacenter": "x"}))[0], "removed")
+	assert.Contains(t, e.refusals(typeServer, with(serverIn, m{"location": nil, "datacenter": "x"}))[0], "removed")
 	assert.Contains(t, e.refusals(typeServer, with(serverIn, m{"sshKeys": []any{""}}))[0], "at least 1 character")
 
 	server := e.create(typeServer, "s", with(serverIn, m{"userData": strings.Repeat("x", 32<<10), "deleteProtection": true}))
@@ -132,14 +132,14 @@ func TestFirewall(t *testing.T) {
 	e := clouds(t, w)("hcloud")
 	rule := m{"direction": "in", "protocol": "tcp", "port": "443", "sourceIps": []any{"0.0.0.0/0", "::/0"}}
 	for want, change := range map[string]m{
-		"one of [in out]":            {"direction": "up"},
-		"one of [icmp tcp udp":       {"protocol": "http"},
+		`one of ["in" "out"]`:        {"direction": "up"},
+		`one of ["icmp" "tcp" "udp"`: {"protocol": "http"},
 		"not a valid port":           {"port": "70000"},
 		"not a valid port or":        {"port": nil},
 		"port is not allowed":        {"protocol": "icmp"},
 		"at least one address range": {"sourceIps": []any{}},
 		"host bits":                  {"sourceIps": []any{"10.0.0.1/8"}},
-		"is not a CIDR":              {"sourceIps": []any{"10.0.0.1"}},
+		"invalid CIDR address":       {"sourceIps": []any{"10.0.0.1"}},
 		"only be used with":          {"destinationIps": []any{"10.0.0.0/8"}},
 	} {
 		assert.Contains(t, strings.Join(e.refusals(typeFirewall, m{"rules": []any{with(rule, change)}}), "\n"), want)

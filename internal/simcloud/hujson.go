@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
+	"strings"
 )
 
 // parseHuJSON reads JSON with comments and trailing commas.
@@ -67,4 +69,18 @@ func standardize(in []byte) ([]byte, error) {
 		}
 	}
 	return out, nil
+}
+
+var escape = regexp.MustCompile(`\\u[0-9a-fA-F]{4}`)
+
+// canonicalPolicy writes policies alike that differ only in how characters are
+// escaped, or in white space at the end: the provider takes them for the same.
+func canonicalPolicy(s string) string {
+	return strings.TrimSpace(escape.ReplaceAllStringFunc(s, func(code string) string {
+		var character string
+		if err := json.Unmarshal([]byte(`"`+code+`"`), &character); err != nil || strings.ContainsAny(character, "\"\\") {
+			return code
+		}
+		return character
+	}))
 }

@@ -20,7 +20,7 @@ const typeImage = "docker:index/image:Image"
 // reads it again, its delete leaves it on the host, and another name is an update.
 // After a new server the state still says that it is there.
 var _ = register(typeImage, &kind{
-	place: dockerMachine, detached: true, volatile: []string{"repoDigest"},
+	native: true, defaults: map[string]any{"buildOnPreview": false}, place: dockerMachine, detached: true, volatile: []string{"repoDigest"},
 	check: checkBuild,
 	create: func(t *task) (string, error) {
 		if err := t.build(); err != nil {

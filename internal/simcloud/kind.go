@@ -3,52 +3,94 @@ package simcloud
 import (
 	"fmt"
 	"sort"
+	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 )
 
 // kind is how one resource type behaves. The functions run with the world
-// locked, on inputs without unknowns.
+// locked, on inputs without unknowns. The tables name inputs, and fields of their
+// blocks as input.field; testdata/conformance holds them to the official plugins.
 type kind struct {
 	// replaces names the inputs whose change needs a new resource; "*" is all.
 	replaces []string
+	// inPlace names fields of those inputs whose change does not.
+	inPlace []string
+	// sets names lists whose order does not count.
+	sets []string
+	// defaults are what the provider takes for an input that is left out.
+	defaults map[string]any
+	// computed names optional inputs that the cloud fills in when they are
+	// absent: unknown in a preview of a create, and no change when they are left out.
+	computed []string
+	// kept names further inputs that are no change when they are left out.
+	kept []string
+	// spelling writes values alike that mean the same.
+	spelling map[string]func(string) string
+	// framework and native: the provider is made with the newer Terraform framework,
+	// or is no Terraform provider; the default is the older SDK.
+	framework, native bool
+	// deletesFirst: a replacement deletes first, whoever gave the name.
+	deletesFirst bool
+	// deprecated names inputs that the provider warns of.
+	deprecated []string
 	// autoname fills a missing name from the resource name, as bridged providers do.
 	autoname bool
-	// namedDeletesFirst: a replacement of a resource named by the program
-	// deletes first (bridges of the older Terraform SDK).
-	namedDeletesFirst bool
-	// computed names optional inputs that the cloud fills in when they are
-	// absent: unknown in a preview of a create.
-	computed []string
 	// volatile names outputs that any update changes: unknown in its preview.
 	volatile []string
 	// stateless: the resource exists in the engine's state only, so nothing is
 	// stored, and create, which may be slow, runs without the lock.
 	stateless bool
 
+	// gone is what a delete says of a resource that is not there any more; the
+	// default is nothing. %s stands for its ID.
+	gone string
 	// detached: read and delete never reach the cloud, and an update makes what is
 	// not there.
 	detached bool
 
-	check     func(c *checking)
+	// check refuses what the plugin refuses, in previews too; ask what only the
+	// cloud refuses, when a create or an update reaches it.
+	check func(c *checking)
+	ask   func(c *checking)
+	// unfit is why the plugin cannot compare at all.
+	unfit     func(state, news resource.PropertyMap) error
 	extraDiff func(state, news resource.PropertyMap) []change
 	create    func(t *task) (id string, err error)
 	update    func(t *task, o *object) error
 	remove    func(t *task, o *object) error
 	// read refreshes an object; false means that it is gone.
 	read func(t *task, o *object) (bool, error)
+	// readGone is what a read makes of one that is gone; the default is to forget it.
+	readGone func(t *task, state map[string]any) *object
 	// place finds the machine that the object lives on; nil: none.
 	place func(t *task) (*machine, error)
 }
 
-func (k *kind) replacedBy(input string) bool {
-	for _, r := range k.replaces {
-		if r == "*" || r == input {
+// replacedBy reports whether a change needs a new resource.
+func (k *kind) replacedBy(c change) bool {
+	if contains(k.inPlace, c.where) {
+		return false
+	}
+	for field := strings.TrimSuffix(c.where, "[]"); field != ""; field = parentField(field) {
+		if contains(k.inPlace, field) {
+			return false
+		}
+		if contains(k.replaces, field) {
 			return true
 		}
 	}
-	return false
+	return contains(k.replaces, "*")
 }
+
+// parentField is the input or block that a field stands in; "" for an input.
+func parentField(field string) string {
+	return field[:max(0, strings.LastIndex(field, "."))]
+}
+
+// bridged reports whether the older Terraform SDK decides, which takes false, 0
+// and "" for absent.
+func (k *kind) bridged() bool { return !k.framework && !k.native }
 
 // kinds are all simulated resource types.
 var kinds = map[string]*kind{}
@@ -107,10 +149,36 @@ func (c *checking) text(name string) (string, bool) {
 	return "", false
 }
 
+// each calls visit for every block of a list that is known.
+func (c *checking) each(name string, visit func(at string, block resource.PropertyMap)) {
+	v := c.news[resource.PropertyKey(name)]
+	if !v.IsArray() {
+		return
+	}
+	for i, e := range v.ArrayValue() {
+		if e.IsObject() {
+			visit(fmt.Sprintf("%s[%d]", name, i), e.ObjectValue())
+		}
+	}
+}
+
 // has reports whether an input is given, known or not.
 func (c *checking) has(name string) bool {
 	v, ok := c.news[resource.PropertyKey(name)]
 	return ok && !v.IsNull()
+}
+
+// asked runs what the cloud itself checks on known inputs; the error is its first refusal.
+func (k *kind) asked(t *task) error {
+	if k.ask == nil {
+		return nil
+	}
+	c := &checking{news: resource.NewPropertyMapFromMap(t.in), opts: t.w.opts}
+	k.ask(c)
+	if len(c.problems) == 0 {
+		return nil
+	}
+	return fail("%s", c.problems[0].reason)
 }
 
 // oneOf refuses a known string outside a closed set.

@@ -172,7 +172,7 @@ func TestCommand(t *testing.T) {
 	r := c.create(typeCommand, "file", in)
 	assert.Equal(t, "", r.out["stdout"])
 	assert.True(t, c.read(r.props)["connection"].IsSecret())
-	assert.Equal(t, []string{"triggers"}, c.diff(r, with(in, m{"triggers": []any{"other"}})).GetReplaces())
+	assert.Equal(t, map[string]string{"triggers[0]": "UPDATE"}, changed(c.diff(r, with(in, m{"triggers": []any{"other"}}))), "the SDK asks for the replacement")
 	assert.Empty(t, c.diff(r, with(in, m{"stdin": "new"})).GetReplaces())
 	require.NoError(t, c.update(r, with(in, m{"stdin": "new"})))
 	require.NoError(t, c.update(r, with(in, m{"stdin": "newer", "update": nil})))

@@ -231,8 +231,7 @@ func (p *provider) Update(ctx context.Context, req *pulumirpc.UpdateRequest) (*p
 	return &pulumirpc.UpdateResponse{Properties: props}, nil
 }
 
-// Delete removes a resource; one that is gone already is no error, as in the
-// real providers.
+// Delete removes a resource.
 func (p *provider) Delete(ctx context.Context, req *pulumirpc.DeleteRequest) (*emptypb.Empty, error) {
 	token, k, err := p.kindOf(req.GetUrn())
 	if err != nil {

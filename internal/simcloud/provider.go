@@ -169,7 +169,7 @@ func (p *provider) DiffConfig(_ context.Context, req *pulumirpc.DiffRequest) (*p
 	if err != nil {
 		return nil, err
 	}
-	return (&kind{}).diffResponse(nil, olds, news), nil
+	return configDiff(olds, news), nil
 }
 
 // Configure takes the configuration of this connection.
@@ -214,7 +214,15 @@ func (p *provider) Check(_ context.Context, req *pulumirpc.CheckRequest) (*pulum
 		return nil, err
 	}
 	s := schema.Resources[token]
-	problems := s.validate(news)
+	if k.framework {
+		// Plugins on the newer framework drop what their schema does not know.
+		for name := range news {
+			if _, known := s.Inputs[string(name)]; !known && !strings.HasPrefix(string(name), "__") {
+				delete(news, name)
+			}
+		}
+	}
+	problems := leniency{names: k.framework, single: k.bridged()}.object("", s.Inputs, news)
 	if k.autoname {
 		if pr := fillName(req, olds, news); pr != nil {
 			problems = append(problems, *pr)
@@ -252,7 +260,7 @@ func fillName(req *pulumirpc.CheckRequest, olds, news resource.PropertyMap) *pro
 		return nil
 	}
 	news["__defaults"] = resource.NewArrayProperty([]resource.PropertyValue{resource.NewStringProperty("name")})
-	if old := bare(olds["name"]); old.IsString() && autonamed(olds) {
+	if old := bare(olds["name"]); old.IsString() {
 		news["name"] = old
 		return nil
 	}
@@ -276,7 +284,7 @@ func fillName(req *pulumirpc.CheckRequest, olds, news resource.PropertyMap) *pro
 
 // Diff compares the old inputs with the new ones.
 func (p *provider) Diff(_ context.Context, req *pulumirpc.DiffRequest) (*pulumirpc.DiffResponse, error) {
-	_, k, err := p.kindOf(req.GetUrn())
+	token, k, err := p.kindOf(req.GetUrn())
 	if err != nil {
 		return nil, err
 	}
@@ -284,13 +292,14 @@ func (p *provider) Diff(_ context.Context, req *pulumirpc.DiffRequest) (*pulumir
 	if err != nil {
 		return nil, err
 	}
-	olds, err := unmarshal(req.GetOldInputs())
-	if err != nil {
-		return nil, err
-	}
 	news, err := unmarshal(req.GetNews())
 	if err != nil {
 		return nil, err
 	}
-	return k.diffResponse(state, olds, news), nil
+	if k.unfit != nil {
+		if err := k.unfit(strippedMap(state), strippedMap(news)); err != nil {
+			return nil, refusal(fmt.Errorf("diffing %s: %w", req.GetUrn(), err))
+		}
+	}
+	return k.diffResponse(token, state, news), nil
 }

@@ -7,6 +7,8 @@ import (
 	"math/big"
 	"strings"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -27,8 +29,36 @@ const (
 )
 
 // randomKind is a value that any change of an input replaces.
-func randomKind(token string, check func(*checking), create func(*task) (string, error)) struct{} {
-	return register(token, &kind{replaces: []string{"*"}, stateless: true, check: check, create: create})
+func randomKind(token string, check, ask func(*checking), create func(*task) (string, error)) struct{} {
+	return register(token, &kind{extraDiff: bothNames, unfit: twoNames, replaces: []string{"*"}, framework: true, stateless: true, defaults: randomDefaults[token], check: check, ask: ask, create: create})
+}
+
+// randomDefaults are what the provider writes into the state for an input that is left out.
+var randomDefaults = map[string]map[string]any{
+	typePassword: characterDefaults, typeString: characterDefaults,
+	typePet: {"length": 2.0, "separator": "-"},
+}
+
+var characterDefaults = map[string]any{
+	"lower": true, "minLower": 0.0, "minNumeric": 0.0, "minSpecial": 0.0, "minUpper": 0.0, "number": true, "numeric": true, "special": true, "upper": true,
+}
+
+// bothNames: number is the old name of numeric, and the plugin changes both.
+func bothNames(state, news resource.PropertyMap) []change {
+	var out []change
+	for one, other := range map[resource.PropertyKey]resource.PropertyKey{"number": "numeric", "numeric": "number"} {
+		if v := news[one]; v.IsBool() && news[other].IsNull() && v.BoolValue() != (state[one].IsNull() || state[one].IsBool() && state[one].BoolValue()) {
+			out = append(out, change{string(other), string(other), pulumirpc.PropertyDiff_UPDATE, string(other)})
+		}
+	}
+	return out
+}
+
+func twoNames(_, news resource.PropertyMap) error {
+	if a, b := news["number"], news["numeric"]; a.IsBool() && b.IsBool() && a.BoolValue() != b.BoolValue() {
+		return fail("Number and numeric are both configured with different values - Number is deprecated, use numeric instead")
+	}
+	return nil
 }
 
 func atLeast(property string, least float64) func(*checking) {
@@ -40,7 +70,7 @@ func atLeast(property string, least float64) func(*checking) {
 }
 
 var (
-	_ = randomKind(typePassword, checkCharacters, func(t *task) (string, error) {
+	_ = randomKind(typePassword, checkCharacters, nil, func(t *task) (string, error) {
 		s, err := randomText(t.in)
 		if err != nil {
 			return "", err
@@ -57,19 +87,19 @@ var (
 		t.out["result"], t.out["bcryptHash"] = s, string(hashed)
 		return "none", nil
 	})
-	_ = randomKind(typeString, checkCharacters, func(t *task) (string, error) {
+	_ = randomKind(typeString, checkCharacters, nil, func(t *task) (string, error) {
 		s, err := randomText(t.in)
 		t.out["result"] = s
 		return s, err
 	})
-	_ = randomKind(typeRandomID, atLeast("byteLength", 1), createRandomID)
-	_ = randomKind(typeBytes, atLeast("length", 1), func(t *task) (string, error) {
+	_ = randomKind(typeRandomID, nil, atLeast("byteLength", 1), createRandomID)
+	_ = randomKind(typeBytes, atLeast("length", 1), nil, func(t *task) (string, error) {
 		b, err := randomBytes(int(number(t.in, "length")))
 		t.out["base64"], t.out["hex"] = base64.StdEncoding.EncodeToString(b), hex.EncodeToString(b)
 		return "none", err
 	})
-	_ = randomKind(typePet, atLeast("length", 1), createPet)
-	_ = randomKind(typeUUID, nil, func(t *task) (string, error) {
+	_ = randomKind(typePet, nil, atLeast("length", 1), createPet)
+	_ = randomKind(typeUUID, nil, nil, func(t *task) (string, error) {
 		b, err := randomBytes(16)
 		if err != nil {
 			return "", err

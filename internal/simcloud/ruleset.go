@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 )
 
 var _ = register(typeRuleset, &kind{
-	replaces: []string{"kind", "name", "phase", "zoneId", "accountId"}, volatile: []string{"version", "lastUpdated"},
-	check: checkRuleset,
+	replaces: []string{"kind", "name", "phase", "zoneId", "accountId"}, framework: true, gone: gone404,
+	defaults: map[string]any{"description": "", "rules.enabled": true, "rules.actionParameters": map[string]any{}}, kept: []string{"rules.ref"}, volatile: []string{"version", "lastUpdated"},
+	check: checkRuleset, ask: askRuleset,
 	create: func(t *task) (string, error) {
 		if err := t.ruleset(); err != nil {
 			return "", err
@@ -74,24 +77,49 @@ func checkRuleset(c *checking) {
 	if c.has("zoneId") == c.has("accountId") {
 		c.refuse("zoneId", "exactly one of these attributes must be configured: [account_id,zone_id]")
 	}
-	v := c.news["rules"]
-	if !v.IsArray() {
-		return
+	for _, name := range []string{"zoneId", "accountId"} {
+		if s, ok := c.text(name); ok && !hexText.MatchString(s) {
+			c.refuse(name, "attribute %s value must be a 32-character hexadecimal string, got: %s", name, s)
+		}
 	}
-	for i, r := range v.ArrayValue() {
-		if !r.IsObject() {
-			continue
+	c.each("rules", func(at string, r resource.PropertyMap) { c.rule(at, r) })
+}
+
+var hexText = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// rule is what the plugin itself refuses in a rule.
+func (c *checking) rule(at string, r resource.PropertyMap) {
+	if a := r["action"]; a.IsString() && !contains(ruleActions, a.StringValue()) {
+		c.refuse(at+".action", "value must be one of %q, got %q", ruleActions, a.StringValue())
+	}
+	if id := r["id"]; !id.IsNull() {
+		c.refuse(at+".id", "cannot set value for this attribute as the provider has marked it as read-only")
+	}
+	if l := r["logging"]; l.IsObject() && l.ObjectValue()["enabled"].IsNull() {
+		c.refuse(at+".logging.enabled", "attribute %s.logging.enabled must be specified when %s.logging is specified", at, at)
+	}
+	if l := r["ratelimit"]; l.IsObject() && l.ObjectValue()["characteristics"].IsNull() {
+		c.refuse(at+".ratelimit.characteristics", "missing required property '%s.ratelimit.characteristics'", at)
+	}
+	if p := r["actionParameters"]; p.IsObject() && p.ObjectValue()["id"].IsString() {
+		if a := r["action"]; a.IsString() && a.StringValue() != "execute" {
+			c.refuse(at+".actionParameters.id", "action_parameters.id can only be set if action is execute")
 		}
-		at := fmt.Sprintf("rules[%d]", i)
-		if a := r.ObjectValue()["action"]; a.IsString() && !contains(ruleActions, a.StringValue()) {
-			c.refuse(at+".action", "value must be one of %q, got %q", ruleActions, a.StringValue())
+		if id := p.ObjectValue()["id"].StringValue(); !hexText.MatchString(id) {
+			c.refuse(at+".actionParameters.id", "value must be a 32-character hexadecimal string, got: %s", id)
 		}
-		if e := r.ObjectValue()["expression"]; e.IsString() {
+	}
+}
+
+// askRuleset is what only the API refuses: expressions that do not parse.
+func askRuleset(c *checking) {
+	c.each("rules", func(at string, r resource.PropertyMap) {
+		if e := r["expression"]; e.IsString() {
 			if err := balanced(e.StringValue()); err != nil {
 				c.refuse(at+".expression", "%v", err)
 			}
 		}
-	}
+	})
 }
 
 // balanced catches expressions that no parser accepts.

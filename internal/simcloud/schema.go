@@ -56,10 +56,18 @@ type problem struct{ property, reason string }
 // validate checks names, presence and types. Unknown values pass, as they do
 // in a preview of the real providers.
 func (s shape) validate(props resource.PropertyMap) []problem {
-	return validateObject("", s.Inputs, props)
+	return leniency{}.object("", s.Inputs, props)
 }
 
-func validateObject(path string, fields map[string]property, props resource.PropertyMap) []problem {
+// leniency is what a plugin lets pass although its schema does not have it.
+type leniency struct {
+	// names: properties that the schema does not know are dropped.
+	names bool
+	// single: a text counts as a list of one.
+	single bool
+}
+
+func (l leniency) object(path string, fields map[string]property, props resource.PropertyMap) []problem {
 	var out []problem
 	for name, f := range fields {
 		if !f.Required {
@@ -75,17 +83,20 @@ func validateObject(path string, fields map[string]property, props resource.Prop
 			continue
 		}
 		f, known := fields[name]
+		if !known && l.names {
+			continue
+		}
 		if !known {
 			out = append(out, problem{join(path, name), "an unexpected argument '" + join(path, name) + "' was provided"})
 			continue
 		}
-		out = append(out, validateValue(join(path, name), f.Type, v)...)
+		out = append(out, l.value(join(path, name), f.Type, v)...)
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].property < out[j].property })
 	return out
 }
 
-func validateValue(path, typ string, v resource.PropertyValue) []problem {
+func (l leniency) value(path, typ string, v resource.PropertyValue) []problem {
 	v = bare(v)
 	if v.IsNull() || v.IsComputed() || typ == "any" {
 		return nil
@@ -110,13 +121,14 @@ func validateValue(path, typ string, v resource.PropertyValue) []problem {
 		if !v.IsNumber() || v.NumberValue() != math.Trunc(v.NumberValue()) {
 			return wrong("an integer")
 		}
+	case l.single && typ == "[]string" && v.IsString():
 	case strings.HasPrefix(typ, "[]"):
 		if !v.IsArray() {
 			return wrong("a list")
 		}
 		var out []problem
 		for i, e := range v.ArrayValue() {
-			out = append(out, validateValue(fmt.Sprintf("%s[%d]", path, i), typ[2:], e)...)
+			out = append(out, l.value(fmt.Sprintf("%s[%d]", path, i), typ[2:], e)...)
 		}
 		return out
 	case strings.HasPrefix(typ, "{}"):
@@ -125,14 +137,14 @@ func validateValue(path, typ string, v resource.PropertyValue) []problem {
 		}
 		var out []problem
 		for k, e := range v.ObjectValue() {
-			out = append(out, validateValue(join(path, string(k)), typ[2:], e)...)
+			out = append(out, l.value(join(path, string(k)), typ[2:], e)...)
 		}
 		return out
 	case strings.HasPrefix(typ, "#"):
 		if !v.IsObject() {
 			return wrong("an object")
 		}
-		return validateObject(path, schema.Types[typ[1:]], v.ObjectValue())
+		return l.object(path, schema.Types[typ[1:]], v.ObjectValue())
 	}
 	return nil
 }

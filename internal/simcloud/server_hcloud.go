@@ -10,9 +10,12 @@ import (
 )
 
 var _ = register(typeServer, &kind{
-	replaces: []string{"image", "location", "sshKeys", "userData"}, autoname: true, namedDeletesFirst: true,
-	computed: []string{"image", "location", "firewallIds"},
-	check:    checkServer, create: createServer, update: updateServer, remove: removeServer,
+	replaces: []string{"datacenter", "image", "location", "sshKeys", "userData"}, autoname: true,
+	computed: []string{"image", "location", "datacenter", "firewallIds"}, kept: []string{"publicNets.ipv4", "publicNets.ipv6"},
+	sets: []string{"firewallIds", "networks", "publicNets"}, defaults: map[string]any{"publicNets.ipv4Enabled": true, "publicNets.ipv6Enabled": true},
+	gone:       "1 error occurred: * server with ID '%s' not found (not_found)",
+	deprecated: []string{"datacenter", "allowDeprecatedImages"},
+	check:      checkServer, ask: noDatacenter, create: createServer, update: updateServer, remove: removeServer,
 })
 
 // location is one of Hetzner's data centre parks.
@@ -72,11 +75,15 @@ var hostname = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(
 // maxUserData is the API's limit for user data.
 const maxUserData = 32 << 10
 
-func checkServer(c *checking) {
-	checkLabels(c)
+// noDatacenter: the API knows data centres no longer; the plugin still takes one.
+func noDatacenter(c *checking) {
 	if c.has("datacenter") {
 		c.refuse("datacenter", "the datacenter attribute was removed, use location")
 	}
+}
+
+func checkServer(c *checking) {
+	checkLabels(c)
 	if image, ok := c.text("image"); ok && image == "" {
 		c.refuse("image", "%q must have more than 0 characters. Have you set the name instead of an ID?", "image")
 	}

@@ -6,13 +6,21 @@ import (
 )
 
 var _ = register(typeStorageBox, &kind{
-	replaces: []string{"location", "sshKeys"}, autoname: true,
-	check: checkStorageBox, create: createStorageBox, update: updateStorageBox, remove: removeStorageBox,
+	replaces: []string{"location", "sshKeys"}, autoname: true, framework: true,
+	defaults: map[string]any{
+		"deleteProtection": false, "labels": map[string]any{}, "sshKeys": []any{}, "accessSettings": map[string]any{}, "accessSettings.reachableExternally": false, "accessSettings.sambaEnabled": false,
+		"accessSettings.sshEnabled": false, "accessSettings.webdavEnabled": false, "accessSettings.zfsEnabled": false,
+	},
+	check: checkLabels, ask: askStorageBox, create: createStorageBox, update: updateStorageBox, remove: removeStorageBox,
 })
 
 var _ = register(typeSubaccount, &kind{
-	replaces: []string{"storageBoxId"}, autoname: true,
-	check: checkSubaccount, create: createSubaccount, update: updateSubaccount,
+	replaces: []string{"storageBoxId"}, autoname: true, framework: true,
+	defaults: map[string]any{
+		"accessSettings.reachableExternally": false, "accessSettings.readonly": false, "accessSettings.sambaEnabled": false,
+		"accessSettings.sshEnabled": false, "accessSettings.webdavEnabled": false,
+	},
+	check: checkLabels, ask: askSubaccount, create: createSubaccount, update: updateSubaccount,
 })
 
 // storageBoxType is a type of the price list: size in bytes, snapshots.
@@ -63,8 +71,7 @@ func checkPassword(password string) error {
 	return nil
 }
 
-func checkStorageBox(c *checking) {
-	checkLabels(c)
+func askStorageBox(c *checking) {
 	plan := c.news["snapshotPlan"]
 	if !plan.IsObject() {
 		return
@@ -129,8 +136,7 @@ func removeStorageBox(t *task, o *object) error {
 	return nil
 }
 
-func checkSubaccount(c *checking) {
-	checkLabels(c)
+func askSubaccount(c *checking) {
 	dir, ok := c.text("homeDirectory")
 	if !ok {
 		return

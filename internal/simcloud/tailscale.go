@@ -53,6 +53,7 @@ type authKey struct {
 func (k *authKey) live() bool { return now().Before(k.Expires) && (k.Reusable || !k.Used) }
 
 var _ = register(typeACL, &kind{
+	framework: true, spelling: map[string]func(string) string{"acl": canonicalPolicy},
 	check: func(c *checking) {
 		if s, ok := c.text("acl"); ok {
 			if _, err := parseHuJSON(s); err != nil {
@@ -74,13 +75,16 @@ var _ = register(typeACL, &kind{
 })
 
 var _ = register(typeTailnetKey, &kind{
-	replaces: []string{"reusable", "ephemeral", "tags", "preauthorized", "expiry", "description", "id"},
-	computed: []string{"expiry", "userId"},
+	replaces:  []string{"reusable", "ephemeral", "tags", "preauthorized", "expiry", "description", "id"},
+	framework: true, computed: []string{"expiry", "userId"}, sets: []string{"tags"},
+	defaults: map[string]any{"reusable": false, "ephemeral": false, "preauthorized": false, "description": "", "tags": []any{}},
 	check: func(c *checking) {
 		c.oneOf("recreateIfInvalid", "", "always", "never")
 		if s, ok := c.text("description"); ok && len(s) > 50 {
 			c.refuse("description", "attribute description string length must be at most 50, got: %d", len(s))
 		}
+	},
+	ask: func(c *checking) {
 		if v := c.news["expiry"]; v.IsNumber() && (v.NumberValue() < 0 || v.NumberValue() > 90*86400) {
 			c.refuse("expiry", "a key lives at most 90 days")
 		}
@@ -92,14 +96,29 @@ var _ = register(typeTailnetKey, &kind{
 		return nil
 	},
 	read: readKey,
+	// A key that is gone stays in the state, and is invalid.
+	readGone: func(t *task, state map[string]any) *object {
+		state["invalid"] = true
+		return &object{ID: t.id, Inputs: t.in, Outputs: state}
+	},
 })
+
+// tailnetComputed are settings that keep their value when the program says nothing.
+var tailnetComputed = map[string][]string{typeTailnetSettings: {
+	"aclsExternalLink", "aclsExternallyManagedOn", "devicesApprovalOn", "devicesAutoUpdatesOn", "devicesKeyDurationDays", "httpsEnabled",
+	"networkFlowLoggingOn", "postureIdentityCollectionOn", "regionalRoutingOn", "usersApprovalOn", "usersRoleAllowedToJoinExternalTailnet",
+}}
 
 // tailnetWide is a resource of which a tailnet has exactly one.
 func tailnetWide(token string, residue bool) struct{} {
 	return register(token, &kind{
+		framework: true, computed: tailnetComputed[token],
 		check: func(c *checking) {
 			if v := c.news["nameservers"]; v.IsArray() && len(v.ArrayValue()) == 0 {
 				c.refuse("nameservers", "attribute nameservers list must contain at least 1 elements, got: 0")
+			}
+			if s, ok := c.text("aclsExternalLink"); ok && s != "" && !strings.HasPrefix(s, "https://") && !strings.HasPrefix(s, "http://") {
+				c.refuse("aclsExternalLink", "attribute acls_external_link must be a valid URL with http or https scheme, got: %s", s)
 			}
 			c.oneOf("usersRoleAllowedToJoinExternalTailnet", "none", "member", "admin")
 		},
@@ -170,7 +189,7 @@ func nameserver(s string) error {
 }
 
 var _ = register(typeSplitNameservers, &kind{
-	replaces: []string{"domain"},
+	replaces: []string{"domain"}, framework: true, sets: []string{"nameservers"},
 	create: func(t *task) (string, error) {
 		if t.w.get(typeSplitNameservers, "", text(t.in, "domain")) != nil {
 			return "", fail("split DNS for %s is managed already", text(t.in, "domain"))
@@ -181,9 +200,9 @@ var _ = register(typeSplitNameservers, &kind{
 })
 
 var _ = register(typeDeviceTags, &kind{
-	replaces: []string{"deviceId"},
-	create:   func(t *task) (string, error) { return text(t.in, "deviceId"), t.setTags(texts(t.in, "tags")) },
-	update:   func(t *task, _ *object) error { return t.setTags(texts(t.in, "tags")) },
+	replaces: []string{"deviceId"}, framework: true, sets: []string{"tags"}, gone: "failed to delete tags for device with ID %s: not found (404)",
+	create: func(t *task) (string, error) { return text(t.in, "deviceId"), t.setTags(texts(t.in, "tags")) },
+	update: func(t *task, _ *object) error { return t.setTags(texts(t.in, "tags")) },
 	remove: func(t *task, o *object) error {
 		t.in = o.Inputs
 		return t.setTags(nil)
@@ -199,9 +218,9 @@ var _ = register(typeDeviceTags, &kind{
 })
 
 var _ = register(typeDeviceAuth, &kind{
-	replaces: []string{"deviceId"},
-	create:   func(t *task) (string, error) { return text(t.in, "deviceId"), t.authorize() },
-	update:   func(t *task, _ *object) error { return t.authorize() },
+	replaces: []string{"deviceId"}, framework: true, sets: []string{"tags"},
+	create: func(t *task) (string, error) { return text(t.in, "deviceId"), t.authorize() },
+	update: func(t *task, _ *object) error { return t.authorize() },
 	read: func(t *task, o *object) (bool, error) {
 		d := t.w.device(o.ID)
 		if d == nil {
@@ -294,7 +313,7 @@ func invalidKeyDiff(state, news resource.PropertyMap) []change {
 	if !again {
 		return nil
 	}
-	return []change{{"id", "id", pulumirpc.PropertyDiff_UPDATE}}
+	return []change{{"id", "id", pulumirpc.PropertyDiff_UPDATE, "id"}}
 }
 
 // join registers a machine with an auth key; nil when the key is not live.

@@ -29,15 +29,18 @@ var certReplaces = []string{
 	"setAuthorityKeyId", "setSubjectKeyId", "subject", "uris", "validityPeriodHours", "readyForRenewal",
 }
 
+// certDefaults are what the provider writes into the state for an input that is left out.
+var certDefaults = map[string]any{"earlyRenewalHours": 0.0, "isCaCertificate": false, "setAuthorityKeyId": false, "setSubjectKeyId": false}
+
 var (
 	_ = register(typeCertRequest, &kind{
-		replaces: []string{"*"}, stateless: true, check: checkCert, create: createCertRequest,
+		replaces: []string{"*"}, framework: true, stateless: true, check: checkCert, ask: askCert, create: createCertRequest,
 	})
 	_ = register(typeSelfSigned, &kind{
-		replaces: certReplaces, stateless: true, check: checkCert, extraDiff: renewalDiff, create: createSelfSigned,
+		replaces: certReplaces, framework: true, defaults: certDefaults, stateless: true, check: checkCert, ask: askCert, extraDiff: renewalDiff, unfit: unknownRenewal, create: createSelfSigned,
 	})
 	_ = register(typeLocallySigned, &kind{
-		replaces: certReplaces, stateless: true, check: checkCert, extraDiff: renewalDiff, create: createLocallySigned,
+		replaces: certReplaces, framework: true, defaults: certDefaults, stateless: true, check: checkCert, ask: askCert, extraDiff: renewalDiff, unfit: unknownRenewal, create: createLocallySigned,
 	})
 )
 
@@ -58,7 +61,7 @@ func renewalDiff(state, news resource.PropertyMap) []change {
 	if now().Before(expires.Add(-early)) {
 		return nil
 	}
-	return []change{{"readyForRenewal", "readyForRenewal", pulumirpc.PropertyDiff_UPDATE}}
+	return []change{{"readyForRenewal", "readyForRenewal", pulumirpc.PropertyDiff_UPDATE, "readyForRenewal"}}
 }
 
 var keyUses = map[string]x509.KeyUsage{
@@ -75,7 +78,18 @@ var extendedUses = map[string]x509.ExtKeyUsage{
 	"ocsp_signing": x509.ExtKeyUsageOCSPSigning,
 }
 
+// unknownRenewal is an error of the plugin: it cannot plan with an unknown number there.
+func unknownRenewal(_, news resource.PropertyMap) error {
+	if news["earlyRenewalHours"].IsComputed() {
+		return fail("AttributeName(\"early_renewal_hours\"): Value Conversion Error")
+	}
+	return nil
+}
+
 func checkCert(c *checking) {
+	if v := c.news["earlyRenewalHours"]; v.IsNumber() && v.NumberValue() < 0 {
+		c.refuse("earlyRenewalHours", "attribute early_renewal_hours value must be at least 0, got: %.0f", v.NumberValue())
+	}
 	if v := c.news["allowedUses"]; v.IsArray() {
 		for _, u := range v.ArrayValue() {
 			if !u.IsString() {
@@ -91,6 +105,10 @@ func checkCert(c *checking) {
 	if v := c.news["validityPeriodHours"]; v.IsNumber() && v.NumberValue() < 0 {
 		c.refuse("validityPeriodHours", "attribute value must be at least 0")
 	}
+}
+
+// askCert is what fails when the certificate is made.
+func askCert(c *checking) {
 	if v := c.news["ipAddresses"]; v.IsArray() {
 		for _, ip := range v.ArrayValue() {
 			if ip.IsString() && net.ParseIP(ip.StringValue()) == nil {

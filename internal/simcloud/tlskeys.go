@@ -22,10 +22,12 @@ import (
 const typePrivateKey = "tls:index/privateKey:PrivateKey"
 
 var _ = register(typePrivateKey, &kind{
-	replaces: []string{"*"}, stateless: true,
+	replaces: []string{"*"}, framework: true, stateless: true, defaults: map[string]any{"ecdsaCurve": "P224", "rsaBits": 2048.0},
 	check: func(c *checking) {
 		c.oneOf("algorithm", "RSA", "ECDSA", "ED25519")
 		c.oneOf("ecdsaCurve", "P224", "P256", "P384", "P521")
+	},
+	ask: func(c *checking) {
 		if v := c.news["rsaBits"]; v.IsNumber() && v.NumberValue() < 1024 {
 			c.refuse("rsaBits", "expected at least 1024 bits, got %.0f", v.NumberValue())
 		}
