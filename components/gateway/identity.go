@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"cmp"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"path"
@@ -239,9 +238,9 @@ func (i *Identity) usersDatabase(ctx *pulumi.Context, people []User) (pulumi.Str
 	hashes := make([]any, 0, len(people))
 	for _, person := range people {
 		// The salt is kept in the state: without a new password there is no new hash, and so no new file.
-		salt, err := random.NewRandomBytes(ctx, "user-"+person.Name+"-salt", &random.RandomBytesArgs{Length: pulumi.Int(16)}, pulumi.Parent(i))
+		salt, err := newSalt(ctx, i, "user-"+person.Name)
 		if err != nil {
-			return pulumi.StringOutput{}, fmt.Errorf("making the salt of user %s: %w", person.Name, err)
+			return pulumi.StringOutput{}, err
 		}
 		password := person.Password
 		if password == nil {
@@ -252,12 +251,8 @@ func (i *Identity) usersDatabase(ctx *pulumi.Context, people []User) (pulumi.Str
 			i.passwords[person.Name] = generated
 			password = generated
 		}
-		hashes = append(hashes, pulumi.All(pulumi.ToSecret(password), salt.Base64).ApplyT(func(v []any) (string, error) {
-			raw, err := base64.StdEncoding.DecodeString(v[1].(string))
-			if err != nil {
-				return "", fmt.Errorf("reading a user's salt: %w", err)
-			}
-			return authelia.HashPassword(v[0].(string), raw), nil
+		hashes = append(hashes, pulumi.All(pulumi.ToSecret(password), salt).ApplyT(func(v []any) string {
+			return authelia.HashPassword(v[0].(string), []byte(v[1].(string)))
 		}))
 	}
 	return pulumi.All(hashes...).ApplyT(func(all []any) (string, error) {
@@ -279,6 +274,16 @@ func newSecret(ctx *pulumi.Context, parent pulumi.Resource, name string) (pulumi
 		return pulumi.StringOutput{}, fmt.Errorf("making the secret %s: %w", name, err)
 	}
 	return secret.Result, nil
+}
+
+// newSalt makes the salt of one hash: letters and digits, 128 bits and more. RandomBytes would do, but
+// the provider makes its value the resource's ID, which every state and every preview shows in clear.
+func newSalt(ctx *pulumi.Context, parent pulumi.Resource, name string) (pulumi.StringOutput, error) {
+	salt, err := random.NewRandomPassword(ctx, name+"-salt", &random.RandomPasswordArgs{Length: pulumi.Int(24), Special: pulumi.Bool(false)}, pulumi.Parent(parent))
+	if err != nil {
+		return pulumi.StringOutput{}, fmt.Errorf("making the salt of %s: %w", name, err)
+	}
+	return salt.Result, nil
 }
 
 // Ready reports an Identity that NewIdentity did not make.

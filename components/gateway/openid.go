@@ -1,12 +1,10 @@
 package gateway
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/pulumi/pulumi-random/sdk/v4/go/random"
 	"github.com/pulumi/pulumi-tls/sdk/v5/go/tls"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -93,17 +91,13 @@ func NewOpenID(ctx *pulumi.Context, name string, args *OpenIDArgs, opts ...pulum
 	if err != nil {
 		return nil, err
 	}
-	salt, err := random.NewRandomBytes(ctx, name+"-openid-salt", &random.RandomBytesArgs{Length: pulumi.Int(16)}, pulumi.Parent(o))
+	salt, err := newSalt(ctx, o, name+"-openid")
 	if err != nil {
-		return nil, fmt.Errorf("making the salt of %s at the portal: %w", name, err)
+		return nil, err
 	}
 	o.secret = pulumi.ToSecret(secret).(pulumi.StringOutput)
-	o.digest = apply.String(pulumi.All(o.secret, salt.Base64), func(v []any) (string, error) {
-		raw, err := base64.StdEncoding.DecodeString(v[1].(string))
-		if err != nil {
-			return "", fmt.Errorf("reading the salt of %s at the portal: %w", name, err)
-		}
-		return authelia.HashClientSecret(v[0].(string), raw)
+	o.digest = apply.String(pulumi.All(o.secret, salt), func(v []any) (string, error) {
+		return authelia.HashClientSecret(v[0].(string), []byte(v[1].(string)))
 	})
 	return o, ctx.RegisterResourceOutputs(o, pulumi.Map{"clientId": pulumi.String(name)})
 }

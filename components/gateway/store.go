@@ -49,13 +49,20 @@ func newStore(ctx *pulumi.Context, parent pulumi.Resource, h *host.Host) (*store
 	if err != nil {
 		return nil, err
 	}
+	// The image declares a volume there. A folder in memory would do, but older runtimes give it the owner and mode of what it covers.
+	data, err := h.NewFolder(ctx, storeName+"-data", host.Directory{Path: host.Root + "/" + storeName + "/data", Mode: 0o700, Owner: storeOwner}, child)
+	if err != nil {
+		return nil, err
+	}
 	container, err := workload.New(ctx, storeName, &workload.Spec{
-		Host:      h,
-		Image:     images.Valkey,
-		User:      storeOwner,
-		Networks:  []*workload.Network{network},
-		Mounts:    []workload.Mount{{Folder: folder, Target: "/run/secrets", ReadOnly: true}},
-		Scratch:   map[string]int{"/data": 16},
+		Host:     h,
+		Image:    images.Valkey,
+		User:     storeOwner,
+		Networks: []*workload.Network{network},
+		Mounts: []workload.Mount{
+			{Folder: folder, Target: "/run/secrets", ReadOnly: true},
+			{Folder: data, Target: "/data", Keeps: workload.Disposable("sessions live in memory only: the store writes nothing here")},
+		},
 		Command:   []string{"valkey-server", "/run/secrets/valkey.conf"},
 		MemoryMiB: memory.AutheliaStore,
 		Stage:     host.StageGuards,

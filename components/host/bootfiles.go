@@ -56,6 +56,12 @@ func bootFiles(v bootValues) ([]bootFile, error) {
 	return out, nil
 }
 
+// LogDriver is where Docker keeps what containers print: compressed files of a bounded size.
+const LogDriver = "local"
+
+// LogOptions bound what Docker keeps of each container's output: 5 files of 20 MB.
+func LogOptions() map[string]string { return map[string]string{"max-size": "20m", "max-file": "5"} }
+
 // dockerDaemon is Docker's daemon.json, as far as it is set.
 type dockerDaemon struct {
 	DefaultAddressPools []dockerAddressPool `json:"default-address-pools"`
@@ -87,8 +93,8 @@ func dockerSettings(networks []netip.Prefix) (string, error) {
 		BIP:                 dockerBridge.String(),
 		IP:                  "127.0.0.1",
 		LiveRestore:         true,
-		LogDriver:           "local",
-		LogOpts:             map[string]string{"max-size": "20m", "max-file": "5"},
+		LogDriver:           LogDriver,
+		LogOpts:             LogOptions(),
 		NoNewPrivs:          true,
 		UserlandProxy:       false,
 	}, "", "  ")

@@ -191,6 +191,8 @@ func (h *Host) machine(ctx *pulumi.Context, name string, args *Args) error {
 		pulumi.Protect(args.Protect),
 		// A new first boot is wanted only together with a new machine; the addresses can belong to one machine at a time.
 		pulumi.IgnoreChanges([]string{"userData", "sshKeys"}), pulumi.DeleteBeforeReplace(true),
+		// The provider returns a digest of it as plain text.
+		pulumi.AdditionalSecretOutputs([]string{"userData"}),
 		// A new generation is a new machine, even where Hetzner would only rename the old one.
 		pulumi.ReplacementTrigger(generation.Hex),
 		pulumi.DependsOn(args.Tailnet.Guards()))
@@ -209,7 +211,6 @@ func (h *Host) addresses(ctx *pulumi.Context, name string, args *Args) (hcloud.S
 		ip, err := hcloud.NewPrimaryIp(ctx, name+"-"+family, &hcloud.PrimaryIpArgs{
 			Name:             pulumi.Sprintf("%s-%s-%s", name, family, args.Location),
 			Type:             pulumi.String(family),
-			AssigneeType:     pulumi.String("server"),
 			Location:         pulumi.String(args.Location),
 			AutoDelete:       pulumi.Bool(false),
 			DeleteProtection: pulumi.Bool(args.Protect),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -94,8 +95,11 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 	c.resource, err = docker.NewContainer(ctx, name, args, spec.Host.Docker(), pulumi.Parent(c), pulumi.DependsOn(after),
 		// A container's name and ports can be held once, so the old one goes first.
 		pulumi.DeleteBeforeReplace(true),
-		// The provider ignores changes of these two, and would not wait again for one that never became healthy.
-		pulumi.ReplaceOnChanges([]string{"healthcheck", "init", "#initerror"}))
+		// The provider reports a change of these as an update and then sends nothing to Docker (of mounts, as long as there are
+		// as many as before), and it would not wait again for one that never became healthy.
+		pulumi.ReplaceOnChanges([]string{"healthcheck", "init", "mounts", "#initerror"}),
+		// They carry digests of files that may be secret, and the provider returns them as plain text.
+		pulumi.AdditionalSecretOutputs([]string{"labels"}))
 	if err != nil {
 		return nil, fmt.Errorf("running container %s: %w", name, err)
 	}
@@ -122,20 +126,24 @@ func arguments(name string, spec *Spec, image pulumi.StringOutput) *docker.Conta
 	memory := pulumi.Int(spec.MemoryMiB)
 	capabilities := slices.Sorted(slices.Values(spec.Capabilities))
 	return &docker.ContainerArgs{
-		Name:                pulumi.String(name),
-		Image:               image,
-		User:                pulumi.String(spec.User),
-		Command:             optional(spec.Command),
-		Envs:                pulumi.ToStringArray(spec.envs()),
-		Labels:              labels(spec),
-		Memory:              memory,
-		MemorySwap:          memory, // equal to memory: no swap
-		ReadOnly:            pulumi.Bool(spec.WritableReason == ""),
-		Privileged:          pulumi.Bool(false),
-		PublishAllPorts:     pulumi.Bool(false),
-		Init:                pulumi.Bool(true),
-		Capabilities:        &docker.ContainerCapabilitiesArgs{Drops: pulumi.ToStringArray([]string{"ALL"}), Adds: optional(capabilities)},
-		SecurityOpts:        pulumi.ToStringArray([]string{"no-new-privileges:true"}),
+		Name:            pulumi.String(name),
+		Image:           image,
+		User:            pulumi.String(spec.User),
+		Command:         optional(spec.Command),
+		Envs:            pulumi.ToStringArray(spec.envs()),
+		Labels:          labels(spec),
+		Memory:          memory,
+		MemorySwap:      memory, // equal to memory: no swap
+		ReadOnly:        pulumi.Bool(spec.WritableReason == ""),
+		Privileged:      pulumi.Bool(false),
+		PublishAllPorts: pulumi.Bool(false),
+		Init:            pulumi.Bool(true),
+		Capabilities:    &docker.ContainerCapabilitiesArgs{Drops: pulumi.ToStringArray([]string{"ALL"}), Adds: optional(capabilities)},
+		SecurityOpts:    pulumi.ToStringArray([]string{"no-new-privileges"}),
+		// Docker writes the daemon's defaults into each container, and the provider takes what it reads there for the container's
+		// own: undeclared, every preview would replace all containers.
+		LogDriver:           pulumi.String(host.LogDriver),
+		LogOpts:             pulumi.ToStringMap(host.LogOptions()),
 		Restart:             pulumi.String("unless-stopped"),
 		MustRun:             pulumi.Bool(true),
 		Mounts:              mounts(spec),
@@ -143,7 +151,7 @@ func arguments(name string, spec *Spec, image pulumi.StringOutput) *docker.Conta
 		Ports:               docker.ContainerPortArray{},
 		Healthcheck:         healthcheck(spec.Health),
 		Wait:                pulumi.Bool(true),
-		WaitTimeout:         pulumi.Int(int(orDefault(spec.Health.Wait, 3*time.Minute).Seconds())),
+		WaitTimeout:         pulumi.Int(int(math.Ceil(spec.Health.patience().Seconds()))),
 		StopTimeout:         pulumi.Int(grace),
 		DestroyGraceSeconds: pulumi.Int(grace), // unset means: kill at once
 	}
@@ -213,10 +221,10 @@ func networks(spec *Spec) docker.ContainerNetworksAdvancedArray {
 func healthcheck(h Health) *docker.ContainerHealthcheckArgs {
 	return &docker.ContainerHealthcheckArgs{
 		Tests:       pulumi.ToStringArray(append([]string{"CMD"}, h.Command...)),
-		Interval:    pulumi.String(orDefault(h.Interval, 10*time.Second).String()),
-		Timeout:     pulumi.String(orDefault(h.Timeout, 5*time.Second).String()),
-		Retries:     pulumi.Int(orDefault(h.Retries, 6)),
-		StartPeriod: pulumi.String(orDefault(h.StartPeriod, 30*time.Second).String()),
+		Interval:    pulumi.String(h.interval().String()),
+		Timeout:     pulumi.String(h.timeout().String()),
+		Retries:     pulumi.Int(h.retries()),
+		StartPeriod: pulumi.String(h.startPeriod().String()),
 	}
 }
 

@@ -44,7 +44,12 @@ func NewNetwork(ctx *pulumi.Context, name string, args *NetworkArgs, opts ...pul
 		Labels:   docker.NetworkLabelArray{&docker.NetworkLabelArgs{Label: pulumi.String(labelMachine), Value: args.Host.Machine()}},
 	}
 	if args.Subnet.IsValid() {
-		in.IpamConfigs = docker.NetworkIpamConfigArray{&docker.NetworkIpamConfigArgs{Subnet: pulumi.String(args.Subnet.String())}}
+		in.IpamConfigs = docker.NetworkIpamConfigArray{&docker.NetworkIpamConfigArgs{
+			Subnet: pulumi.String(args.Subnet.String()),
+			// Docker takes this one by itself, but shows it only after the daemon was restarted: undeclared, a preview would then
+			// replace the network and all that is on it.
+			Gateway: pulumi.String(args.Subnet.Masked().Addr().Next().String()),
+		}}
 	}
 	// Two networks cannot have one name or one range, so the old one goes first.
 	opts = append(opts, args.Host.Docker(), pulumi.DeleteBeforeReplace(true))

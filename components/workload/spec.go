@@ -116,8 +116,17 @@ type Health struct {
 	Retries int
 	// StartPeriod in which failures do not count; the default is 30 s.
 	StartPeriod time.Duration
-	// Wait is how long a deployment waits for the first success; the default is 3 min.
-	Wait time.Duration
+}
+
+func (h Health) interval() time.Duration    { return orDefault(h.Interval, 10*time.Second) }
+func (h Health) timeout() time.Duration     { return orDefault(h.Timeout, 5*time.Second) }
+func (h Health) retries() int               { return orDefault(h.Retries, 6) }
+func (h Health) startPeriod() time.Duration { return orDefault(h.StartPeriod, 30*time.Second) }
+
+// patience is how long a deployment waits for the first success: until Docker itself has called the
+// container unhealthy, however slow each check was, and one check more.
+func (h Health) patience() time.Duration {
+	return h.startPeriod() + time.Duration(h.retries()+1)*(h.interval()+h.timeout())
 }
 
 // provesNothing are programs whose success says nothing about the service.
