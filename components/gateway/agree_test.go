@@ -14,6 +14,7 @@ import (
 	"homelab/components/gateway/internal/fail2ban"
 	"homelab/components/host"
 	"homelab/components/internal/access"
+	"homelab/components/internal/memory"
 )
 
 // The renderers know nothing of each other. What two of them must agree on is agreed here.
@@ -36,6 +37,14 @@ func TestPortsAgreeAcrossPrograms(t *testing.T) {
 	assert.Equal(t, autheliaPort, port(authelia.DefaultListen().Portal))
 	assert.Equal(t, lapiPort, port(crowdsec.DefaultListen().LAPI))
 	assert.Equal(t, appsecPort, port(crowdsec.DefaultListen().AppSec))
+}
+
+// What visitors make the proxy hold leaves most of its memory to everything else.
+func TestHeldBodiesFitTheProxysMemory(t *testing.T) {
+	const mebibyte = 1 << 20
+	assert.LessOrEqual(t, 4*caddyfile.HeldBytes(), memory.Caddy*mebibyte)
+	// AppSec keeps a body about four times: as it came, as a buffer of its engine, and parsed.
+	assert.LessOrEqual(t, 6*caddyfile.HeldBytes(), memory.CrowdSec*mebibyte)
 }
 
 func TestThePortalIsWhereItsVisitorsAre(t *testing.T) {

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	_ "embed"
 	"errors"
 	"fmt"
 	"path"
@@ -28,10 +27,8 @@ const (
 	crowdsecOwner = "0:0"
 )
 
-// enforced is the script that proves enforcement, run inside the engine's container.
-//
-//go:embed scripts/enforced.sh
-var enforced string
+// condemned is an address that no visitor has (RFC 5737): each deployment bans it for a while and tries to come in from it.
+const condemned = "192.0.2.77"
 
 // DetectionArgs describes the detection engine.
 type DetectionArgs struct {
@@ -170,14 +167,23 @@ func (d *Detection) files(ctx *pulumi.Context, args *DetectionArgs) ([]*host.Wri
 	return written, mounts, nil
 }
 
-// enforcedBy proves that detection has consequences: it passes once the proxy's bouncer has fetched decisions after this point. An engine
-// without a bouncer logs attacks and lets them through, and nothing else would tell.
-func (d *Detection) enforcedBy(ctx *pulumi.Context, name string, parent pulumi.Resource, proxy, loaded pulumi.Resource) (pulumi.Resource, error) {
-	return d.host.Run(ctx, crowdsecName+"-enforced-by-"+name, host.Action{
-		Command:  []string{"docker", "exec", "-i", crowdsecName, "sh", "-s", "--", crowdsec.BouncerName},
-		Stdin:    pulumi.String(enforced),
-		Triggers: []pulumi.StringOutput{containerID(proxy), containerID(d.container.Resource())},
+// enforcedBy proves that detection has consequences: it bans an address, and passes once the proxy refuses that address, blocks an attack,
+// and serves a harmless request. An engine without a bouncer logs attacks and lets them through, and nothing else would tell. The proof is
+// made again whenever one of the triggers changes.
+func (d *Detection) enforcedBy(ctx *pulumi.Context, name string, parent, proxy, loaded pulumi.Resource, triggers ...pulumi.StringOutput) (pulumi.Resource, error) {
+	triggers = append([]pulumi.StringOutput{containerID(proxy), containerID(d.container.Resource())}, triggers...)
+	ban, err := d.host.Run(ctx, crowdsecName+"-condemned", host.Action{
+		// Nobody has to lift it: it ends by itself, long after the proof.
+		Command:  []string{"docker", "exec", crowdsecName, "cscli", "decisions", "add", "--ip", condemned, "--duration", "5m", "--reason", "homelab-enforcement"},
+		Triggers: triggers,
 	}, pulumi.Parent(parent), pulumi.DependsOn([]pulumi.Resource{d.container.Resource(), proxy, loaded}))
+	if err != nil {
+		return nil, err
+	}
+	return d.host.Run(ctx, crowdsecName+"-enforced-by-"+name, host.Action{
+		Command:  []string{"docker", "exec", name, "caddy", "enforces", condemned},
+		Triggers: triggers,
+	}, pulumi.Parent(parent), pulumi.DependsOn([]pulumi.Resource{ban}))
 }
 
 func containerID(r pulumi.Resource) pulumi.StringOutput {

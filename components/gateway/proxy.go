@@ -109,7 +109,7 @@ func NewProxy(ctx *pulumi.Context, name string, args *ProxyArgs, opts ...pulumi.
 	if err != nil {
 		return nil, err
 	}
-	enforcing, err := args.Detection.enforcedBy(ctx, caddyName, p, container.Resource(), reload)
+	enforcing, err := args.Detection.enforcedBy(ctx, caddyName, p, container.Resource(), reload, files.caddyfile.Digest)
 	if err != nil {
 		return nil, err
 	}

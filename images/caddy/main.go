@@ -1,5 +1,5 @@
-// Command caddy is the proxy of the homelab: Caddy with CrowdSec's bouncer (decisions and AppSec), certificates by
-// DNS challenges at Cloudflare, and two commands by which a deployment checks what is running. Production image and
+// Command caddy is the proxy of the homelab: Caddy with our own guard (CrowdSec's decisions and AppSec), certificates by
+// DNS challenges at Cloudflare, and commands by which a deployment checks what is running. Production image and
 // tests are built from this one folder.
 package main
 
@@ -8,8 +8,7 @@ import (
 
 	_ "github.com/caddy-dns/cloudflare"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
-	_ "github.com/hslatman/caddy-crowdsec-bouncer/appsec"
-	_ "github.com/hslatman/caddy-crowdsec-bouncer/http"
+	_ "homelab/images/caddy/guard"
 
 	"homelab/images/caddy/probe"
 )

@@ -114,7 +114,7 @@ func TestListenersOfTheAdaptedConfiguration(t *testing.T) {
 			out := accepted(t, caddy, "adapt", "--adapter", "caddyfile", "--config", caddyfile(t, name))
 			require.NoError(t, json.Unmarshal([]byte(out), &adapted), out)
 			servers := adapted.Apps.HTTP.Servers
-			require.Len(t, servers, 4, "public, tailnet, health and metrics")
+			require.Len(t, servers, 5, "public, tailnet, health, metrics and the probe")
 			for listener, port := range map[string]string{"public": ":8443", "tailnet": ":9443"} {
 				s, ok := servers[listener]
 				require.True(t, ok, listener)
@@ -153,7 +153,7 @@ func TestCaddyRuns(t *testing.T) {
 	require.NoError(t, err)
 	health, metrics := freePort(t), freePort(t)
 	write(t, path, replaced(t, string(text), ":8443", fmt.Sprintf(":%d", freePort(t)), ":9443", fmt.Sprintf(":%d", freePort(t)),
-		":8081", fmt.Sprintf(":%d", health), "http://:9180", fmt.Sprintf("http://127.0.0.1:%d", metrics), "https_port 8443", fmt.Sprintf("https_port %d", freePort(t))))
+		":8081", fmt.Sprintf(":%d", health), ":8082", fmt.Sprintf(":%d", freePort(t)), "http://:9180", fmt.Sprintf("http://127.0.0.1:%d", metrics), "https_port 8443", fmt.Sprintf("https_port %d", freePort(t))))
 	start(t, caddy, "run", "--adapter", "caddyfile", "--config", path)
 	answers(t, fmt.Sprintf("127.0.0.1:%d", health))
 

@@ -8,7 +8,7 @@ const (
 	Authelia = 512
 	// AutheliaStore holds sessions, of a few hundred bytes each.
 	AutheliaStore = 128
-	// Caddy holds connections and the decisions of CrowdSec's bouncer.
+	// Caddy holds connections, CrowdSec's decisions, and request bodies until they are inspected, 65 MB of them at most.
 	Caddy = 512
 	// CrowdSec holds its scenarios, the decisions of the community, and AppSec's rules.
 	CrowdSec = 512

@@ -27,8 +27,9 @@ const (
 	maxResponse = 16 << 20
 )
 
-// Register adds the commands healthy and loaded-hosts. Call it once, before Caddy's main function.
+// Register adds the commands healthy, loaded-hosts and enforces. Call it once, before Caddy's main function.
 func Register() {
+	registerEnforces()
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "healthy",
 		Usage: "[--url <url>]",
@@ -51,6 +52,22 @@ func Register() {
 			cmd.Flags().String("server", "", "Look only at this server")
 			cmd.RunE = caddycmd.WrapCommandFuncForCobra(func(f caddycmd.Flags) (int, error) {
 				return exit(LoadedHosts(context.Background(), f.String("socket"), f.String("server"), f.Args()))
+			})
+		},
+	})
+}
+
+func registerEnforces() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "enforces",
+		Usage: "[--url <url>] [--patience <duration>] BANNED",
+		Short: "Exits with 0 once the running Caddy refuses the address BANNED, blocks an attack, and serves a harmless request",
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Args = cobra.ExactArgs(1)
+			cmd.Flags().String("url", DefaultEnforcement, "The URL to try")
+			cmd.Flags().Duration("patience", DefaultPatience, "How long a decision may take to have an effect")
+			cmd.RunE = caddycmd.WrapCommandFuncForCobra(func(f caddycmd.Flags) (int, error) {
+				return exit(Enforces(context.Background(), f.String("url"), f.Arg(0), f.Duration("patience")))
 			})
 		},
 	})

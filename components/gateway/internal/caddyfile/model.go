@@ -88,10 +88,14 @@ type Listen struct {
 	Health int
 	// Metrics is the port Prometheus scrapes.
 	Metrics int
+	// Probe is the port, bound to the loopback address, on which a deployment tries whether attacks are refused.
+	Probe int
 }
 
 // DefaultListen are the ports in production.
-func DefaultListen() Listen { return Listen{Public: 8443, Tailnet: 9443, Health: 8081, Metrics: 9180} }
+func DefaultListen() Listen {
+	return Listen{Public: 8443, Tailnet: 9443, Health: 8081, Metrics: 9180, Probe: 8082}
+}
 
 // Paths are the proxy's files, as the proxy sees them.
 type Paths struct {
@@ -185,7 +189,7 @@ func (l Listen) validate() error {
 	ports := []struct {
 		name string
 		port int
-	}{{"public", l.Public}, {"tailnet", l.Tailnet}, {"health", l.Health}, {"metrics", l.Metrics}}
+	}{{"public", l.Public}, {"tailnet", l.Tailnet}, {"health", l.Health}, {"metrics", l.Metrics}, {"probe", l.Probe}}
 	for i, a := range ports {
 		p.Require(a.port >= 1024 && a.port <= 65535, "%s: port %d is not between 1024 and 65535: the proxy has no privilege to bind it", a.name, a.port)
 		for _, b := range ports[:i] {

@@ -18,13 +18,14 @@ var templates embed.FS
 
 var caddyfile = template.Must(template.ParseFS(templates, "templates/Caddyfile.tmpl"))
 
-// portalMaxBody bounds what a visitor may send to the portal: forms and small JSON documents.
-const portalMaxBody = "1MB"
-
 // ambiguousPath finds, in the raw request target up to its query, what intermediaries are known to read
 // differently: empty and dot segments, path parameters, backslashes, and encoded forms of / . \ ; % ? and NUL. The
 // portal matches a rule against the decoded path, where what follows an encoded ? passes for a query.
 const ambiguousPath = `(?i)^[^?]*(?://|/\.{1,2}(?:/|\?|$)|;|\\|%2e|%2f|%5c|%3b|%3f|%25|%00)`
+
+// withoutSecondFactor finds the paths of the portal that a visitor changes something at before having a second factor,
+// or without a session: registering one, and the link in a mail that takes a code back (Authelia 4.39).
+const withoutSecondFactor = `^/api/(?:secondfactor/totp/register|secondfactor/webauthn/credential/register|user/session/elevation(?:/[^/]+)?)$`
 
 // strippedHeaders are the headers by which a visitor could pass for somebody else, or for another request, at the
 // portal or at a service. A * stands for anything; Caddy compares without case, and itself drops names with _ or a dot.
@@ -57,8 +58,10 @@ type block struct {
 	Listener string
 	Upstream string
 	MaxBody  string
+	Pool     string
 	Portal   bool
 	Guarded  bool
+	Public   bool
 }
 
 // view is what the template sees.
@@ -75,7 +78,11 @@ type view struct {
 	SecretHeaders    []string
 	SecretParameters []string
 	SecretFields     []string
-	Blocks           []block
+	Holds            []Hold
+	// WithoutSecondFactor finds the portal's paths that change something without one.
+	WithoutSecondFactor string
+	ProbeMaxBody        string
+	Blocks              []block
 }
 
 // Caddyfile renders the proxy's configuration.
@@ -100,7 +107,11 @@ func Caddyfile(m Model) ([]byte, error) {
 		SecretHeaders:    secretHeaders,
 		SecretParameters: secretParameters,
 		SecretFields:     secretFields,
-		Blocks:           m.blocks(),
+		Holds:            Holds(),
+
+		WithoutSecondFactor: withoutSecondFactor,
+		ProbeMaxBody:        bytesOf(portalMaxBody),
+		Blocks:              m.blocks(),
 	}
 	var out bytes.Buffer
 	if err := caddyfile.Execute(&out, v); err != nil {
@@ -123,8 +134,10 @@ func (m Model) blocks() []block {
 					Address:  address(m.Portal.Hostname, port),
 					Listener: listener,
 					Upstream: m.Portal.Upstream,
-					MaxBody:  portalMaxBody,
+					MaxBody:  bytesOf(portalMaxBody),
+					Pool:     portalPool,
 					Portal:   true,
+					Public:   v == access.Public,
 				})
 			}
 		}
@@ -137,8 +150,10 @@ func (m Model) blocks() []block {
 				Address:  address(s.Hostname, port),
 				Listener: listener,
 				Upstream: s.Upstream,
-				MaxBody:  fmt.Sprintf("%dMB", s.BodyLimitMB()),
+				MaxBody:  bytesOf(s.BodyLimitMB() * megabyte),
+				Pool:     openPool,
 				Guarded:  s.Guarded(),
+				Public:   v == access.Public,
 			})
 		}
 	}

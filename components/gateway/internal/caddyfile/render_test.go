@@ -108,16 +108,25 @@ func TestEverySiteHasEveryLayerInOrder(t *testing.T) {
 	require.NoError(t, err)
 	text := string(got)
 
-	inOrder(t, snippet(t, text, "(inspect)"), "\n\tcrowdsec", "\n\trequest_body {", "\n\trequest_body @undeclared_length",
-		"\n\tappsec", "request_header -Remote*", "request_header -*Forwarded*")
-	inOrder(t, snippet(t, text, "(authenticate)"), "method HEAD", "uri /api/authz/forward-auth", "header_down -Content-Length", "header_up X-Forwarded-For {client_ip}", "copy_headers Remote-User")
+	inOrder(t, snippet(t, text, "(admit)"), "\n\tbouncer", "\n\tnormalize", "@other_method not method", "request_header -X-Crowdsec-*")
+	inOrder(t, snippet(t, text, "(strip)"), "request_header -Remote*", "request_header -*Forwarded*")
+	inOrder(t, snippet(t, text, "(authenticate)"), "authenticate http://authelia:9091/api/authz/forward-auth")
+	inOrder(t, snippet(t, text, "(service)"), "hide_cookie homelab_session", "reverse_proxy", "header_up X-Forwarded-For {client_ip}")
 	for _, s := range example.Sites() {
 		block := snippet(t, text, "https://"+s.Hostname+":")
-		if s.Guarded() {
-			inOrder(t, block, "import "+string(s.Visibility), "route {", "import inspect", "import unambiguous_path", "import authenticate", "import service "+s.Upstream)
-			continue
+		layers := []string{"import " + string(s.Visibility), "route {"}
+		if s.Visibility == access.Public {
+			layers = append(layers, "require_client CF-Connecting-IP")
+		} else {
+			assert.NotContains(t, block, "require_client", "nobody on the tailnet says who the visitor is")
 		}
-		inOrder(t, block, "import "+string(s.Visibility), "route {", "import inspect", "import service "+s.Upstream)
+		layers = append(layers, "import admit")
+		if s.Guarded() {
+			layers = append(layers, "inspect headers", "import strip", "import unambiguous_path", "import authenticate", "inspect body", "open known")
+		} else {
+			layers = append(layers, "inspect body", "open", "import strip")
+		}
+		inOrder(t, block, append(layers, "import service "+s.Upstream)...)
 	}
 	assert.NotContains(t, text, "trusted_proxies_strict", "it falls back to the edge's address")
 	assert.NotContains(t, snippet(t, text, "\tservers :9443"), "trusted_proxies", "the tailnet listener trusts no forwarded header")

@@ -13,13 +13,15 @@ import (
 const header = "# Rendered by homelab: an edit here is lost at the next deployment.\n"
 
 type acquisition struct {
-	Source       string            `yaml:"source"`
-	Name         string            `yaml:"name"`
-	Filenames    []string          `yaml:"filenames,omitempty"`
-	ForceInotify bool              `yaml:"force_inotify,omitempty"`
-	ListenAddr   string            `yaml:"listen_addr,omitempty"`
-	AppSecConfig string            `yaml:"appsec_config,omitempty"`
-	Labels       map[string]string `yaml:"labels"`
+	Source          string            `yaml:"source"`
+	Name            string            `yaml:"name"`
+	Filenames       []string          `yaml:"filenames,omitempty"`
+	ForceInotify    bool              `yaml:"force_inotify,omitempty"`
+	ListenAddr      string            `yaml:"listen_addr,omitempty"`
+	AppSecConfig    string            `yaml:"appsec_config,omitempty"`
+	BodyReadTimeout string            `yaml:"body_read_timeout,omitempty"`
+	Routines        int               `yaml:"routines,omitempty"`
+	Labels          map[string]string `yaml:"labels"`
 }
 
 // CaddyAcquisition renders the source that reads the proxy's access log.
@@ -38,11 +40,19 @@ func fileSource(kind, filename string) acquisition {
 	return acquisition{Source: "file", Name: kind, Filenames: []string{filename}, ForceInotify: true, Labels: map[string]string{"type": kind}}
 }
 
+const (
+	// appSecReadTimeout is how long the proxy may take to send a body. AppSec inspects what has come by then, and lets
+	// the rest pass uninspected; so it is much longer than the proxy waits for a verdict.
+	appSecReadTimeout = "1m"
+	// appSecRoutines is how many requests AppSec inspects at the same time.
+	appSecRoutines = 4
+)
+
 // AppSecAcquisition renders the source that inspects requests for the proxy.
 func AppSecAcquisition(m Model) ([]byte, error) {
 	return render(m, "the acquisition of appsec", acquisition{
 		Source: "appsec", Name: "appsec", ListenAddr: m.Listen.AppSec, AppSecConfig: "crowdsecurity/appsec-default",
-		Labels: map[string]string{"type": "appsec"},
+		BodyReadTimeout: appSecReadTimeout, Routines: appSecRoutines, Labels: map[string]string{"type": "appsec"},
 	})
 }
 

@@ -31,7 +31,7 @@ func Sites() []site.Site {
 			Access: access.Access{Policy: access.OneFactor, Groups: []string{"admins"}},
 		},
 		{
-			Name: "photos", Hostname: "photos.example.com", Visibility: access.Public, Upstream: "photos:2283", MaxBodyMB: 100,
+			Name: "photos", Hostname: "photos.example.com", Visibility: access.Public, Upstream: "photos:2283", MaxBodyMB: 5,
 			Access: access.Access{Policy: access.Native, Reason: "its phone app cannot log in at the portal"},
 			OpenID: &site.OpenID{RedirectPaths: []string{"/auth/login"}, Scopes: []site.Scope{site.Email, site.Profile}, Groups: []string{"users", "admins"}},
 		},

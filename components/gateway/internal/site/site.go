@@ -17,9 +17,10 @@ import (
 // DefaultMaxBodyMB is the request body limit, in megabytes, of a site that names none.
 const DefaultMaxBodyMB = 10
 
-// MaxBodyLimitMB is the largest request body limit that can be asked for: AppSec keeps each inspected body in
-// the proxy's memory.
-const MaxBodyLimitMB = 512
+// MaxBodyLimitMB is the largest request body limit that can be asked for, in megabytes. Whatever passes is inspected
+// as a whole, held in memory meanwhile, and CrowdSec's AppSec takes no body of more than 10 MiB (1.7.8,
+// DefaultMaxBodySize).
+const MaxBodyLimitMB = 10
 
 // Site is one hostname and the service behind it.
 type Site struct {
@@ -35,7 +36,7 @@ type Site struct {
 	Bypass []access.Bypass
 	// Upstream is the service's host:port on the proxy's network; required.
 	Upstream string
-	// MaxBodyMB is the largest request body, in megabytes (1 to 512); 0 means DefaultMaxBodyMB.
+	// MaxBodyMB is the largest request body, in megabytes (1 to 10); 0 means DefaultMaxBodyMB.
 	MaxBodyMB int
 	// OpenID is how the service logs its users in at the portal; nil if it does not.
 	OpenID *OpenID

@@ -88,6 +88,9 @@ func Start(spec Spec, network *netns.Namespace, folder string, log io.Writer) (*
 // Ended is closed when the program is.
 func (b *Box) Ended() <-chan struct{} { return b.ended }
 
+// Process is the program's process ID on the machine.
+func (b *Box) Process() int { return b.process.Process.Pid }
+
 // Stop asks the program to end, and ends it after ten seconds.
 func (b *Box) Stop() {
 	_ = b.process.Process.Signal(syscall.SIGTERM)

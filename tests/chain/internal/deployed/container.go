@@ -20,6 +20,8 @@ type Container struct {
 	Networks []Network
 	// Health is the command of its health check.
 	Health []string
+	// MemoryBytes is the most memory that it may use.
+	MemoryBytes int64
 }
 
 // Network is a container's place in a network.
@@ -40,6 +42,7 @@ type liveContainer struct {
 	Command     []string `json:"command"`
 	Envs        []string `json:"envs"`
 	ReadOnly    bool     `json:"readOnly"`
+	MemoryMiB   int64    `json:"memory"`
 	Healthcheck struct {
 		Tests []string `json:"tests"`
 	} `json:"healthcheck"`
@@ -67,7 +70,7 @@ func (d *Deployment) Container(name string) (*Container, error) {
 	if err := d.live("docker:index/container:Container", name, &live); err != nil {
 		return nil, err
 	}
-	c := &Container{Spec: box.Spec{Name: name, Command: live.Command, Env: live.Envs, ReadOnly: live.ReadOnly}, Health: live.Healthcheck.Tests[1:]}
+	c := &Container{Spec: box.Spec{Name: name, Command: live.Command, Env: live.Envs, ReadOnly: live.ReadOnly}, Health: live.Healthcheck.Tests[1:], MemoryBytes: live.MemoryMiB << 20}
 	user, group, _ := strings.Cut(live.User, ":")
 	var err error
 	if c.Spec.User, err = strconv.Atoi(user); err != nil {

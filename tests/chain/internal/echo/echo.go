@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,8 @@ type Seen struct {
 	Header http.Header
 	// BodyBytes is the body's length.
 	BodyBytes int64
+	// Trailer are the headers that followed the body.
+	Trailer http.Header
 }
 
 // Service is a running service.
@@ -55,8 +58,9 @@ func (s *Service) Take() []Seen {
 	return taken
 }
 
-// ServeHTTP answers with what it saw, as JSON. It speaks WebSocket to whoever asks, and sends the same text as one message. A path below
-// /slow takes a second; /quiet is not recorded, and takes as long as takes in its query says.
+// ServeHTTP answers with what it saw, as JSON. It speaks WebSocket to whoever asks, and sends the same text as one message; below /hold it keeps
+// the connection. A path below /slow takes a second; /quiet is not recorded, and takes as long as takes in its query says. The query's answer is a
+// header line of the answer, and its bytes are how many bytes are the answer, without being recorded.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	seen := Seen{Service: s.name, Method: r.Method, URI: r.RequestURI, Host: r.Host, Header: r.Header.Clone()}
 	if strings.HasPrefix(r.URL.Path, "/slow") {
@@ -65,6 +69,16 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	upgrade := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 	if !upgrade {
 		seen.BodyBytes, _ = io.Copy(io.Discard, r.Body)
+		seen.Trailer = r.Trailer
+	}
+	for _, line := range r.URL.Query()["answer"] {
+		name, value, _ := strings.Cut(line, ": ")
+		w.Header().Add(name, value)
+	}
+	if bytes, err := strconv.ParseInt(r.URL.Query().Get("bytes"), 10, 64); err == nil {
+		w.Header().Set("Content-Length", strconv.FormatInt(bytes, 10))
+		_, _ = io.CopyN(w, zeros{}, bytes)
+		return
 	}
 	if r.URL.Path == "/quiet" {
 		takes, _ := time.ParseDuration(r.URL.Query().Get("takes"))
@@ -80,7 +94,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if upgrade {
-		speak(w, r.Header.Get("Sec-Websocket-Key"), text)
+		speak(w, r.Header.Get("Sec-Websocket-Key"), text, strings.HasPrefix(r.URL.Path, "/hold"))
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -95,7 +109,7 @@ func Accept(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-func speak(w http.ResponseWriter, key string, text []byte) {
+func speak(w http.ResponseWriter, key string, text []byte, hold bool) {
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -109,4 +123,15 @@ func speak(w http.ResponseWriter, key string, text []byte) {
 	_, _ = out.Write(text)
 	_ = out.Flush()
 	_ = buffered.Flush()
+	if hold {
+		_, _ = io.Copy(io.Discard, conn)
+	}
+}
+
+// zeros is an endless file.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }

@@ -31,10 +31,14 @@ func (l *Lab) furnish(name string, spec box.Spec) (box.Spec, error) {
 	env := []string{"PATH=" + program + ":/usr/sbin:/usr/bin:/sbin:/bin"}
 	var command []string
 	switch name {
-	case "caddy", plain:
+	case "caddy", Plain, Usual:
 		// From scratch, as images/caddy/Dockerfile: no shell, no library.
 		image = append(image, box.Mount{Target: "/etc/ssl/certs", Source: "/etc/ssl/certs", ReadOnly: true})
-		tool("caddy", l.Programs.Caddy)
+		caddy := l.Programs.Caddy
+		if other := l.containers[name].program; other != "" {
+			caddy = other
+		}
+		tool("caddy", caddy)
 		env = []string{"PATH=" + program, "HOME=/config", "XDG_CONFIG_HOME=/config", "XDG_DATA_HOME=/data"}
 		command = []string{"caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"}
 	case "crowdsec":
@@ -62,7 +66,7 @@ func (l *Lab) furnish(name string, spec box.Spec) (box.Spec, error) {
 			env = append(env, "X_AUTHELIA_CONFIG=/config/configuration.yml")
 		}
 	}
-	if name != "caddy" && name != plain && image[0].Target != "/" {
+	if name != "caddy" && neighbours[name] == 0 && image[0].Target != "/" {
 		for _, folder := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives"} {
 			if _, err := os.Stat(folder); err == nil {
 				image = append(image, box.Mount{Target: folder, Source: folder, ReadOnly: true})

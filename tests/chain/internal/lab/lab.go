@@ -49,6 +49,7 @@ type container struct {
 	log     *os.File
 	service *echo.Service
 	starts  int
+	program string // in the place of the image's, if not empty
 }
 
 // Start builds the machine in a temporary folder and starts every container, each healthy before the next.
@@ -302,7 +303,7 @@ func (l *Lab) Log(name string) string {
 // Close ends every container and removes every file.
 func (l *Lab) Close() error {
 	var problems []error
-	for _, name := range slices.Backward(append(slices.Clone(real), plain)) {
+	for _, name := range slices.Backward(append(slices.Clone(real), Plain, Usual)) {
 		if c := l.containers[name]; c != nil && c.box != nil {
 			c.box.Kill()
 			problems = append(problems, c.log.Close())

@@ -27,6 +27,13 @@ var (
 	standin = toolchain.Tool{Name: "authelia-standin", Dir: "tests/chain/standin", Package: ".", LDFlags: []string{"-s", "-w"}}
 )
 
+// Usual builds Caddy with CrowdSec's own module, which a measurement compares ours with.
+func Usual(ctx context.Context, progress io.Writer) (string, error) {
+	return toolchain.Build(ctx, toolchain.Tool{
+		Name: "caddy-usual", Dir: "internal/toolchain/tools/caddy-usual", Package: ".", LDFlags: caddy.LDFlags,
+	}, progress)
+}
+
 // Set is the paths of the programs.
 type Set struct {
 	// Caddy is our own build.

@@ -42,7 +42,7 @@ type Place struct {
 	Certificate *tls.Certificate
 	// Cloudflare adds the headers that Cloudflare sets, for a visitor whose address is Visitor.
 	Cloudflare bool
-	// Visitor is the address of the person, for Cloudflare to pass on.
+	// Visitor is the address of the person, for Cloudflare to pass on; empty for an edge that says nothing.
 	Visitor string
 }
 
@@ -72,7 +72,9 @@ func (p Place) stamp(h http.Header) {
 			delete(h, name)
 		}
 	}
-	h["CF-Connecting-IP"] = []string{p.Visitor}
+	if p.Visitor != "" {
+		h["CF-Connecting-IP"] = []string{p.Visitor}
+	}
 	forwarded := p.Visitor
 	for name, values := range h {
 		if strings.EqualFold(name, "X-Forwarded-For") {
@@ -136,6 +138,8 @@ type Request struct {
 	Body string
 	// Chunked sends the body without one.
 	Chunked bool
+	// Trailer are headers that follow the body.
+	Trailer map[string]string
 }
 
 // Do makes a request. An error means that no answer came.
@@ -157,6 +161,9 @@ func (b *Browser) Do(ctx context.Context, r Request) (*Answer, error) {
 	for name, value := range r.Header {
 		request.Header[name] = append(request.Header[name], value)
 	}
+	for name, value := range r.Trailer {
+		request.Trailer = http.Header{name: {value}}
+	}
 	if r.Body != "" && request.Header.Get("Content-Type") == "" {
 		request.Header.Set("Content-Type", "application/json")
 	}
@@ -174,6 +181,54 @@ func (b *Browser) Do(ctx context.Context, r Request) (*Answer, error) {
 // Get is Do for a plain GET.
 func (b *Browser) Get(ctx context.Context, address string) (*Answer, error) {
 	return b.Do(ctx, Request{URL: address})
+}
+
+// Download gets a file of the given length, and throws it away.
+func (b *Browser) Download(ctx context.Context, address string, bytes int64) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	return b.transfer(request, bytes)
+}
+
+// Upload sends a file of the given length.
+func (b *Browser) Upload(ctx context.Context, address string, bytes int64) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, io.LimitReader(spaces{}, bytes))
+	if err != nil {
+		return err
+	}
+	request.ContentLength = bytes
+	request.Header.Set("Content-Type", "application/octet-stream")
+	return b.transfer(request, -1)
+}
+
+func (b *Browser) transfer(request *http.Request, want int64) error {
+	b.place.stamp(request.Header)
+	client := *b.client
+	client.Timeout = 0
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	got, err := io.Copy(io.Discard, response.Body)
+	if err := errors.Join(err, response.Body.Close()); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK || (want >= 0 && got != want) {
+		return fmt.Errorf("%s: %d bytes with %s", request.URL, got, response.Status)
+	}
+	return nil
+}
+
+// spaces is an endless file.
+type spaces struct{}
+
+func (spaces) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
 }
 
 // Cookie is the value of a cookie that would be sent to the address, or empty.

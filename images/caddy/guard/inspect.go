@@ -1,0 +1,251 @@
+package guard
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+const (
+	// bodyGrace is how long a body may take however short it is.
+	bodyGrace = 10 * time.Second
+	// bodyRate is how fast a body must come, in bytes per second: half a megabit, the uplink of a poor
+	// mobile connection.
+	bodyRate = 64 << 10
+)
+
+// UserHeader names the user whom the portal has let in. The proxy removes it from what clients send.
+const UserHeader = "Remote-User"
+
+// inspectedVar is the request's variable that says that its line and headers were inspected.
+const inspectedVar = "guard.inspected"
+
+func init() {
+	caddy.RegisterModule(Inspect{})
+	httpcaddyfile.RegisterHandlerDirective("inspect", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		i := new(Inspect)
+		return i, i.UnmarshalCaddyfile(h.Dispenser)
+	})
+}
+
+// Inspect has AppSec inspect a request, and refuses what AppSec blocks, what it gives no verdict on
+// (503), and what cannot be inspected: a body without a declared length (411), longer than the limit
+// (413), slower than it may be (408), encoded or in another charset than UTF-8 (415), or for which
+// there is no room (429). In a Caddyfile:
+//
+//	inspect headers 10MB            # the request line and the headers; the body is not read
+//	inspect body    10MB open       # the body too, if there is one, held in the pool "open"
+//	inspect body    10MB open known # in the pool "known" for users whom the portal has let in
+//
+// One limit counts for what may pass and what is inspected. A site behind the portal names both: what
+// an anonymous client sends is inspected before the portal is asked, without holding its body.
+type Inspect struct {
+	// Limit is the largest body, in bytes; required.
+	Limit int64 `json:"limit"`
+	// Body is whether the body is read and inspected.
+	Body bool `json:"body,omitempty"`
+	// Pool holds the bodies of clients whom nobody knows.
+	Pool string `json:"pool,omitempty"`
+	// UserPool holds those of users whom the portal has let in; Pool if empty.
+	UserPool string `json:"user_pool,omitempty"`
+
+	app *App
+}
+
+// CaddyModule returns the module's ID and constructor.
+func (Inspect) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.inspect", New: func() caddy.Module { return new(Inspect) }}
+}
+
+// UnmarshalCaddyfile reads the directive.
+func (i *Inspect) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
+	d.Next()
+	arguments := d.RemainingArgs()
+	if len(arguments) < 2 || d.NextBlock(0) {
+		return d.ArgErr()
+	}
+	if i.Limit, err = size(arguments[1]); err != nil {
+		return d.WrapErr(err)
+	}
+	pools := arguments[2:]
+	switch {
+	case arguments[0] == "headers" && len(pools) == 0:
+		return nil
+	case arguments[0] == "body" && len(pools) == 1:
+		i.Body, i.Pool = true, pools[0]
+	case arguments[0] == "body" && len(pools) == 2:
+		i.Body, i.Pool, i.UserPool = true, pools[0], pools[1]
+	default:
+		return d.ArgErr()
+	}
+	return nil
+}
+
+// Provision loads the app, and refuses a limit that its pool could never hold.
+func (i *Inspect) Provision(ctx caddy.Context) (err error) {
+	if i.app, err = load(ctx); err != nil {
+		return err
+	}
+	for _, name := range []string{i.Pool, i.UserPool} {
+		if name == "" {
+			continue
+		}
+		pool, ok := i.app.Hold[name]
+		if !ok {
+			return fmt.Errorf("no pool %q", name)
+		}
+		if i.Limit > pool.Share {
+			return fmt.Errorf("the limit of %d bytes is more than one client's share of the pool %q, %d", i.Limit, name, pool.Share)
+		}
+	}
+	return nil
+}
+
+// ServeHTTP refuses the request or passes it on.
+func (i *Inspect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	client, err := clientAddress(r)
+	if err != nil {
+		return refuse(w, http.StatusBadRequest)
+	}
+	if r.ContentLength == 0 || !i.Body {
+		return i.withoutBody(w, r, client, next)
+	}
+	kind, status, reason := i.declared(r)
+	if status != 0 {
+		return i.refuse(w, r, status, reason)
+	}
+	budget, owner := i.pool(r, client)
+	release, ok := budget.take(r.Context(), owner, r.ContentLength)
+	if !ok {
+		w.Header().Set("Retry-After", "5")
+		return i.refuse(w, r, http.StatusTooManyRequests, "too_much_held")
+	}
+	defer release()
+	body, err := read(w, r)
+	if err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return i.refuse(w, r, http.StatusRequestTimeout, "too_slow")
+		}
+		return i.refuse(w, r, http.StatusBadRequest, "not_inspectable")
+	}
+	if kind.check(body) != nil {
+		return i.refuse(w, r, http.StatusUnsupportedMediaType, "not_inspectable")
+	}
+	if status, reason := outcome(i.app.inspector.inspect(r.Context(), r, client, body)); status != 0 {
+		return i.refuse(w, r, status, reason)
+	}
+	r.Body = &held{rest: body, release: release}
+	return next.ServeHTTP(w, r)
+}
+
+// withoutBody inspects the line and the headers, once. What they say about a body is checked here too, so that
+// nobody is asked to log in for what would be refused afterwards.
+func (i *Inspect) withoutBody(w http.ResponseWriter, r *http.Request, client netip.Addr, next caddyhttp.Handler) error {
+	if r.ContentLength != 0 {
+		if _, status, reason := i.declared(r); status != 0 {
+			return i.refuse(w, r, status, reason)
+		}
+		if err := bound(w, r); err != nil {
+			return err
+		}
+	}
+	if caddyhttp.GetVar(r.Context(), inspectedVar) == nil {
+		if status, reason := outcome(i.app.inspector.inspect(r.Context(), r, client, nil)); status != 0 {
+			return i.refuse(w, r, status, reason)
+		}
+		caddyhttp.SetVar(r.Context(), inspectedVar, true)
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// declared checks what the headers say about the body.
+func (i *Inspect) declared(r *http.Request) (kind content, status int, reason string) {
+	switch {
+	case r.ContentLength < 0:
+		return kind, http.StatusLengthRequired, "not_inspectable"
+	case r.ContentLength > i.Limit:
+		return kind, http.StatusRequestEntityTooLarge, "too_large"
+	}
+	kind, err := readContentType(r.Header)
+	if err != nil {
+		return kind, http.StatusUnsupportedMediaType, "not_inspectable"
+	}
+	return kind, 0, ""
+}
+
+// pool returns where the body is held, and in whose name.
+func (i *Inspect) pool(r *http.Request, client netip.Addr) (*budget, string) {
+	if user := r.Header.Get(UserHeader); user != "" && i.UserPool != "" {
+		return i.app.budgets[i.UserPool], user
+	}
+	return i.app.budgets[i.Pool], networkAddress(client).String()
+}
+
+// outcome is the status and the reason with which a request is refused; 0 lets it pass.
+func outcome(err error) (status int, reason string) {
+	var blocked errBlocked
+	switch {
+	case err == nil:
+		return 0, ""
+	case errors.As(err, &blocked):
+		return blocked.status, "blocked"
+	}
+	return http.StatusServiceUnavailable, "no_verdict"
+}
+
+// refuse answers, and ends the connection of HTTP/1.1: nobody reads the rest of the body.
+func (i *Inspect) refuse(w http.ResponseWriter, r *http.Request, status int, reason string) error {
+	i.app.inspector.counts.refused.WithLabelValues(reason).Inc()
+	if r.ContentLength != 0 && r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+	return refuse(w, status)
+}
+
+// read returns the whole body, of the declared length.
+func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if err := bound(w, r); err != nil {
+		return nil, err
+	}
+	body := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, body); err != nil {
+		return nil, err
+	}
+	// The end, which the length has announced: with it, the connection waits for the client to go away.
+	if n, err := r.Body.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		return nil, errors.Join(errors.New("the body goes on after its end"), err)
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
+		return nil, fmt.Errorf("ending the bound: %w", err)
+	}
+	return body, r.Body.Close()
+}
+
+// bound bounds the time of the body, also of one that nobody reads: the server reads what is left of it before
+// the next request of the connection.
+func bound(w http.ResponseWriter, r *http.Request) error {
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(allowance(r.ContentLength))); err != nil {
+		return fmt.Errorf("bounding the time of the body: %w", err)
+	}
+	return nil
+}
+
+// allowance is how long a body of n bytes may take.
+func allowance(n int64) time.Duration {
+	return bodyGrace + time.Duration(max(n, 0))*time.Second/bodyRate
+}
+
+var (
+	_ caddy.Provisioner           = (*Inspect)(nil)
+	_ caddyfile.Unmarshaler       = (*Inspect)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Inspect)(nil)
+)

@@ -1,0 +1,141 @@
+package guard
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// maxVerdict bounds an answer of AppSec, in bytes.
+const maxVerdict = 64 << 10
+
+// maxIdle is how many idle connections to AppSec, and to the portal, are kept: each request under way uses one.
+const maxIdle = 256
+
+// notInspected are headers that belong to one connection, not to the request. The request to AppSec
+// has its own; an Expect among them would make AppSec's server answer before anything was inspected.
+var notInspected = map[string]bool{
+	"Connection": true, "Content-Length": true, "Expect": true, "Host": true, "Keep-Alive": true,
+	"Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
+}
+
+// errBlocked is AppSec's verdict against a request.
+type errBlocked struct{ status int }
+
+func (e errBlocked) Error() string { return fmt.Sprintf("blocked with status %d", e.status) }
+
+// inspector asks AppSec.
+type inspector struct {
+	address string
+	key     string
+	client  *http.Client
+	log     *zap.Logger
+	counts  counts
+}
+
+func newInspector(address, key string, timeout time.Duration, log *zap.Logger) *inspector {
+	return &inspector{
+		address: address, key: key, log: log.Named("appsec"), counts: newCounts(),
+		client: newClient(timeout),
+	}
+}
+
+// newClient returns a client that keeps its connections: Go's default, two, makes most requests under load open one.
+func newClient(timeout time.Duration) *http.Client {
+	return &http.Client{
+		Timeout: timeout,
+		Transport: &http.Transport{
+			DialContext:  (&net.Dialer{Timeout: timeout}).DialContext,
+			MaxIdleConns: maxIdle, MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: time.Minute,
+			DisableCompression: true,
+		},
+		// An answer that sends us elsewhere is the answer.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+func (i *inspector) close() { i.client.CloseIdleConnections() }
+
+// inspect returns nil if AppSec lets the request pass, errBlocked if it does not, and another error if
+// it gave no verdict. A nil body stands for a request whose body is not to be inspected.
+func (i *inspector) inspect(ctx context.Context, r *http.Request, client netip.Addr, body []byte) error {
+	err := i.ask(ctx, r, client, body)
+	var blocked errBlocked
+	switch {
+	case err == nil:
+		i.counts.inspected.WithLabelValues("passed").Inc()
+	case errors.As(err, &blocked):
+		i.counts.inspected.WithLabelValues("blocked").Inc()
+	default:
+		i.counts.inspected.WithLabelValues("no_verdict").Inc()
+		if r.Context().Err() == nil {
+			i.log.Error("no verdict: the request is refused", zap.Error(err))
+		}
+	}
+	return err
+}
+
+func (i *inspector) ask(ctx context.Context, r *http.Request, client netip.Addr, body []byte) (err error) {
+	method, content := http.MethodGet, io.Reader(nil)
+	if len(body) > 0 {
+		method, content = http.MethodPost, bytes.NewReader(body)
+	}
+	question, err := http.NewRequestWithContext(ctx, method, i.address, content)
+	if err != nil {
+		return err
+	}
+	for name, values := range r.Header {
+		// A type without its content would only be found wanting.
+		if !notInspected[name] && (len(body) > 0 || name != "Content-Type") {
+			question.Header[name] = values
+		}
+	}
+	for name, value := range map[string]string{
+		"Ip": client.String(), "Uri": r.URL.RequestURI(), "Host": r.Host, "Verb": r.Method, "Api-Key": i.key,
+		"User-Agent": r.UserAgent(), "Http-Version": fmt.Sprintf("%d%d", r.ProtoMajor, r.ProtoMinor),
+	} {
+		question.Header.Set("X-Crowdsec-Appsec-"+name, value)
+	}
+	question.Header.Set("User-Agent", bouncerAgent)
+	answer, err := i.client.Do(question)
+	if err != nil {
+		return err
+	}
+	// Read to its end, or the connection could not be used again.
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxVerdict))
+	if err := errors.Join(err, answer.Body.Close()); err != nil {
+		return fmt.Errorf("reading the verdict: %w", err)
+	}
+	return verdict(answer.StatusCode, text)
+}
+
+// verdict returns nil for consent. AppSec consents with 200 and the action allow, and blocks with 403
+// and the status that the client is to get; whatever else comes is no verdict.
+func verdict(status int, text []byte) error {
+	var said struct {
+		Action string `json:"action"`
+		Status int    `json:"http_status"`
+	}
+	if err := json.Unmarshal(text, &said); err != nil {
+		return fmt.Errorf("AppSec answered %d and no verdict: %w", status, err)
+	}
+	switch {
+	case status == http.StatusOK && said.Action == "allow":
+		return nil
+	case status == http.StatusForbidden && said.Action != "" && said.Action != "allow":
+		if said.Status < 400 || said.Status > 499 {
+			said.Status = http.StatusForbidden
+		}
+		return errBlocked{said.Status}
+	}
+	return fmt.Errorf("AppSec answered %d with the action %q, which is no verdict", status, said.Action)
+}
