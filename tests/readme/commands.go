@@ -6,12 +6,12 @@ import (
 )
 
 var (
-	heading = regexp.MustCompile(`^#+ (.*)$`)
+	heading = regexp.MustCompile(`^#+ (?:\d+\. )?(.*)$`)
 	spaces  = regexp.MustCompile(`\s+`)
 )
 
 // Commands returns the lines of a Markdown text's shell blocks, below the heading and above the next one, without their
-// comments. A heading that is not there has none; "" stands for all headings.
+// comments. The heading is given without the number in front of it. A heading that is not there has none; "" stands for all headings.
 func Commands(markdown, below string) []string {
 	var list []string
 	inside, block := below == "", false
