@@ -15,6 +15,9 @@ import (
 	"homelab/internal/unusable"
 )
 
+// maxExpression is the longest expression that Cloudflare takes for a rule, in characters.
+const maxExpression = 4096
+
 // Type is the component's type token.
 const Type = "homelab:edge:Shield"
 
@@ -26,6 +29,8 @@ type Args struct {
 	ZoneID string
 	// Plan is the zone's plan; it limits the rules, and the deployment fails if the zone has another one.
 	Plan plan.Plan
+	// Hostnames are all that will be served behind the chain, the portal's own too: the edge caches nothing of them.
+	Hostnames []string
 	// BlockedCountries are ISO 3166-1 alpha-2 codes whose visitors are blocked.
 	BlockedCountries []string
 	// RateLimit is the limit at the portal's login.
@@ -73,6 +78,8 @@ func (a *Args) Validate() error {
 	if count := plan.BaselineCustomRules + len(a.Rules); a.Plan.Valid() && count > limits.CustomRules {
 		p.Add("the %s plan allows %d custom rules, %d configured (%d built in)", a.Plan, limits.CustomRules, count, plan.BaselineCustomRules)
 	}
+	p.Require(len(a.Hostnames) > 0, "no hostnames: what is behind them would be cached")
+	p.Require(len(uncached(a.Hostnames)) <= maxExpression, "%d hostnames are more than fit into one cache rule", len(a.Hostnames))
 	p.Require(a.RateLimit.Requests > 0, "the rate limit must allow at least one request")
 	p.Require(slices.Contains(limits.RateLimitPeriods, a.RateLimit.PeriodSeconds),
 		"the %s plan counts in periods of %v seconds, not %d", a.Plan, limits.RateLimitPeriods, a.RateLimit.PeriodSeconds)
@@ -95,6 +102,7 @@ type Shield struct {
 	rangesV6          pulumi.StringArrayOutput
 	originPullCA      pulumi.StringOutput
 	originPullExpires pulumi.StringOutput
+	hostnames         []string
 	guards            []pulumi.Resource
 }
 
@@ -103,7 +111,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Shield{}
+	s := &Shield{hostnames: slices.Clone(args.Hostnames)}
 	inputs := pulumi.Map{"domain": pulumi.String(args.Domain), "plan": pulumi.String(args.Plan), "zoneId": pulumi.String(args.ZoneID)}
 	if err := ctx.RegisterComponentResourceV2(Type, name, inputs, s, opts...); err != nil {
 		return nil, fmt.Errorf("registering edge %s: %w", name, err)
@@ -202,6 +210,7 @@ func (s *Shield) rulesets(ctx *pulumi.Context, name string, args *Args) error {
 		{"custom-rules", phaseCustom, customRules(args)},
 		{"managed-rules", phaseManaged, managedRules(args.Plan)},
 		{"rate-limit", phaseRateLimit, rateLimitRules(args)},
+		{"cache", phaseCache, cacheRules(args)},
 	} {
 		r, err := cloudflare.NewRuleset(ctx, name+"-"+ruleset.name, &cloudflare.RulesetArgs{
 			ZoneId: s.zoneID,
@@ -239,11 +248,25 @@ func (s *Shield) OriginPullExpires() pulumi.StringOutput { return s.originPullEx
 // RangesV4 are Cloudflare's IPv4 ranges, sorted.
 func (s *Shield) RangesV4() pulumi.StringArrayOutput { return s.rangesV4 }
 
-// Ranges are all of Cloudflare's ranges: IPv4 first, each family sorted.
+// Ranges are all of Cloudflare's ranges, from which the origin is asked: IPv4 first, each family sorted.
 func (s *Shield) Ranges() pulumi.StringArrayOutput {
 	return pulumi.All(s.rangesV4, s.rangesV6).ApplyT(func(both []any) ([]string, error) {
 		return slices.Concat(both[0].([]string), both[1].([]string)), nil
 	}).(pulumi.StringArrayOutput)
+}
+
+// Uncached reports a hostname that the zone's cache rule does not name.
+func (s *Shield) Uncached(hostname string) error {
+	if !slices.Contains(s.hostnames, hostname) {
+		return fmt.Errorf("the edge could cache pages of %s: name it in the shield's Hostnames", hostname)
+	}
+	return nil
+}
+
+// NeverBanned are the ranges from which no visitor comes, so that a ban of one of their addresses would hit everybody: all of Cloudflare's but
+// the one from which Workers make their requests, those of other zones too.
+func (s *Shield) NeverBanned() pulumi.StringArrayOutput {
+	return s.Ranges().ApplyT(func(ranges []string) ([]string, error) { return withoutWorkers(ranges) }).(pulumi.StringArrayOutput)
 }
 
 // Guards are the resources that must all exist before a hostname of the zone may.

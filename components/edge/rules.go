@@ -16,6 +16,7 @@ const (
 	phaseCustom    = "http_request_firewall_custom"
 	phaseRateLimit = "http_ratelimit"
 	phaseManaged   = "http_request_firewall_managed"
+	phaseCache     = "http_request_cache_settings"
 )
 
 // scannerPaths are requests that no service behind this gateway answers and that only scanners make.
@@ -28,7 +29,7 @@ var identityHeaders = []string{"remote-email", "remote-groups", "remote-name", "
 // loginPaths are the portal's calls that take a password or a code.
 var loginPaths = []string{"/api/firstfactor", "/api/reset-password", "/api/secondfactor"}
 
-// customRules are the two built-in rules (plan.BaselineCustomRules), then the user's own.
+// customRules are the three built-in rules (plan.BaselineCustomRules), then the user's own.
 func customRules(args *Args) cloudflare.RulesetRuleArray {
 	unwanted := []string{`http.request.method in {"CONNECT" "TRACE" "TRACK"}`}
 	for _, path := range scannerPaths {
@@ -43,6 +44,10 @@ func customRules(args *Args) cloudflare.RulesetRuleArray {
 		rule("homelab-identity-headers", "a visitor who claims an identity the portal did not give", "block",
 			fmt.Sprintf("any(lower(http.request.headers.names[*])[*] in %s)", set(identityHeaders))),
 	}
+	// A Worker of any other zone can ask for our hostnames from inside Cloudflare, past what looks at addresses and countries. For a
+	// request that no Worker made the field is empty.
+	rules = append(rules, rule("homelab-foreign-workers", "a Worker of another zone", "block",
+		"not cf.worker.upstream_zone in "+set([]string{"", args.Domain})))
 	for _, r := range args.Rules {
 		rules = append(rules, rule("user-"+r.Name, r.Name, r.Action, r.Expression))
 	}
@@ -64,6 +69,19 @@ func rateLimitRules(args *Args) cloudflare.RulesetRuleArray {
 		MitigationTimeout: pulumi.Int(args.RateLimit.BlockSeconds),
 	}
 	return cloudflare.RulesetRuleArray{limited}
+}
+
+// cacheRules is one rule, on every plan: Cloudflare keeps nothing of the hostnames behind the chain. By itself it caches whatever is named
+// like a picture or a style sheet, for everybody, and a service decides what lies under such a name.
+func cacheRules(args *Args) cloudflare.RulesetRuleArray {
+	bypass := rule("homelab-no-cache", "nothing behind the security chain is cached", "set_cache_settings", uncached(args.Hostnames))
+	bypass.ActionParameters = &cloudflare.RulesetRuleActionParametersArgs{Cache: pulumi.Bool(false)}
+	return cloudflare.RulesetRuleArray{bypass}
+}
+
+// uncached is the expression for requests that must not be answered from the cache.
+func uncached(hostnames []string) string {
+	return "http.host in " + set(slices.Sorted(slices.Values(hostnames)))
 }
 
 // managedRules executes the rulesets that Cloudflare keeps, as far as the plan has them.

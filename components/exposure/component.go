@@ -34,6 +34,12 @@ func (a *Args) Validate() error {
 	p.Merge(a.Route.Ready())
 	p.Merge(a.Shield.Ready())
 	p.Merge(a.Host.Ready())
+	if err := p.Err(); err != nil {
+		return err
+	}
+	if a.Route.Visibility() == access.Public {
+		p.Merge(a.Shield.Uncached(a.Route.Hostname()))
+	}
 	return p.Err()
 }
 

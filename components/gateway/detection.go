@@ -34,7 +34,7 @@ const condemned = "192.0.2.77"
 type DetectionArgs struct {
 	// Host is the machine.
 	Host *host.Host
-	// Shield gives the edge's ranges, which are never banned.
+	// Shield gives the ranges at the edge that are never banned.
 	Shield *edge.Shield
 	// Logs are what the engine reads.
 	Logs *Logs
@@ -153,7 +153,7 @@ func (d *Detection) files(ctx *pulumi.Context, args *DetectionArgs) ([]*host.Wri
 		{"whitelist-ranges.yaml", crowdsec.RangesWhitelistPath, crowdsec.RangesWhitelist},
 		{"whitelist-sessions.yaml", crowdsec.SessionsWhitelistPath, crowdsec.SessionsWhitelist},
 	} {
-		content := args.Shield.Ranges().ApplyT(func(ranges []string) (string, error) {
+		content := args.Shield.NeverBanned().ApplyT(func(ranges []string) (string, error) {
 			rendered, err := f.render(args.model(ranges))
 			return string(rendered), err
 		}).(pulumi.StringOutput)

@@ -53,8 +53,10 @@ type IdentityArgs struct {
 	Logs *Logs
 	// Proxy is the network on which the proxy asks the portal.
 	Proxy *workload.Network
-	// Domain is the zone's apex; sessions hold for it.
+	// Domain is the zone's apex.
 	Domain string
+	// SessionDomain is the domain below which sessions hold; empty means Domain.
+	SessionDomain string
 	// Hostname is the portal's own.
 	Hostname string
 	// Sites are the services; the access rules follow from them.
@@ -103,6 +105,7 @@ func (a *IdentityArgs) model() authelia.Model {
 	return authelia.Model{
 		Mail:          mail,
 		Domain:        a.Domain,
+		SessionDomain: a.SessionDomain,
 		Hostname:      a.Hostname,
 		Sites:         plain(a.Sites),
 		TailnetRanges: a.TailnetRanges,

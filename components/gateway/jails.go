@@ -81,7 +81,7 @@ func NewJails(ctx *pulumi.Context, name string, args *JailsArgs, opts ...pulumi.
 
 func (j *Jails) files(ctx *pulumi.Context, name string, args *JailsArgs) ([]*host.Written, error) {
 	render := func(f func(fail2ban.Model) ([]byte, error)) pulumi.StringInput {
-		return pulumi.All(args.Shield.Ranges(), args.Shield.ZoneID()).ApplyT(func(v []any) (string, error) {
+		return pulumi.All(args.Shield.NeverBanned(), args.Shield.ZoneID()).ApplyT(func(v []any) (string, error) {
 			rendered, err := f(fail2ban.Model{
 				CloudflareRanges: v[0].([]string), ZoneID: v[1].(string), TailnetRanges: args.TailnetRanges, ContainerRanges: args.ContainerRanges,
 				SSHPort: args.SSHPort, Paths: fail2ban.DefaultPaths(),

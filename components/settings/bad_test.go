@@ -293,8 +293,19 @@ var badServices = []badCase{
 			object{"path": "^/status$", "reason": "check"},
 			object{"path": "^/status|/api", "reason": "app"},
 			object{"path": "^/.*", "reason": "app"},
+			object{"path": "^/[^n]", "reason": "app"},
+			object{"path": "^/hook$", "reason": "app", "methods": list{"POST", "post", "POST", "TRACE"}},
 		})
 	}},
+	{"session-domain", func(c *stackConfig) {
+		c.set("homelab:auth.sessionDomain", "home").set("homelab:auth.hostname", "auth.home")
+		c.set("homelab:cloudflare.certificates", list{"Home", "home", "home"})
+	}},
+	{"session-domain-elsewhere", func(c *stackConfig) {
+		c.set("homelab:auth.sessionDomain", "home.example.com").set("homelab:services.jellyseerr.hostname", "requests.media")
+	}},
+	{"session-domain-portal", func(c *stackConfig) { c.set("homelab:auth.sessionDomain", "auth") }},
+	{"remember-shorter", func(c *stackConfig) { c.set("homelab:auth.rememberMe", "1h") }},
 	{"bypass-native", func(c *stackConfig) {
 		c.set("homelab:services.jellyfin.bypass", list{object{"path": "^/health$", "reason": "check"}})
 	}},

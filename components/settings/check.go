@@ -36,8 +36,9 @@ func (k *checker) settings(r raw) *Settings {
 	s.Networks = k.networks(r.Networks)
 	s.Users = k.users(r.Users)
 	k.passwordsHaveUsers(s.Users)
-	s.Auth = k.auth(r.Auth, s.Domain)
+	s.Auth = k.auth(r.Auth, s)
 	s.Services = k.services(r.Services, s)
+	k.sessionsReach(s)
 	k.hostnamesDiffer(r)
 	return s
 }

@@ -26,6 +26,7 @@ func (k *checker) cloudflare(r rawCloudflare) Cloudflare {
 	if k.required(path+".zoneId", r.ZoneID, where) && !zoneID.MatchString(r.ZoneID) {
 		k.add(path+".zoneId", quote(r.ZoneID)+" is not a zone ID: 32 lower-case hexadecimal digits", where)
 	}
+	out.Certificates = k.certificates(path+".certificates", r.Certificates)
 	out.BlockedCountries = k.countries(path+".blockedCountries", r.BlockedCountries)
 
 	var limits plan.Limits
@@ -45,6 +46,17 @@ func (k *checker) cloudflare(r rawCloudflare) Cloudflare {
 	}
 	out.Rules = k.rules(path+".rules", r.Rules, known, out.Plan, limits)
 	return out
+}
+
+// certificates checks names below the domain, written without it.
+func (k *checker) certificates(path string, names []string) []string {
+	for i, name := range names {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if what, remedy := nameProblem(name, 1); what != "" {
+			k.add(at, what, remedy)
+		}
+	}
+	return k.unique(path, names)
 }
 
 func (k *checker) countries(path string, codes []string) []string {

@@ -129,17 +129,24 @@ const (
 	longestRemember = 365 * 24 * time.Hour
 )
 
-func (k *checker) auth(r rawAuth, domain string) Auth {
+func (k *checker) auth(r rawAuth, s *Settings) Auth {
 	const path = namespace + "auth"
-	out := Auth{Hostname: k.hostname(path+".hostname", r.Hostname, domain, true)}
+	out := Auth{Hostname: k.hostname(path+".hostname", r.Hostname, s, true), SessionDomain: s.Domain}
+	if r.SessionDomain != "" {
+		out.SessionDomain = k.hostname(path+".sessionDomain", r.SessionDomain, s, false)
+	}
 	out.SessionInactivity = k.duration(path+".sessionInactivity", r.SessionInactivity, longestSession)
 	out.SessionExpiration = k.duration(path+".sessionExpiration", r.SessionExpiration, longestSession)
-	out.RememberMe = k.duration(path+".rememberMe", r.RememberMe, longestRemember)
+	switch r.RememberMe {
+	case "off", "0", "0s":
+	default:
+		out.RememberMe = k.duration(path+".rememberMe", r.RememberMe, longestRemember)
+	}
 	if k.ok(path+".sessionInactivity", path+".sessionExpiration") && out.SessionInactivity > out.SessionExpiration {
 		k.add(path+".sessionInactivity", fmt.Sprintf("%s is longer than sessionExpiration, %s", r.SessionInactivity, r.SessionExpiration),
 			"a session that ends earlier cannot be inactive for so long: shorten the one or lengthen the other")
 	}
-	if k.ok(path+".sessionExpiration", path+".rememberMe") && out.SessionExpiration > out.RememberMe {
+	if k.ok(path+".sessionExpiration", path+".rememberMe") && out.RememberMe > 0 && out.SessionExpiration > out.RememberMe {
 		k.add(path+".rememberMe", fmt.Sprintf("%s is shorter than sessionExpiration, %s", r.RememberMe, r.SessionExpiration),
 			"being remembered must last at least as long as not being: lengthen the one or shorten the other")
 	}

@@ -33,7 +33,7 @@ func (k *checker) service(path string, r rawService, s *Settings) Service {
 		k.add(path+".visibility", quote(r.Visibility)+" is not a visibility", oneOf(access.Visibilities()))
 	}
 	out := Service{
-		Hostname:   k.hostname(path+".hostname", r.Hostname, s.Domain, v == access.Public),
+		Hostname:   k.hostname(path+".hostname", r.Hostname, s, v == access.Public),
 		Visibility: v,
 		Access:     access.Access{Policy: access.Policy(r.Access.Policy), Groups: r.Access.Groups, Reason: r.Access.Reason},
 		MemoryMiB:  r.MemoryMiB,
@@ -75,7 +75,8 @@ func (k *checker) access(path string, s *Service, users []User) {
 }
 
 // hostname checks the part of a host name before the domain and returns the full name.
-func (k *checker) hostname(path, name, domain string, public bool) string {
+func (k *checker) hostname(path, name string, s *Settings, public bool) string {
+	domain := s.Domain
 	if !k.optional(path, name) {
 		return ""
 	}
@@ -93,9 +94,10 @@ func (k *checker) hostname(path, name, domain string, public bool) string {
 		return ""
 	}
 	// Cloudflare's Universal SSL certificate covers the domain and one level below it.
-	if public && strings.Contains(name, ".") {
+	if _, parent, deep := strings.Cut(name, "."); public && deep && !slices.Contains(s.Cloudflare.Certificates, parent) {
 		k.add(path, quote(name)+" has more than one label, but Cloudflare's certificate covers one level below the domain only",
-			"use one label, such as "+strings.ReplaceAll(name, ".", "-"))
+			"use one label, such as "+strings.ReplaceAll(name, ".", "-")+", or order a certificate for *."+parent+"."+domain+
+				" and list "+parent+" in "+namespace+"cloudflare.certificates")
 		return ""
 	}
 	full := name + "." + domain
@@ -104,6 +106,30 @@ func (k *checker) hostname(path, name, domain string, public bool) string {
 		return ""
 	}
 	return full
+}
+
+// sessionsReach reports host names that are the portal's to guard, and out of a session's reach.
+func (k *checker) sessionsReach(s *Settings) {
+	const path = namespace + "auth.sessionDomain"
+	if !k.ok(path) || s.Auth.SessionDomain == s.Domain {
+		return
+	}
+	for _, n := range []struct {
+		path, hostname string
+		guarded        bool
+	}{
+		{namespace + "auth.hostname", s.Auth.Hostname, true},
+		{namespace + "services.jellyfin.hostname", s.Services.Jellyfin.Hostname, s.Services.Jellyfin.Access.Policy != access.Native},
+		{namespace + "services.jellyseerr.hostname", s.Services.Jellyseerr.Hostname, s.Services.Jellyseerr.Access.Policy != access.Native},
+	} {
+		if !n.guarded || !k.ok(n.path) || strings.HasSuffix(n.hostname, "."+s.Auth.SessionDomain) {
+			continue
+		}
+		first, _, _ := strings.Cut(n.hostname, ".")
+		below := strings.TrimSuffix(s.Auth.SessionDomain, "."+s.Domain)
+		k.add(n.path, fmt.Sprintf("%s is not below the session domain %s, so no login would hold there", n.hostname, s.Auth.SessionDomain),
+			fmt.Sprintf("write %s.%s, or change %s", first, below, path))
+	}
 }
 
 // hostnamesDiffer reports host names used for more than one thing.

@@ -47,7 +47,7 @@ const cloudflareTokenShape = "35 to 50 letters, digits, hyphens and underscores"
 // secretKeys are all of them, sorted by key.
 var secretKeys = []SecretKey{
 	{
-		Key: "cloudflare:apiToken", What: "the Cloudflare token that configures the zone",
+		Key: "cloudflare:apiToken", What: "the Cloudflare token that configures the zone (zone settings, DNS, WAF, cache rules, certificates)",
 		pattern: cloudflareToken, shape: cloudflareTokenShape, sections: []int{40}, alphabet: alphanumeric,
 		field: func(c *Credentials) *Secret { return &c.CloudflareAPIToken },
 	},

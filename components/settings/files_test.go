@@ -138,9 +138,9 @@ func TestProdFileIsComplete(t *testing.T) {
 		"tailscale.extraTagOwners.tag": true, "tailscale.extraTagOwners.owners": true,
 		"smtp": true, "smtp.host": true, "smtp.port": true, "smtp.tls": true, "smtp.username": true, "smtp.sender": true,
 		"server.breakGlass": true, "server.breakGlass.cidr": true, "server.breakGlass.reason": true,
-		"services.jellyseerr.bypass.path": true, "services.jellyseerr.bypass.reason": true,
+		"services.jellyseerr.bypass.path": true, "services.jellyseerr.bypass.methods": true, "services.jellyseerr.bypass.reason": true,
 		// Same shape as the other service's.
-		"services.jellyfin.bypass.path": true, "services.jellyfin.bypass.reason": true,
+		"services.jellyfin.bypass.path": true, "services.jellyfin.bypass.methods": true, "services.jellyfin.bypass.reason": true,
 		// Forbidden with the policy shown, or needed only with native on a public hostname.
 		"services.jellyfin.access.groups": true,
 		"services.jellyfin.access.reason": true, "services.jellyseerr.access.reason": true,

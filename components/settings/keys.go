@@ -46,6 +46,7 @@ var defaults = object{
 	"protect":  true,
 	"cloudflare": object{
 		"plan":             "free",
+		"certificates":     list{},
 		"blockedCountries": list{},
 		"rateLimit":        object{"requests": 10, "periodSeconds": 10, "blockSeconds": 10},
 		"rules":            list{},
@@ -72,6 +73,7 @@ var defaults = object{
 	},
 	"auth": object{
 		"hostname":          "auth",
+		"sessionDomain":     "",
 		"sessionInactivity": "1h",
 		"sessionExpiration": "12h",
 		"rememberMe":        "30d",

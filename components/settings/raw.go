@@ -24,6 +24,7 @@ type (
 	rawCloudflare struct {
 		ZoneID           string       `mapstructure:"zoneId"`
 		Plan             string       `mapstructure:"plan"`
+		Certificates     []string     `mapstructure:"certificates"`
 		BlockedCountries []string     `mapstructure:"blockedCountries"`
 		RateLimit        rawRateLimit `mapstructure:"rateLimit"`
 		HSTS             rawHSTS      `mapstructure:"hsts"`
@@ -149,6 +150,7 @@ type (
 
 	rawAuth struct {
 		Hostname          string `mapstructure:"hostname"`
+		SessionDomain     string `mapstructure:"sessionDomain"`
 		SessionInactivity string `mapstructure:"sessionInactivity"`
 		SessionExpiration string `mapstructure:"sessionExpiration"`
 		RememberMe        string `mapstructure:"rememberMe"`
@@ -174,7 +176,8 @@ type (
 	}
 
 	rawBypass struct {
-		Path   string `mapstructure:"path"`
-		Reason string `mapstructure:"reason"`
+		Path    string   `mapstructure:"path"`
+		Methods []string `mapstructure:"methods"`
+		Reason  string   `mapstructure:"reason"`
 	}
 )

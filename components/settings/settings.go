@@ -47,12 +47,20 @@ type Settings struct {
 	Credentials Credentials
 }
 
+// Hostnames are the full names of everything that is served, the portal's first.
+func (s *Settings) Hostnames() []string {
+	return []string{s.Auth.Hostname, s.Services.Jellyfin.Hostname, s.Services.Jellyseerr.Hostname}
+}
+
 // Cloudflare is the zone and its rules.
 type Cloudflare struct {
 	// ZoneID is the zone's ID: 32 hexadecimal digits (zoneId; required).
 	ZoneID string
 	// Plan is the zone's plan; it limits the rules below (plan; default free).
 	Plan plan.Plan
+	// Certificates are the names, below the domain, of which Cloudflare's edge has a certificate for what lies one level below
+	// them, as it has for the domain's; sorted (certificates; their part before the domain; default none).
+	Certificates []string
 	// BlockedCountries are ISO 3166-1 alpha-2 codes, upper case, sorted; their visitors are blocked at the
 	// edge (blockedCountries; default none).
 	BlockedCountries []string
@@ -273,11 +281,15 @@ const AdminsGroup = "admins"
 type Auth struct {
 	// Hostname is the portal's full name, such as auth.example.com (hostname; its label; default auth).
 	Hostname string
+	// SessionDomain is the domain below which a login holds: every host there receives the session's cookie, so a host that
+	// is taken over can use it (sessionDomain; its part before the domain; default the domain).
+	SessionDomain string
 	// SessionInactivity ends a session that was not used for so long (sessionInactivity; default 1h).
 	SessionInactivity time.Duration
 	// SessionExpiration ends a session this long after the login (sessionExpiration; default 12h).
 	SessionExpiration time.Duration
-	// RememberMe replaces SessionExpiration where the person asked to be remembered (rememberMe; default 30d).
+	// RememberMe replaces SessionExpiration where the person asked to be remembered; 0 offers it to nobody (rememberMe; 0s or
+	// off for nobody; default 30d).
 	RememberMe time.Duration
 }
 
@@ -298,7 +310,8 @@ type Service struct {
 	Visibility access.Visibility
 	// Access is who may use the service (access).
 	Access access.Access
-	// Bypass are the paths that skip the portal (bypass; default none).
+	// Bypass are the paths that skip the portal (bypass; default none), each for the methods that only read unless
+	// it names its own (methods; default GET, HEAD, OPTIONS).
 	Bypass []access.Bypass
 	// MemoryMiB is the container's memory limit in MiB, at least 64 (memoryMiB).
 	MemoryMiB int

@@ -28,7 +28,7 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 	assert.Equal(t, &Settings{
 		Domain: "example.com", Timezone: "Etc/UTC", AdminEmail: "admin@example.com", Protect: true,
 		Cloudflare: Cloudflare{
-			ZoneID: "0123456789abcdef0123456789abcdef", Plan: plan.Free, BlockedCountries: []string{},
+			ZoneID: "0123456789abcdef0123456789abcdef", Plan: plan.Free, Certificates: []string{}, BlockedCountries: []string{},
 			RateLimit: RateLimit{Requests: 10, PeriodSeconds: 10, BlockSeconds: 10}, Rules: []Rule{},
 		},
 		Tailscale: Tailscale{Tailnet: "tail1234.ts.net", Admins: []string{"admin@example.com"}, Members: []string{}},
@@ -46,7 +46,8 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 		},
 		Users: []User{{Name: "admin", DisplayName: "admin", Email: "admin@example.com", Groups: []string{"admins", "users"}}},
 		Auth: Auth{
-			Hostname: "auth.example.com", SessionInactivity: time.Hour, SessionExpiration: 12 * time.Hour, RememberMe: 720 * time.Hour,
+			Hostname: "auth.example.com", SessionDomain: "example.com",
+			SessionInactivity: time.Hour, SessionExpiration: 12 * time.Hour, RememberMe: 720 * time.Hour,
 		},
 		Services: Services{
 			Jellyseerr: Service{
@@ -75,8 +76,8 @@ func TestSecretsReachTheSettings(t *testing.T) {
 // TestLimitsAreReached accepts what lies just inside each limit.
 func TestLimitsAreReached(t *testing.T) {
 	for name, change := range map[string]func(c *stackConfig){
-		"three rules on the free plan": func(c *stackConfig) {
-			c.set("homelab:cloudflare.rules", list{rule("a"), rule("b"), rule("c")})
+		"two rules on the free plan": func(c *stackConfig) {
+			c.set("homelab:cloudflare.rules", list{rule("a"), rule("b")})
 		},
 		"log and regex on the enterprise plan": func(c *stackConfig) {
 			r := rule("a")
@@ -129,7 +130,15 @@ func TestLimitsAreReached(t *testing.T) {
 		"a server in Singapore": func(c *stackConfig) {
 			c.set("homelab:server", object{"type": "cpx42", "location": "sin"})
 		},
-		"days":         func(c *stackConfig) { c.set("homelab:auth", object{"sessionExpiration": "1d12h", "rememberMe": "30d"}) },
+		"days":                 func(c *stackConfig) { c.set("homelab:auth", object{"sessionExpiration": "1d12h", "rememberMe": "30d"}) },
+		"nobody is remembered": func(c *stackConfig) { c.set("homelab:auth.rememberMe", "off") },
+		"sessions below a name of their own": func(c *stackConfig) {
+			c.set("homelab:auth.sessionDomain", "home").set("homelab:cloudflare.certificates", list{"home"})
+			c.set("homelab:auth.hostname", "auth.home").set("homelab:services.jellyseerr.hostname", "requests.home")
+		},
+		"a bypass for writing": func(c *stackConfig) {
+			c.set("homelab:services.jellyseerr.bypass", list{object{"path": "^/hook$", "methods": list{"POST"}, "reason": "webhook"}})
+		},
 		"least memory": func(c *stackConfig) { c.set("homelab:services.jellyseerr.memoryMiB", 64) },
 		"equal session times": func(c *stackConfig) {
 			c.set("homelab:auth", object{"sessionInactivity": "1m", "sessionExpiration": "60s", "rememberMe": "1m0s"})
@@ -153,6 +162,27 @@ func TestLimitsAreReached(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+}
+
+func TestSessions(t *testing.T) {
+	c := minimal()
+	s, err := run(t, c)
+	require.NoError(t, err)
+	assert.Equal(t, "example.com", s.Auth.SessionDomain)
+	assert.Equal(t, 720*time.Hour, s.Auth.RememberMe)
+	for _, off := range []string{"0s", "0", "off"} {
+		c.set("homelab:auth.rememberMe", off)
+		s, err = run(t, c)
+		require.NoError(t, err)
+		assert.Zero(t, s.Auth.RememberMe, off)
+	}
+	c.set("homelab:auth.sessionDomain", "home").set("homelab:auth.hostname", "auth.home").set("homelab:cloudflare.certificates", list{"home"})
+	c.set("homelab:services.jellyseerr.hostname", "requests.home")
+	s, err = run(t, c)
+	require.NoError(t, err)
+	assert.Equal(t, "home.example.com", s.Auth.SessionDomain)
+	assert.Equal(t, "jellyfin.example.com", s.Services.Jellyfin.Hostname, "a service with its own login may be elsewhere")
+	assert.Equal(t, []string{"auth.home.example.com", "jellyfin.example.com", "requests.home.example.com"}, s.Hostnames())
 }
 
 // Without a mode, a port or a server: what follows from the rest.

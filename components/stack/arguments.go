@@ -69,7 +69,7 @@ func (p *providers) option() pulumi.ResourceOption { return pulumi.Providers(p.a
 func edgeArgs(s *settings.Settings) *edge.Args {
 	args := &edge.Args{
 		Domain: s.Domain, ZoneID: s.Cloudflare.ZoneID, Plan: s.Cloudflare.Plan, BlockedCountries: s.Cloudflare.BlockedCountries,
-		RateLimit: edge.RateLimit(s.Cloudflare.RateLimit), HSTS: edge.HSTS(s.Cloudflare.HSTS),
+		RateLimit: edge.RateLimit(s.Cloudflare.RateLimit), Hostnames: s.Hostnames(), HSTS: edge.HSTS(s.Cloudflare.HSTS),
 	}
 	for _, r := range s.Cloudflare.Rules {
 		args.Rules = append(args.Rules, edge.Rule{Name: r.Name, Expression: r.Expression, Action: string(r.Action)})
@@ -100,6 +100,7 @@ func hostArgs(s *settings.Settings, shield *edge.Shield, private *tailnet.Tailne
 func identityArgs(s *settings.Settings, machine *host.Host, logs *gateway.Logs, networks *workload.Networks, sites []gateway.Site) *gateway.IdentityArgs {
 	args := &gateway.IdentityArgs{
 		Host: machine, Logs: logs, Proxy: networks.CaddyProxy, Domain: s.Domain, Hostname: s.Auth.Hostname, Sites: sites, TailnetRanges: tailnet.Ranges(),
+		SessionDomain:     s.Auth.SessionDomain,
 		SessionInactivity: s.Auth.SessionInactivity, SessionExpiration: s.Auth.SessionExpiration, RememberMe: s.Auth.RememberMe,
 	}
 	if s.SMTP != nil {

@@ -79,6 +79,14 @@ func TestRulesetLimitsOfPlans(t *testing.T) {
 	managed := func(id string) m {
 		return m{"ref": "m", "action": "execute", "expression": "true", "actionParameters": m{"id": id}}
 	}
+	cached := func(n int) (out []any) {
+		for i := range n {
+			out = append(out, m{
+				"ref": fmt.Sprint("c", i), "action": "set_cache_settings", "expression": `http.host in {"a" "b"}`, "actionParameters": m{"cache": false},
+			})
+		}
+		return out
+	}
 	many := func(n int) (out []any) {
 		for i := range n {
 			out = append(out, customRule(i, nil))
@@ -93,6 +101,13 @@ func TestRulesetLimitsOfPlans(t *testing.T) {
 	}{
 		{"free", rulesetIn(phaseCustom, many(6)...), "maximum number of rules", "pro"},
 		{"pro", rulesetIn(phaseCustom, many(21)...), "maximum number of rules", "business"},
+		{"free", rulesetIn(phaseCache, cached(11)...), "maximum number of rules", "pro"},
+		{"pro", rulesetIn(phaseCache, cached(26)...), "maximum number of rules", "business"},
+		{"business", rulesetIn(phaseCache, cached(51)...), "maximum number of rules", "enterprise"},
+		{"enterprise", rulesetIn(phaseCache, cached(301)...), "maximum number of rules", ""},
+		{"free", rulesetIn(phaseCache, customRule(1, nil)), "not allowed in the phase", ""},
+		{"free", rulesetIn(phaseCache, m{"ref": "c", "action": "set_cache_settings", "expression": "true"}), "needs action parameters", ""},
+		{"free", rulesetIn(phaseCustom, customRule(1, m{"action": "set_cache_settings"})), "not allowed in the phase", ""},
 		{"free", rulesetIn(phaseCustom, customRule(1, m{"action": "log"})), "action log is not available", "enterprise"},
 		{"pro", rulesetIn(phaseCustom, customRule(1, m{"expression": `http.host matches "a.*"`})), "operator matches", "business"},
 		{"free", rulesetIn(phaseRateLimit, limit(nil), with(limit(nil), m{"ref": "x"})), "maximum number of rules", "pro"},
@@ -118,6 +133,7 @@ func TestRulesetLimitsOfPlans(t *testing.T) {
 	e.create(typeRuleset, "c", rulesetIn(phaseCustom, customRule(1, m{"expression": `http.host eq "x matches y"`})))
 	e.create(typeRuleset, "l", rulesetIn(phaseRateLimit, limit(nil)))
 	e.create(typeRuleset, "m", rulesetIn(phaseManaged, managed(freeManagedRuleset)))
+	e.create(typeRuleset, "s", rulesetIn(phaseCache, cached(10)...))
 	for want, in := range map[string]m{
 		"open parenthesis":    rulesetIn(phaseCustom, customRule(1, m{"expression": "(a"})),
 		"unterminated string": rulesetIn(phaseCustom, customRule(1, m{"expression": `a eq "b`})),

@@ -41,12 +41,13 @@ const (
 	phaseCustom    = "http_request_firewall_custom"
 	phaseRateLimit = "http_ratelimit"
 	phaseManaged   = "http_request_firewall_managed"
+	phaseCache     = "http_request_cache_settings"
 	// freeManagedRuleset is the only managed ruleset of free zones.
 	freeManagedRuleset = "77454fe2d30c4220b5701f6fdfb893ba"
 )
 
 var phases = []string{
-	"ddos_l4", "ddos_l7", "http_config_settings", "http_custom_errors", "http_log_custom_fields", phaseRateLimit, "http_request_cache_settings",
+	"ddos_l4", "ddos_l7", "http_config_settings", "http_custom_errors", "http_log_custom_fields", phaseRateLimit, phaseCache,
 	"http_request_dynamic_redirect", phaseCustom, phaseManaged, "http_request_late_transform", "http_request_origin", "http_request_redirect",
 	"http_request_sanitize", "http_request_sbfm", "http_request_transform", "http_response_compression", "http_response_firewall_managed",
 	"http_response_headers_transform", "magic_transit", "magic_transit_ids_managed", "magic_transit_managed", "magic_transit_ratelimit",
@@ -59,16 +60,17 @@ var ruleActions = []string{
 
 // planLimits are what a plan allows in the phases that matter here.
 type planLimits struct {
-	custom, rate       int
+	custom, cache      int
+	rate               int
 	periods, timeouts  []float64
 	logAction, regexes bool
 }
 
 var limitsOf = map[string]planLimits{
-	"free":       {5, 1, []float64{10}, []float64{10}, false, false},
-	"pro":        {20, 2, []float64{10, 60}, []float64{10, 60, 3600}, false, false},
-	"business":   {100, 5, []float64{10, 60, 120, 300, 600}, []float64{10, 60, 120, 300, 600, 3600, 86400}, false, true},
-	"enterprise": {1000, 100, []float64{10, 15, 20, 30, 40, 45, 60, 90, 120, 180, 240, 300, 480, 600, 900, 1200, 1800, 2400, 3600}, nil, true, true},
+	"free":       {5, 10, 1, []float64{10}, []float64{10}, false, false},
+	"pro":        {20, 25, 2, []float64{10, 60}, []float64{10, 60, 3600}, false, false},
+	"business":   {100, 50, 5, []float64{10, 60, 120, 300, 600}, []float64{10, 60, 120, 300, 600, 3600, 86400}, false, true},
+	"enterprise": {1000, 300, 100, []float64{10, 15, 20, 30, 40, 45, 60, 90, 120, 180, 240, 300, 480, 600, 900, 1200, 1800, 2400, 3600}, nil, true, true},
 }
 
 func checkRuleset(c *checking) {
@@ -172,6 +174,8 @@ func (t *task) ruleset() error {
 	switch {
 	case phase == phaseCustom && len(rules) > limits.custom:
 		return fail("exceeded the maximum number of rules in the phase %s: %d out of %d (20217)", phase, len(rules), limits.custom)
+	case phase == phaseCache && len(rules) > limits.cache:
+		return fail("exceeded the maximum number of rules in the phase %s: %d out of %d (20217)", phase, len(rules), limits.cache)
 	case phase == phaseRateLimit && len(rules) > limits.rate:
 		return fail("exceeded the maximum number of rules in the phase %s: %d out of %d (20217)", phase, len(rules), limits.rate)
 	}
@@ -205,6 +209,13 @@ func rule(phase, plan string, limits planLimits, r map[string]any) error {
 		}
 		if action == "skip" && section(r, "actionParameters") == nil {
 			return fail("the action skip needs action parameters (20016)")
+		}
+	case phaseCache:
+		if action != "set_cache_settings" {
+			return fail("the action %s is not allowed in the phase %s (20016)", action, phase)
+		}
+		if len(section(r, "actionParameters")) == 0 {
+			return fail("the action set_cache_settings needs action parameters (20016)")
 		}
 	case phaseRateLimit:
 		return rateLimit(plan, limits, r)

@@ -59,6 +59,8 @@ type stage struct {
 	authority *x509.CertPool
 	// passwords are the first ones, generated or chosen, by login.
 	passwords map[string]string
+	// people are those who were asked for.
+	people map[string]*person
 }
 
 func TestMain(m *testing.M) {
@@ -91,7 +93,7 @@ func set(t testing.TB) *stage {
 		require.NoError(t, l.Close())
 	})
 	t.Logf("the portal is %s", l.Programs.AutheliaIs)
-	s := &stage{Lab: l}
+	s := &stage{Lab: l, people: map[string]*person{}}
 	s.passwords, err = l.Deployment.Passwords(t.Context())
 	require.NoError(t, err)
 	for name, password := range deployed.Chosen() {

@@ -30,10 +30,14 @@ type person struct {
 	used     []int64
 }
 
+// person is the one of that name, who keeps his authenticator app.
 func (s *stage) person(t testing.TB, name string) *person {
 	t.Helper()
 	require.Contains(t, s.passwords, name)
-	return &person{stage: s, name: name, password: s.passwords[name]}
+	if s.people[name] == nil {
+		s.people[name] = &person{stage: s, name: name, password: s.passwords[name]}
+	}
+	return s.people[name]
 }
 
 // code is a one-time password that was not used before. Of those that the portal accepts at a time there are three; when all are used, it waits.
@@ -112,10 +116,14 @@ func (p *person) login(t testing.TB, b *visitor.Browser) {
 	p.secondFactor(t, b)
 }
 
-// enrol registers an authenticator app, as a person does at the first login: with a code from the portal's mail.
+// enrol registers an authenticator app, as a person does at the first login: with a code from the portal's mail. The page asks for the user's
+// preferences before; without them the portal does not see the app afterwards.
 func (p *person) enrol(t testing.TB, b *visitor.Browser) {
 	t.Helper()
-	_, ok, err := post(t.Context(), b, http.MethodPost, "/api/user/session/elevation", nil, nil)
+	_, ok, err := post(t.Context(), b, http.MethodPost, "/api/user/info", nil, nil)
+	require.NoError(t, err)
+	require.True(t, ok, "the portal makes no preferences for %s", p.name)
+	_, ok, err = post(t.Context(), b, http.MethodPost, "/api/user/session/elevation", nil, nil)
 	require.NoError(t, err)
 	require.True(t, ok, "the portal sends %s no code", p.name)
 	_, ok, err = post(t.Context(), b, http.MethodPut, "/api/user/session/elevation", map[string]any{"otc": p.stage.mailed(t)}, nil)

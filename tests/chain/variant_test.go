@@ -5,6 +5,7 @@ package chain
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,9 +16,10 @@ import (
 	"homelab/tests/chain/internal/visitor"
 )
 
-// open path of the variant, and how long a session may rest: the shortest that the settings allow.
+// open paths of the variant, for reading and for one method that writes, and how long a session may rest: the shortest that the settings allow.
 const (
 	openPath = "/api/v1/status"
+	hookPath = "/api/v1/hook"
 	rest     = time.Minute
 )
 
@@ -27,7 +29,11 @@ var variant = map[string]any{
 	"homelab:services": map[string]any{
 		"jellyseerr": map[string]any{
 			"hostname": "requests", "visibility": "public", "access": map[string]any{"policy": "two-factor", "groups": []any{"users"}},
-			"bypass": []any{map[string]any{"path": "^" + openPath + "$", "reason": "the chain test asks for it"}}, "memoryMiB": 512,
+			"bypass": []any{
+				map[string]any{"path": "^" + openPath + "$", "reason": "the chain test asks for it"},
+				map[string]any{"path": "^" + hookPath + "$", "methods": []any{"POST"}, "reason": "the chain test writes there"},
+			},
+			"memoryMiB": 512,
 		},
 		"jellyfin": map[string]any{
 			"hostname": "jellyfin", "visibility": "tailnet", "access": map[string]any{"policy": "two-factor", "groups": []any{"users"}},
@@ -56,6 +62,7 @@ func testVariant(t *testing.T, s *stage, family *person) {
 	since := time.Now()
 
 	t.Run("the open path", func(t *testing.T) { testOpenPath(t, s) })
+	t.Run("methods of open paths", func(t *testing.T) { testOpenMethods(t, s) })
 	t.Run("a login on the tailnet", func(t *testing.T) { testGuardedTailnet(t, s, family) })
 	t.Run("a session ends that rested too long", func(t *testing.T) {
 		busy := s.cloudflare.From("203.0.113.51").Browser("h2")
@@ -72,6 +79,33 @@ func testVariant(t *testing.T, s *stage, family *person) {
 		require.NoError(t, err)
 		assert.NotContains(t, a.Body, "Family", "the portal still knows whose session it was")
 	})
+}
+
+// testOpenMethods writes where only reading is open, and reads where only writing is.
+func testOpenMethods(t *testing.T, s *stage) {
+	for path, open := range map[string][]string{openPath: {"GET", "HEAD", "OPTIONS"}, hookPath: {"POST"}} {
+		for _, method := range []string{"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"} {
+			t.Run(method+" "+path, func(t *testing.T) {
+				for _, header := range []header{{}, {"X-Forwarded-Method", open[0]}, {"X-HTTP-Method-Override", open[0]}, {"X-Original-Method", open[0]}} {
+					r := visitor.Request{Method: method, URL: requests + path, Header: map[string]string{}}
+					if header.name != "" {
+						r.Header[header.name] = header.value
+					}
+					if method == "POST" || method == "PUT" || method == "PATCH" {
+						r.Body = `{"x":1}`
+					}
+					a, err := s.cloudflare.Browser("http/1.1").Do(t.Context(), r)
+					if !slices.Contains(open, method) {
+						s.refused(t, a, err)
+						continue
+					}
+					require.NoError(t, err)
+					assert.Equal(t, http.StatusOK, a.Status, "%s", a.Body)
+					assert.Equal(t, method, s.reached(t, "jellyseerr").Method)
+				}
+			})
+		}
+	}
 }
 
 // testOpenPath tries to get from the open path to the others.

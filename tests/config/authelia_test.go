@@ -36,7 +36,8 @@ func autheliaSchemas(t *testing.T) string {
 func TestAutheliaSchemasAccept(t *testing.T) {
 	schemas, check := autheliaSchemas(t), built(t, schemaTool)
 	for name, schema := range map[string]string{
-		"production": "configuration.json", "mail": "configuration.json", "mail-implicit": "configuration.json", "short-sessions": "configuration.json", "openid": "configuration.json", "users": "user-database.json",
+		"production": "configuration.json", "mail": "configuration.json", "mail-implicit": "configuration.json", "short-sessions": "configuration.json",
+		"a-session-domain-of-its-own": "configuration.json", "openid": "configuration.json", "users": "user-database.json",
 	} {
 		t.Run(name, func(t *testing.T) {
 			document := filepath.Join(t.TempDir(), "document.yml")
@@ -50,17 +51,19 @@ func TestAutheliaSchemasAccept(t *testing.T) {
 func TestAutheliaSchemasRefuse(t *testing.T) {
 	schemas, check := autheliaSchemas(t), built(t, schemaTool)
 	for name, c := range map[string]struct{ file, old, new string }{
-		"unknown key":         {"production", "default_policy: deny", "defaultpolicy: deny"},
-		"unknown policy":      {"production", "policy: two_factor", "policy: three_factor"},
-		"no duration":         {"production", "inactivity: 1h", "inactivity: soon"},
-		"unknown mail key":    {"mail", "identifier: auth", "helo: auth"},
-		"no mail address":     {"mail", "address: submission://", "address: https://"},
-		"unknown scope":       {"openid", "          - groups\n", "          - group\n"},
-		"no digest":           {"openid", "$pbkdf2-sha512$", "$md5$"},
-		"unknown method":      {"openid", "pkce_challenge_method: S256", "pkce_challenge_method: S512"},
-		"unknown consent":     {"openid", "consent_mode: implicit", "consent_mode: always"},
-		"unknown client key":  {"openid", "redirect_uris:", "redirect_urls:"},
-		"unknown OIDC policy": {"openid", "default_policy: deny", "default_policy: refuse"},
+		"unknown key":            {"production", "default_policy: deny", "defaultpolicy: deny"},
+		"unknown policy":         {"production", "policy: two_factor", "policy: three_factor"},
+		"unknown method of HTTP": {"production", "        - POST\n", "        - SHOUT\n"},
+		"unknown rate limit":     {"production", "second_factor_totp:", "second_factor:"},
+		"no duration":            {"production", "inactivity: 1h", "inactivity: soon"},
+		"unknown mail key":       {"mail", "identifier: auth", "helo: auth"},
+		"no mail address":        {"mail", "address: submission://", "address: https://"},
+		"unknown scope":          {"openid", "          - groups\n", "          - group\n"},
+		"no digest":              {"openid", "$pbkdf2-sha512$", "$md5$"},
+		"unknown method":         {"openid", "pkce_challenge_method: S256", "pkce_challenge_method: S512"},
+		"unknown consent":        {"openid", "consent_mode: implicit", "consent_mode: always"},
+		"unknown client key":     {"openid", "redirect_uris:", "redirect_urls:"},
+		"unknown OIDC policy":    {"openid", "default_policy: deny", "default_policy: refuse"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			document := filepath.Join(t.TempDir(), "document.yml")

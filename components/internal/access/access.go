@@ -3,10 +3,7 @@
 package access
 
 import (
-	"errors"
 	"fmt"
-	"regexp"
-	"regexp/syntax"
 	"slices"
 	"strings"
 )
@@ -59,16 +56,33 @@ type Access struct {
 
 // Bypass is a path of a service that skips the portal, for clients that cannot log in there.
 type Bypass struct {
-	// Path is an RE2 regular expression, anchored with ^, matched against the request's path; required. One
-	// that matches every path is refused.
+	// Path is an RE2 regular expression, matched against the request's path; required. Each of its alternatives
+	// begins with ^/ and the first character of the paths it means.
 	Path string
+	// Methods are the request methods that skip the portal; empty means ReadingMethods.
+	Methods []string
 	// Reason says why the path may skip the portal; required.
 	Reason string
 }
 
+// ReadingMethods returns the methods that a bypass admits unless it names its own: those that change nothing.
+func ReadingMethods() []string { return []string{"GET", "HEAD", "OPTIONS"} }
+
+// Methods returns every method that a bypass may name: those that the proxy forwards.
+func Methods() []string { return append(ReadingMethods(), "DELETE", "PATCH", "POST", "PUT") }
+
+// Admitted returns the methods that skip the portal, sorted.
+func (b Bypass) Admitted() []string {
+	if len(b.Methods) == 0 {
+		return ReadingMethods()
+	}
+	return slices.Sorted(slices.Values(b.Methods))
+}
+
 // Problem is one thing wrong with an Access or a Bypass.
 type Problem struct {
-	// Field is the field at fault, spelled as in the stack's config: policy, groups, groups[1], reason, path.
+	// Field is the field at fault, spelled as in the stack's config: policy, groups, groups[1], reason, path,
+	// methods[0].
 	Field string
 	// What is wrong with the value seen.
 	What string
@@ -128,55 +142,19 @@ func (b Bypass) Check() []Problem {
 	if what, remedy := pathProblem(b.Path); what != "" {
 		out = append(out, Problem{"path", what, remedy})
 	}
+	for i, m := range b.Methods {
+		field := fmt.Sprintf("methods[%d]", i)
+		switch {
+		case !slices.Contains(Methods(), m):
+			out = append(out, Problem{field, fmt.Sprintf("%q is not a method that the proxy forwards", m), "use one of " + list(Methods())})
+		case slices.Index(b.Methods, m) < i:
+			out = append(out, Problem{field, fmt.Sprintf("%q is listed twice", m), "remove one"})
+		}
+	}
 	if strings.TrimSpace(b.Reason) == "" {
 		out = append(out, Problem{"reason", "is missing: a path that skips the portal needs a reason", "say why"})
 	}
 	return out
-}
-
-// nowhere is a path no service has: an expression that matches it matches anything.
-const nowhere = "/no-such-path/0f9c2d7e?"
-
-// pathProblem says what is wrong with a bypass path, or nothing.
-func pathProblem(path string) (what, remedy string) {
-	if path == "" {
-		return "is missing", "give a regular expression such as ^/api/status$"
-	}
-	shown := fmt.Sprintf("%q ", path)
-	re, err := regexp.Compile(path)
-	if err != nil {
-		var reason *syntax.Error
-		if errors.As(err, &reason) {
-			return shown + "is not an RE2 regular expression: " + reason.Code.String(), "correct the expression"
-		}
-		return shown + "is not an RE2 regular expression", "correct the expression"
-	}
-	tree, err := syntax.Parse(path, syntax.Perl)
-	if err != nil || !anchored(tree) {
-		return shown + "is not anchored, so it matches anywhere in a path", "begin it, and each alternative outside parentheses, with ^"
-	}
-	if re.MatchString(nowhere) {
-		return shown + "matches every path, so the portal would guard nothing", "name the paths that must skip it"
-	}
-	return "", ""
-}
-
-// anchored tells whether whatever the expression matches begins where the text begins.
-func anchored(re *syntax.Regexp) bool {
-	switch re.Op {
-	case syntax.OpBeginText, syntax.OpNoMatch:
-		return true
-	case syntax.OpCapture, syntax.OpPlus:
-		return anchored(re.Sub[0])
-	case syntax.OpRepeat:
-		return re.Min > 0 && anchored(re.Sub[0])
-	case syntax.OpConcat:
-		return anchored(re.Sub[0])
-	case syntax.OpAlternate:
-		return !slices.ContainsFunc(re.Sub, func(sub *syntax.Regexp) bool { return !anchored(sub) })
-	default:
-		return false
-	}
 }
 
 // Problems returns everything wrong with b, one line each; none means valid.

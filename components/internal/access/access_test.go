@@ -1,9 +1,13 @@
 package access
 
 import (
+	"math/rand/v2"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestAccessProblems(t *testing.T) {
@@ -43,25 +47,58 @@ func TestAccessProblems(t *testing.T) {
 
 func TestBypassProblems(t *testing.T) {
 	for path, want := range map[string]string{
-		`^/api/status$`:     "",
-		`^(/a|/b)/c`:        "",
-		`^/a|^/b`:           "",
-		`(^/a)`:             "",
-		`(^/a){1,2}`:        "",
-		`(?i)^/API/`:        "",
-		`^/[^\n]{64}$`:      "",
-		``:                  "path is missing: give a regular expression such as ^/api/status$",
-		`/api`:              "anchored",
-		`^/a|/b`:            "anchored",
-		`(^/a)?/b`:          "anchored",
-		`(^/a){0,2}`:        "anchored",
-		`(?m)^/a`:           "anchored",
-		`(^)*/b`:            "anchored",
-		`.*`:                "anchored",
-		`^`:                 "matches every path",
-		`^/`:                "matches every path",
-		`^/.*$`:             "matches every path",
-		`^(/api|/[^x]*)`:    "matches every path",
+		`^/api/status$`:               "",
+		`^(/a|/b)/c`:                  "",
+		`^/a|^/b`:                     "",
+		`(^/a)`:                       "",
+		`(^/a){1,2}`:                  "",
+		`(?i)^/API/`:                  "",
+		`(?i)^/[a-f]`:                 "",
+		`^/(a|b|c)`:                   "",
+		`^/(?:assets|static)/.*\.js$`: "",
+		`^/a?b`:                       "",
+		`^/x+$`:                       "",
+		`^/\.well-known/`:             "",
+		`^/(?:api/)?status$`:          "",
+		``:                            "path is missing: give a regular expression such as ^/api/status$",
+		`/api`:                        "anchored",
+		`^/a|/b`:                      "anchored",
+		`(^/a)?/b`:                    "anchored",
+		`(^/a){0,2}`:                  "anchored",
+		`(?m)^/a`:                     "anchored",
+		`(^)*/b`:                      "anchored",
+		`.*`:                          "anchored",
+		`^/\Ba`:                       "",
+		`^/%`:                         "",
+		`^`:                           "nearly every path",
+		`^/`:                          "nearly every path",
+		`^/$`:                         "nearly every path",
+		`^/.*$`:                       "nearly every path",
+		`^(/api|/[^x]*)`:              "nearly every path",
+		`^/[^n]`:                      "nearly every path",
+		`^/[^/]`:                      "nearly every path",
+		`^/[^/]+/feed$`:               "nearly every path",
+		`^/.*\.js$`:                   "nearly every path",
+		`^/[a-z]`:                     "nearly every path",
+		`^/\w`:                        "nearly every path",
+		`^/[^\n]{64}$`:                "nearly every path",
+		`^/a?`:                        "nearly every path",
+		`^/(a|)`:                      "nearly every path",
+		`^/a*`:                        "nearly every path",
+		`^/(?:a|.)b`:                  "nearly every path",
+		`^/{1,2}a`:                    "nearly every path",
+		`^//a`:                        "nearly every path",
+		`^/a|^/`:                      "nearly every path",
+		`^/?a`:                        "nearly every path",
+		`^a`:                          "nearly every path",
+		`^[/]?`:                       "nearly every path",
+		`^/(?:a.*|[^a].*)`:            "nearly every path",
+		`^/(?i:[a-z])`:                "nearly every path",
+		`^/[\x00-\x{10FFFF}]`:         "nearly every path",
+		`^/\b`:                        "nearly every path",
+		`^(?:/|/a)`:                   "nearly every path",
+		`^/(?:a1|b1|c1|d1|e1|f1|g1|h1|i1|j1|k1|l1|m1|n1|o1|p1|q1)`: "nearly every path",
+		`^\x2f.`:            "nearly every path",
 		`^/(`:               "missing closing )",
 		`^/(?=a)`:           "invalid or unsupported Perl syntax",
 		`^/` + "\xff" + `$`: "invalid UTF-8",
@@ -77,6 +114,46 @@ func TestBypassProblems(t *testing.T) {
 	}
 	assert.Equal(t, []string{"reason is missing: a path that skips the portal needs a reason: say why"},
 		Bypass{Path: "^/a$", Reason: "\t"}.Problems())
+}
+
+func TestBypassMethods(t *testing.T) {
+	b := Bypass{Path: "^/hook$", Reason: "test"}
+	assert.Equal(t, []string{"GET", "HEAD", "OPTIONS"}, b.Admitted())
+	b.Methods = []string{"POST", "GET"}
+	assert.Empty(t, b.Problems())
+	assert.Equal(t, []string{"GET", "POST"}, b.Admitted())
+	b.Methods = []string{"POST", "get", "POST", "TRACE", "", "CONNECT"}
+	all := "use one of GET, HEAD, OPTIONS, DELETE, PATCH, POST, PUT"
+	assert.Equal(t, []string{
+		`methods[1] "get" is not a method that the proxy forwards: ` + all,
+		`methods[2] "POST" is listed twice: remove one`,
+		`methods[3] "TRACE" is not a method that the proxy forwards: ` + all,
+		`methods[4] "" is not a method that the proxy forwards: ` + all,
+		`methods[5] "CONNECT" is not a method that the proxy forwards: ` + all,
+	}, b.Problems())
+}
+
+// A path that the check lets through must not match a path that begins with an arbitrary character.
+func TestAcceptedPathsAreSelective(t *testing.T) {
+	pieces := []string{"^", "/", "a", "b", "[^n]", ".", "*", "?", "(", ")", "|", "[a-c]", "$", "+", "x{0,2}", `\b`, "(?:"}
+	random := rand.New(rand.NewPCG(1, 2))
+	accepted := 0
+	for range 200_000 {
+		var path strings.Builder
+		path.WriteString("^/")
+		for range 1 + random.IntN(6) {
+			path.WriteString(pieces[random.IntN(len(pieces))])
+		}
+		if len((Bypass{Path: path.String(), Reason: "test"}).Problems()) > 0 {
+			continue
+		}
+		accepted++
+		re := regexp.MustCompile(path.String())
+		for _, probe := range []string{"/", "//", "//a", "/q", "/qa", "/qaaab", "/no-such-path", "/Q/a/b", "/0abx"} {
+			require.False(t, re.MatchString(probe), "%s matches %s", path.String(), probe)
+		}
+	}
+	assert.Greater(t, accepted, 5000)
 }
 
 func TestClosedSets(t *testing.T) {

@@ -24,7 +24,7 @@ const (
 
 // BaselineCustomRules is how many custom WAF rules the edge component itself always adds. They count
 // against Limits.CustomRules together with the operator's own.
-const BaselineCustomRules = 2
+const BaselineCustomRules = 3
 
 // The managed rulesets an operator's zone can deploy. Cloudflare gives each the same ID in every account.
 // Source: waf/managed-rules/reference.
@@ -41,6 +41,8 @@ const (
 type Limits struct {
 	// CustomRules is the most custom WAF rules a zone may have. Source: waf/custom-rules, "Number of rules".
 	CustomRules int
+	// CacheRules is the most cache rules a zone may have. Source: cache/how-to/cache-rules, "Availability".
+	CacheRules int
 	// RateLimitRules is the most rate limiting rules a zone may have. On Enterprise it needs application
 	// security in the contract. Source: waf/rate-limiting-rules, "Number of rules".
 	RateLimitRules int
@@ -105,25 +107,25 @@ func (p Plan) Limits() Limits {
 	switch p {
 	case Free:
 		return Limits{
-			CustomRules: 5, RateLimitRules: 1,
+			CustomRules: 5, CacheRules: 10, RateLimitRules: 1,
 			RateLimitPeriods: upTo(apiPeriods, 10), RateLimitTimeouts: upTo(apiTimeouts, 10),
 			MaxUploadMB: 100,
 		}
 	case Pro:
 		return Limits{
-			CustomRules: 20, RateLimitRules: 2,
+			CustomRules: 20, CacheRules: 25, RateLimitRules: 2,
 			RateLimitPeriods: upTo(apiPeriods, 60), RateLimitTimeouts: upTo(apiTimeouts, 3600),
 			ManagedRulesets: true, MaxUploadMB: 100,
 		}
 	case Business:
 		return Limits{
-			CustomRules: 100, RateLimitRules: 5,
+			CustomRules: 100, CacheRules: 50, RateLimitRules: 5,
 			RateLimitPeriods: upTo(apiPeriods, 600), RateLimitTimeouts: upTo(apiTimeouts, 86400),
 			Regex: true, ManagedRulesets: true, MaxUploadMB: 200,
 		}
 	case Enterprise:
 		return Limits{
-			CustomRules: 1000, RateLimitRules: 100,
+			CustomRules: 1000, CacheRules: 300, RateLimitRules: 100,
 			RateLimitPeriods: upTo(apiPeriods, 65535), RateLimitTimeouts: upTo(apiTimeouts, 86400),
 			LogAction: true, Regex: true, ManagedRulesets: true, MaxUploadMB: 500,
 		}

@@ -25,7 +25,7 @@ func TestParse(t *testing.T) {
 
 func TestFreeLimits(t *testing.T) {
 	assert.Equal(t, Limits{
-		CustomRules: 5, RateLimitRules: 1, RateLimitPeriods: []int{10}, RateLimitTimeouts: []int{10}, MaxUploadMB: 100,
+		CustomRules: 5, CacheRules: 10, RateLimitRules: 1, RateLimitPeriods: []int{10}, RateLimitTimeouts: []int{10}, MaxUploadMB: 100,
 	}, Free.Limits())
 }
 
@@ -35,6 +35,7 @@ func TestLimitsGrow(t *testing.T) {
 	for i := 1; i < len(plans); i++ {
 		small, large := plans[i-1].Limits(), plans[i].Limits()
 		assert.Greater(t, large.CustomRules, small.CustomRules)
+		assert.Greater(t, large.CacheRules, small.CacheRules)
 		assert.Greater(t, large.RateLimitRules, small.RateLimitRules)
 		assert.Equal(t, small.RateLimitPeriods, large.RateLimitPeriods[:len(small.RateLimitPeriods)])
 		assert.Equal(t, small.RateLimitTimeouts, large.RateLimitTimeouts[:len(small.RateLimitTimeouts)])

@@ -35,7 +35,22 @@ type buffers struct {
 }
 
 type endpoints struct {
-	Authz map[string]authz `yaml:"authz"`
+	Authz      map[string]authz `yaml:"authz"`
+	RateLimits rateLimits       `yaml:"rate_limits"`
+}
+
+type rateLimits struct {
+	SecondFactorTOTP rateLimit `yaml:"second_factor_totp"`
+}
+
+type rateLimit struct {
+	Enable  bool     `yaml:"enable"`
+	Buckets []bucket `yaml:"buckets"`
+}
+
+type bucket struct {
+	Period   string `yaml:"period"`
+	Requests int    `yaml:"requests"`
 }
 
 type authz struct {
@@ -145,6 +160,7 @@ type rule struct {
 	Policy    string     `yaml:"policy"`
 	Subject   [][]string `yaml:"subject,omitempty"`
 	Networks  []string   `yaml:"networks,omitempty"`
+	Methods   []string   `yaml:"methods,omitempty"`
 	Resources []string   `yaml:"resources,omitempty"`
 }
 

@@ -21,12 +21,15 @@ const SessionCookie = "homelab_session"
 
 // Model is everything the portal's configuration depends on.
 type Model struct {
-	// Domain is the zone's apex: sessions hold for it and its subdomains. Required.
+	// Domain is the zone's apex. Required.
 	Domain string
-	// Hostname is the portal's own hostname, under Domain; required.
+	// SessionDomain is the domain below which sessions hold: every host there receives the visitor's cookie. It is Domain or
+	// lies under it; empty means Domain.
+	SessionDomain string
+	// Hostname is the portal's own hostname, under SessionDomain; required.
 	Hostname string
 	// DefaultRedirectionURL is where a visitor goes who logs in without having asked for a service; optional,
-	// an https URL under Domain that is not the portal's.
+	// an https URL under SessionDomain that is not the portal's.
 	DefaultRedirectionURL string
 	// Sites are the services; the rules follow from them.
 	Sites []site.Site
@@ -113,16 +116,20 @@ func (m Model) Validate() error {
 	p := validate.Of("authelia")
 	p.Merge(site.Hostname(m.Domain))
 	p.Merge(site.Hostname(m.Hostname))
-	p.Require(m.under(m.Hostname), "hostname %q is not under the domain %q", m.Hostname, m.Domain)
+	p.Merge(site.Hostname(m.sessionDomain()))
+	p.Require(m.sessionDomain() == m.Domain || under(m.sessionDomain(), m.Domain), "session domain %q is neither the domain %q nor under it", m.SessionDomain, m.Domain)
+	p.Require(under(m.Hostname, m.sessionDomain()), "hostname %q is not under the session domain %q", m.Hostname, m.sessionDomain())
 	if m.DefaultRedirectionURL != "" {
 		host, ok := strings.CutPrefix(m.DefaultRedirectionURL, "https://")
 		host = strings.TrimSuffix(host, "/")
-		p.Require(ok && site.Hostname(host) == nil && m.under(host) && host != m.Hostname,
-			"default redirection URL %q is not https://HOST for a host under %s other than the portal", m.DefaultRedirectionURL, m.Domain)
+		p.Require(ok && site.Hostname(host) == nil && under(host, m.sessionDomain()) && host != m.Hostname,
+			"default redirection URL %q is not https://HOST for a host under %s other than the portal", m.DefaultRedirectionURL, m.sessionDomain())
 	}
 	p.Merge(site.ValidateAll(m.Sites))
 	for _, s := range m.Sites {
-		p.Require(m.under(s.Hostname), "site %q: hostname %q is not under the domain %q: no session holds there", s.Name, s.Hostname, m.Domain)
+		p.Require(under(s.Hostname, m.Domain), "site %q: hostname %q is not under the domain %q", s.Name, s.Hostname, m.Domain)
+		p.Require(!s.Guarded() || under(s.Hostname, m.sessionDomain()),
+			"site %q: hostname %q is not under the session domain %q: no session holds there", s.Name, s.Hostname, m.sessionDomain())
 		p.Require(s.Hostname != m.Hostname, "site %q has the portal's hostname", s.Name)
 		for i, b := range s.Bypass {
 			if _, err := resource(b.Path); err != nil {
@@ -147,7 +154,15 @@ func (m Model) Validate() error {
 	return p.Err()
 }
 
-func (m Model) under(host string) bool { return strings.HasSuffix(host, "."+m.Domain) }
+// under reports whether the host lies under the domain.
+func under(host, domain string) bool { return strings.HasSuffix(host, "."+domain) }
+
+func (m Model) sessionDomain() string {
+	if m.SessionDomain == "" {
+		return m.Domain
+	}
+	return m.SessionDomain
+}
 
 func (m Model) regulation() Regulation {
 	if m.Regulation == (Regulation{}) {

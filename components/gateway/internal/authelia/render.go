@@ -42,14 +42,14 @@ func Configuration(m Model) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rendering the portal's configuration: %w", err)
 	}
-	if len(rules) == 0 {
-		// The portal refuses to start on "deny" without a rule that says so.
-		rules = []rule{{Domain: []string{"*." + m.Domain}, Policy: "deny"}}
-	}
 	notifier, err := m.notifier()
 	if err != nil {
 		return nil, fmt.Errorf("rendering the portal's configuration: %w", err)
 	}
+	// The portal's own API lets whoever has the password remove a second factor. The proxy asks this rule before it
+	// passes such a request on.
+	own := rule{Domain: []string{m.Hostname}, Policy: "two_factor"}
+	rules = append([]rule{own}, rules...)
 	r := m.regulation()
 	return marshal(configuration{
 		Theme: "auto",
@@ -58,11 +58,16 @@ func Configuration(m Model) ([]byte, error) {
 			// The check writes a file into the image's own tree, which is read-only.
 			DisableHealthcheck: true,
 			Buffers:            buffers{Read: headerBuffer, Write: headerBuffer},
-			Endpoints: endpoints{Authz: map[string]authz{"forward-auth": {
-				Implementation: "ForwardAuth",
-				// The default strategies accept Basic credentials too, which know no second factor.
-				AuthnStrategies: []strategy{{Name: "CookieSession"}},
-			}}},
+			Endpoints: endpoints{
+				Authz: map[string]authz{"forward-auth": {
+					Implementation: "ForwardAuth",
+					// The default strategies accept Basic credentials too, which know no second factor.
+					AuthnStrategies: []strategy{{Name: "CookieSession"}},
+				}},
+				// For one address: a bucket is full at first, and gets one more each period. By default it may send 50
+				// codes at once; a household behind one address sends a few.
+				RateLimits: rateLimits{SecondFactorTOTP: rateLimit{Enable: true, Buckets: []bucket{{"1m", 10}, {"10m", 20}}}},
+			},
 		},
 		Log:       logging{Level: "info", Format: "json", FilePath: m.Paths.Log, KeepStdout: true},
 		Telemetry: telemetry{Metrics: metrics{Enabled: true, Address: "tcp://" + m.Listen.Metrics + "/metrics"}},
@@ -87,7 +92,7 @@ func Configuration(m Model) ([]byte, error) {
 			Name: SessionCookie, SameSite: "lax",
 			Inactivity: duration(m.Session.Inactivity), Expiration: duration(m.Session.Expiration), RememberMe: lifetime(m.Session.RememberMe),
 			Cookies: []cookie{{
-				Domain: m.Domain, AutheliaURL: "https://" + m.Hostname, DefaultRedirectionURL: m.DefaultRedirectionURL,
+				Domain: m.sessionDomain(), AutheliaURL: "https://" + m.Hostname, DefaultRedirectionURL: m.DefaultRedirectionURL,
 			}},
 			Redis: redis{Host: host, Port: storePort, Timeout: "5s", MaxRetries: 3, MaximumActiveConnections: 16, MinimumIdleConnections: 2},
 		},
@@ -111,17 +116,11 @@ func rules(sites []site.Site) ([]rule, error) {
 		if s.Visibility == access.Tailnet {
 			networks = []string{tailnetNetwork}
 		}
-		if len(s.Bypass) > 0 {
-			open := rule{Domain: []string{s.Hostname}, Policy: "bypass", Networks: networks}
-			for _, b := range s.Bypass {
-				pattern, err := resource(b.Path)
-				if err != nil {
-					return nil, fmt.Errorf("site %q: %w", s.Name, err)
-				}
-				open.Resources = append(open.Resources, pattern)
-			}
-			out = append(out, open)
+		open, err := openPaths(s, networks)
+		if err != nil {
+			return nil, fmt.Errorf("site %q: %w", s.Name, err)
 		}
+		out = append(out, open...)
 		policy, err := policyName(s.Access.Policy)
 		if err != nil {
 			return nil, fmt.Errorf("site %q: %w", s.Name, err)
@@ -131,6 +130,25 @@ func rules(sites []site.Site) ([]rule, error) {
 			guarded.Subject = append(guarded.Subject, []string{"group:" + g})
 		}
 		out = append(out, guarded)
+	}
+	return out, nil
+}
+
+// openPaths returns a site's rules for the paths that skip the portal, one for each set of methods.
+func openPaths(s site.Site, networks []string) ([]rule, error) {
+	var out []rule
+	for _, b := range s.Bypass {
+		pattern, err := resource(b.Path)
+		if err != nil {
+			return nil, err
+		}
+		methods := b.Admitted()
+		same := slices.IndexFunc(out, func(r rule) bool { return slices.Equal(r.Methods, methods) })
+		if same < 0 {
+			same = len(out)
+			out = append(out, rule{Domain: []string{s.Hostname}, Policy: "bypass", Networks: networks, Methods: methods})
+		}
+		out[same].Resources = append(out[same].Resources, pattern)
 	}
 	return out, nil
 }

@@ -1,6 +1,7 @@
 package authelia_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"homelab/components/gateway/internal/authelia"
 	"homelab/components/gateway/internal/example"
 	"homelab/components/gateway/internal/golden"
+	"homelab/components/gateway/internal/site"
 	"homelab/components/internal/access"
 	"homelab/components/internal/smtp"
 )
@@ -57,6 +59,12 @@ func TestConfiguration(t *testing.T) {
 			m.DefaultRedirectionURL = ""
 			m.Sites = nil
 		},
+		"a session domain of its own": func(m *authelia.Model) {
+			m.SessionDomain, m.Hostname, m.DefaultRedirectionURL = "home.example.com", "auth.home.example.com", ""
+			m.Session.RememberMe = 0
+			m.Sites = slices.DeleteFunc(m.Sites, func(s site.Site) bool { return s.Name != "radarr" && s.Name != "jellyfin" })
+			m.Sites[0].Hostname = "movies.home.example.com"
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := production()
@@ -87,6 +95,11 @@ func TestConfigurationRefuses(t *testing.T) {
 		"mail in clear": func(m *authelia.Model) {
 			m.Mail = &smtp.Server{Host: "smtp.example.com", Port: 25, TLS: "none", Username: "homelab", Sender: "homelab@example.com"}
 		},
+		"session domain": func(m *authelia.Model) { m.SessionDomain = "home.example.com" },
+		"session domain of another zone": func(m *authelia.Model) {
+			m.Sites = nil
+			m.SessionDomain, m.Hostname, m.DefaultRedirectionURL = "example.org", "auth.example.org", ""
+		},
 		"redirection to the portal": func(m *authelia.Model) { m.DefaultRedirectionURL = "https://" + example.Portal },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,6 +124,7 @@ func TestNoRuleIsDead(t *testing.T) {
 				Policy    string     `yaml:"policy"`
 				Subject   [][]string `yaml:"subject"`
 				Networks  []string   `yaml:"networks"`
+				Methods   []string   `yaml:"methods"`
 				Resources []string   `yaml:"resources"`
 			} `yaml:"rules"`
 		} `yaml:"access_control"`
@@ -124,12 +138,16 @@ func TestNoRuleIsDead(t *testing.T) {
 		assert.False(t, decided[host], "a rule for %s after the one that decides all of it", host)
 		if r.Policy == "bypass" {
 			assert.NotEmpty(t, r.Resources, "a bypass of all of %s", host)
+			assert.NotEmpty(t, r.Methods, "a bypass of %s for every method", host)
 			continue
 		}
 		assert.Empty(t, r.Resources)
-		assert.NotEmpty(t, r.Subject, host)
+		assert.Empty(t, r.Methods)
+		assert.Equal(t, host == example.Portal, len(r.Subject) == 0, "groups of %s", host)
+		assert.True(t, host != example.Portal || r.Policy == "two_factor", "the portal's own rule is for who has both factors")
 		decided[host] = true
 	}
+	assert.True(t, decided[example.Portal])
 	for _, s := range example.Sites() {
 		assert.Equal(t, s.Guarded(), decided[s.Hostname], s.Hostname)
 	}

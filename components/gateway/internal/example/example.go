@@ -23,7 +23,8 @@ func Sites() []site.Site {
 			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"users", "admins"}},
 			Bypass: []access.Bypass{
 				{Path: "^/api/v1/status$", Reason: "asked by the uptime monitor"},
-				{Path: `^/.*\.webmanifest$`, Reason: "browsers fetch it without cookies"},
+				{Path: `^/site\.webmanifest$`, Reason: "browsers fetch it without cookies"},
+				{Path: "^/api/v1/hooks/[0-9a-f]{32}$", Methods: []string{"POST"}, Reason: "called by the download client"},
 			},
 		},
 		{

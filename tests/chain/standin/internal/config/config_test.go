@@ -51,14 +51,19 @@ func TestProduction(t *testing.T) {
 	assert.Equal(t, "sessions", c.Session.Secret)
 	assert.Equal(t, "store", c.Session.Redis.Password)
 	assert.Equal(t, longKey, c.Storage.EncryptionKey)
+	limit := c.Server.Endpoints.RateLimits.SecondFactorTOTP
+	assert.True(t, *limit.Enable)
+	assert.Equal(t, []config.Bucket{{Period: config.Duration(time.Minute), Requests: 10}, {Period: config.Duration(10 * time.Minute), Requests: 20}}, limit.Buckets)
 	assert.Equal(t, 720*time.Hour, c.Session.RememberMe.Std())
-	assert.Len(t, c.AccessControl.Rules[0].Prefixes, 2)
-	assert.Equal(t, config.Subjects{{"group:admins"}, {"group:users"}}, c.AccessControl.Rules[3].Subject)
+	rules := c.AccessControl.Rules
+	assert.Len(t, rules[1].Prefixes, 2)
+	assert.Equal(t, config.List{"POST"}, rules[4].Methods)
+	assert.Equal(t, config.Subjects{{"group:admins"}, {"group:users"}}, rules[5].Subject)
 }
 
-// Without a guarded site there is no rule, and then the real program refuses to deny everything.
+// Without a rule the real program refuses to deny everything.
 func TestNoRules(t *testing.T) {
-	const rules = "  rules:\n    - domain:\n        - '*.example.com'\n      policy: deny\n"
+	const rules = "  rules:\n    - domain:\n        - auth.example.com\n      policy: two_factor\n"
 	rendered := golden(t, "short-sessions.golden")
 	require.Contains(t, rendered, rules)
 	without := strings.Replace(rendered, rules, "  rules: []\n", 1)
@@ -81,6 +86,9 @@ func TestRefusesFile(t *testing.T) {
 		"wrong type":                {"digits: 6", "digits: six", "cannot unmarshal"},
 		"number as text":            {"port: 6379", `port: "6379"`, "cannot unmarshal"},
 		"text in place of a switch": {"watch: true", "watch: sometimes", "cannot unmarshal"},
+		"rate limit's period":       {"- period: 1m\n", "- period: 9s\n", "must be 10 seconds or more"},
+		"rate limit's requests":     {"requests: 20", "requests: 0", "must be above 0"},
+		"a rate limit it has not":   {"second_factor_totp:", "second_factor_duo:", "field second_factor_duo not found"},
 		"a second document":         {"theme: auto", "theme: auto\n---\n", "after the first document"},
 		"no YAML":                   {"theme: auto", "theme: [", "error reading the file"},
 		"theme":                     {"theme: auto", "theme: pink", "theme: must be one of"},
@@ -96,7 +104,7 @@ func TestRefusesFile(t *testing.T) {
 		"policy":                    {"policy: one_factor", "policy: none", "option 'policy': must be one of"},
 		"subject":                   {"group:users", "users", "must start with 'user:' or 'group:'"},
 		"bypass for a group":        {"      policy: one_factor", "      policy: bypass", "is not supported when 'subject'"},
-		"network":                   {"      networks:\n        - tailnet\n      resources:", "      networks:\n        - nowhere\n      resources:", "'nowhere'"},
+		"network":                   {"      networks:\n        - tailnet\n      methods:", "      networks:\n        - nowhere\n      methods:", "'nowhere'"},
 		"range":                     {"100.64.0.0/10", "100.64.0.0/33", "neither an address nor a range"},
 		"pattern":                   {`\A/api/health(?:\?|\z)`, `(`, "option 'resources'"},
 		"no domain":                 {"    - domain:\n        - movies.example.com\n      policy", "    - policy", "both absent"},

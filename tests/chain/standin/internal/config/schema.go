@@ -46,7 +46,8 @@ type Buffers struct {
 
 // Endpoints are the authorization endpoints by name, under /api/authz/.
 type Endpoints struct {
-	Authz map[string]Authz `yaml:"authz"`
+	Authz      map[string]Authz `yaml:"authz"`
+	RateLimits RateLimits       `yaml:"rate_limits"`
 }
 
 // Authz is one authorization endpoint.

@@ -77,6 +77,7 @@ func (s *Server) validate(p *problems) {
 	orDefault(&s.Buffers.Read, 4096)
 	orDefault(&s.Buffers.Write, 4096)
 	p.require(s.Buffers.Read > 0 && s.Buffers.Write > 0, "server: option 'buffers' must be above 0")
+	s.Endpoints.RateLimits.validate(p)
 	p.require(len(s.Endpoints.Authz) > 0, "server: endpoints: authz: the stand-in has no default endpoints: configure one")
 	for _, name := range slices.Sorted(maps.Keys(s.Endpoints.Authz)) {
 		e := s.Endpoints.Authz[name]

@@ -57,7 +57,13 @@ func elevated(next handler) handler {
 	}
 }
 
+// enrolled reports whether the portal knows of a second factor of the user. The real program asks for it together with
+// the user's preferences (storage.LoadUserInfo), and who has none of those yet counts as one without: the page makes
+// them, by POST /api/user/info, before it enrols anything.
 func (r *request) enrolled(user string) bool {
+	if !r.portal.storage.HasPreferences(user) {
+		return false
+	}
 	_, err := r.portal.storage.Device(user)
 	return err == nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"golang.org/x/time/rate"
 
+	"homelab/tests/chain/standin/internal/config"
 	"homelab/tests/chain/standin/internal/logs"
 )
 
@@ -18,8 +19,19 @@ type bucket struct {
 	requests int
 }
 
-// limit refuses an address that asks more often than any bucket allows. These are Authelia's defaults, which are on
-// unless the configuration says otherwise.
+// configured is limit for a limit of the configuration.
+func (p *Portal) configured(c config.RateLimit) func(handler) handler {
+	if !*c.Enable {
+		return func(next handler) handler { return next }
+	}
+	buckets := make([]bucket, 0, len(c.Buckets))
+	for _, b := range c.Buckets {
+		buckets = append(buckets, bucket{b.Period.Std(), b.Requests})
+	}
+	return p.limit(buckets...)
+}
+
+// limit refuses an address that asks more often than any bucket allows.
 func (p *Portal) limit(buckets ...bucket) func(handler) handler {
 	var mu sync.Mutex
 	limiters := map[netip.Addr][]*rate.Limiter{}

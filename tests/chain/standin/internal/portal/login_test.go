@@ -225,10 +225,15 @@ func TestRateLimits(t *testing.T) {
 	assert.NotEmpty(t, a.Header.Get("Retry-After"))
 	w.clock.advance(5 * time.Minute)
 	assert.Equal(t, http.StatusOK, v.api(http.MethodPost, "/api/user/session/elevation", "").StatusCode)
-	for range 30 {
+	for range 10 {
 		assert.Equal(t, http.StatusForbidden, v.second("000000").StatusCode)
 	}
 	assert.Equal(t, http.StatusTooManyRequests, v.second("000000").StatusCode)
+	w.clock.advance(time.Minute)
+	assert.Equal(t, http.StatusForbidden, v.second("000000").StatusCode)
+	assert.Equal(t, http.StatusTooManyRequests, v.second("000000").StatusCode, "one more each minute")
+	v.addr = "203.0.113.99"
+	assert.Equal(t, http.StatusForbidden, v.second("000000").StatusCode, "another address has a bucket of its own")
 }
 
 func TestRegulation(t *testing.T) {
@@ -309,7 +314,7 @@ func TestUserInfo(t *testing.T) {
 	w := newWorld(t)
 	v := w.ready()
 	a := v.api(http.MethodGet, "/api/user/info", "")
-	assert.JSONEq(t, `{"status":"OK","data":{"display_name":"Admin","emails":["a***n@example.com"],"method":"","has_totp":true,"has_webauthn":false,"has_duo":false}}`, a.body)
+	assert.JSONEq(t, `{"status":"OK","data":{"display_name":"Admin","emails":["a***n@example.com"],"method":"totp","has_totp":true,"has_webauthn":false,"has_duo":false}}`, a.body)
 	require.Equal(t, http.StatusOK, v.api(http.MethodPost, "/api/user/info/2fa_method", `{"method":"totp"}`).StatusCode)
 	assert.Contains(t, v.api(http.MethodPost, "/api/user/info", "").body, `"method":"totp"`)
 	assert.Contains(t, v.api(http.MethodPost, "/api/user/info/2fa_method", `{"method":"mobile_push"}`).body, `"KO"`)
@@ -319,6 +324,38 @@ func TestUserInfo(t *testing.T) {
 	assert.NotContains(t, v.api(http.MethodGet, "/api/secondfactor/totp", "").body, v.device)
 	require.Equal(t, http.StatusOK, v.api(http.MethodDelete, "/api/secondfactor/totp", "").StatusCode)
 	assert.Equal(t, http.StatusForbidden, v.second(v.code(0)).StatusCode)
+}
+
+// Before the page has asked for POST /api/user/info, the portal does not see the second factor that is there, as the real one.
+func TestWithoutPreferencesNoFactorIsSeen(t *testing.T) {
+	w := newWorld(t)
+	v := w.visitor()
+	require.Equal(t, http.StatusOK, v.login("admin", adminPassword).StatusCode)
+	v.register()
+	assert.Contains(t, v.api(http.MethodGet, "/api/user/info", "").body, `"method":"","has_totp":false`)
+	thief := w.visitor()
+	require.Equal(t, http.StatusOK, thief.login("admin", adminPassword).StatusCode)
+	const enrol, device = "/api/secondfactor/totp/register", `{"algorithm":"SHA1","length":6,"period":30}`
+	refusal := func() string { return thief.api(http.MethodPut, enrol, device).body }
+	assert.JSONEq(t, `{"status":"KO","data":{"elevation":true,"first_factor":false,"second_factor":false}}`, refusal())
+	require.Contains(t, v.api(http.MethodPost, "/api/user/info", "").body, `"has_totp":true`)
+	assert.JSONEq(t, `{"status":"KO","data":{"elevation":false,"first_factor":false,"second_factor":true}}`, refusal())
+}
+
+// A browser puts no space before the sign, but who forges a request may: a space is trimmed, a tab makes another name.
+func TestWhatIsTheCookie(t *testing.T) {
+	w := newWorld(t)
+	v := w.visitor()
+	require.Equal(t, http.StatusOK, v.login("admin", adminPassword).StatusCode)
+	session := v.cookie
+	for header, want := range map[string]int{
+		"homelab_session=" + session: 200, "homelab_session =" + session: 200, " homelab_session=" + session: 200, "a=b; homelab_session=" + session: 200,
+		"homelab_session=\"" + session + "\"": 200,
+		"homelab_session\t=" + session:        302, "Homelab_session=" + session: 302, "a=homelab_session=" + session: 302,
+	} {
+		v.cookie = ""
+		assert.Equal(t, want, v.ask(oneFactor, "/", "Cookie", header).StatusCode, "%q", header)
+	}
 }
 
 func TestReauthentication(t *testing.T) {

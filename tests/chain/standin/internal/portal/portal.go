@@ -137,7 +137,7 @@ func (p *Portal) elevationRoutes(r *router.Router) {
 
 func (p *Portal) factorRoutes(r *router.Router) {
 	if !p.config.TOTP.Disable {
-		limited := p.limit(bucket{time.Minute, 30}, bucket{2 * time.Minute, 40}, bucket{10 * time.Minute, 50})
+		limited := p.configured(p.config.Server.Endpoints.RateLimits.SecondFactorTOTP)
 		const path = "/api/secondfactor/totp"
 		r.GET(path, p.with(api, oneFactor((*request).totpDevice)))
 		r.POST(path, p.with(api, limited(oneFactor((*request).totpSignIn))))

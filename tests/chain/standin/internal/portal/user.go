@@ -132,9 +132,11 @@ func (r *request) userInfoPOST() {
 	if !ok {
 		return
 	}
-	method := r.portal.storage.Method(user.Username)
-	if available := r.methods(); method == "" && len(available) > 0 {
-		method = available[0]
+	method, first := r.portal.storage.Method(user.Username), !r.portal.storage.HasPreferences(user.Username)
+	if available := r.methods(); first || method == "" && len(available) > 0 {
+		if method == "" && len(available) > 0 {
+			method = available[0]
+		}
 		if err := r.portal.storage.SaveMethod(user.Username, method); err != nil {
 			r.log(logs.Error, err, "unable to save user two factor method")
 			r.refuse(fasthttp.StatusOK, messageFailed)

@@ -148,14 +148,14 @@ type record struct {
 
 func (s *Session) id() string { return string(s.ctx.Request.Header.Cookie(s.store.config.Name)) }
 
-// newID returns 32 random letters and digits, which hold 190 bits.
+// newID returns 32 random characters, of those that the real program uses.
 func newID() string {
-	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_!#$%^*"
 	id := make([]byte, 32)
 	// The standard library's reader never fails.
 	_, _ = rand.Read(id)
 	for i, b := range id {
-		id[i] = letters[b%64]
+		id[i] = letters[int(b)%len(letters)]
 	}
 	return string(id)
 }

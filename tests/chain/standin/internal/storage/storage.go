@@ -229,6 +229,14 @@ func (s *Storage) Banned(match func(Ban) bool) (Ban, bool) {
 	return Ban{}, false
 }
 
+// HasPreferences reports whether the user has a row of preferences, which SaveMethod makes.
+func (s *Storage) HasPreferences(user string) bool {
+	return view(s, func(doc document) bool {
+		_, found := doc.Methods[user]
+		return found
+	})
+}
+
 // Method returns the user's preferred second factor; empty without one.
 func (s *Storage) Method(user string) string {
 	return view(s, func(doc document) string { return doc.Methods[user] })
