@@ -149,7 +149,9 @@ func (d *Detection) files(ctx *pulumi.Context, args *DetectionArgs) ([]*host.Wri
 		{"acquis-authelia.yaml", crowdsec.AutheliaAcquisitionPath, crowdsec.AutheliaAcquisition},
 		{"acquis-caddy.yaml", crowdsec.CaddyAcquisitionPath, crowdsec.CaddyAcquisition},
 		{"config.yaml.local", crowdsec.ConfigLocalPath, crowdsec.ConfigLocal},
+		{"parser-visitors.yaml", crowdsec.VisitorsParserPath, crowdsec.VisitorsParser},
 		{"profiles.yaml", crowdsec.ProfilesPath, crowdsec.Profiles},
+		{"scenario-second-factor.yaml", crowdsec.SecondFactorPath, crowdsec.SecondFactor},
 		{"whitelist-ranges.yaml", crowdsec.RangesWhitelistPath, crowdsec.RangesWhitelist},
 		{"whitelist-sessions.yaml", crowdsec.SessionsWhitelistPath, crowdsec.SessionsWhitelist},
 	} {

@@ -36,6 +36,7 @@ func TestChain(t *testing.T) {
 	t.Run("a WebSocket ends with its session", func(t *testing.T) { testWebSocketEnds(t, s, family) })
 	t.Run("portal", func(t *testing.T) { testPortal(t, s, family) })
 	t.Run("enforcement", func(t *testing.T) { testEnforcement(t, s, family, session) })
+	t.Run("second factors", func(t *testing.T) { testSecondFactors(t, s, session) })
 	t.Run("reload", func(t *testing.T) { testReload(t, s, session) })
 	t.Run("outage", func(t *testing.T) { testOutages(t, s, family, session) })
 	t.Run("another configuration", func(t *testing.T) { testVariant(t, s, family) })

@@ -84,6 +84,8 @@ func crowdsecConfig(t *testing.T) (config, api string) {
 	write(t, filepath.Join(dir, "profiles.yaml"), rendered(t, "crowdsec", "profiles"))
 	write(t, filepath.Join(dir, "parsers/s02-enrich/homelab-ranges.yaml"), rendered(t, "crowdsec", "whitelist-ranges"))
 	write(t, filepath.Join(dir, "parsers/s02-enrich/homelab-sessions.yaml"), rendered(t, "crowdsec", "whitelist-sessions"))
+	write(t, filepath.Join(dir, "parsers/s02-enrich/homelab-visitors.yaml"), rendered(t, "crowdsec", "parser-visitors"))
+	write(t, filepath.Join(dir, "scenarios/homelab-second-factor.yaml"), rendered(t, "crowdsec", "scenario-second"))
 	for _, source := range []string{"caddy", "authelia"} {
 		write(t, filepath.Join(dir, "acquis.d", source+".yaml"), replaced(t, rendered(t, "crowdsec", "acquis-"+source), "/logs/", dir+"/logs/"))
 	}
@@ -96,6 +98,7 @@ func TestCrowdSecAccepts(t *testing.T) {
 	out := accepted(t, built(t, crowdsecTool), "-c", config, "-t")
 	assert.Contains(t, out, "Configuration test done")
 	assert.Contains(t, out, "Loaded 1 inband rules")
+	assert.Contains(t, out, "homelab/second-factor")
 	assert.Contains(t, out, `"level":"info"`, "the settings of config.yaml.local hold")
 }
 
@@ -108,6 +111,8 @@ func TestCrowdSecRefuses(t *testing.T) {
 		"acquis.d/caddy.yaml":                      replaced(t, rendered(t, "crowdsec", "acquis-caddy"), "filenames:", "file_names:"),
 		"parsers/s02-enrich/homelab-ranges.yaml":   replaced(t, rendered(t, "crowdsec", "whitelist-ranges"), "103.21.244.0/22", "103.21.244.0/222"),
 		"parsers/s02-enrich/homelab-sessions.yaml": replaced(t, rendered(t, "crowdsec", "whitelist-sessions"), "Split(", "Splice("),
+		"parsers/s02-enrich/homelab-visitors.yaml": replaced(t, rendered(t, "crowdsec", "parser-visitors"), "IpToRange(", "IpToRanges("),
+		"scenarios/homelab-second-factor.yaml":     replaced(t, rendered(t, "crowdsec", "scenario-second"), "groupby:", "group_by:"),
 	} {
 		t.Run(file, func(t *testing.T) {
 			config, _ := crowdsecConfig(t)
@@ -142,6 +147,8 @@ func TestCrowdSecWhitelists(t *testing.T) {
 		"a device of the tailnet":                {"100.100.1.2", "grafana.example.com", 403, true},
 		"a container":                            {"172.30.1.5", "grafana.example.com", 403, true},
 		"the machine itself":                     {"127.0.0.1", "grafana.example.com", 403, true},
+		"a visitor by IPv6":                      {"2001:db8::7", "requests.example.com", 403, false},
+		"a device of the tailnet by IPv6":        {"fd7a:115c:a1e0::1", "grafana.example.com", 403, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := accepted(t, cscli, "-c", config, "explain", "--crowdsec", crowdsec, "--type", "caddy", "--verbose", "--log", fmt.Sprintf(line, c.ip, c.host, c.status))

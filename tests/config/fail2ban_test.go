@@ -275,7 +275,7 @@ func TestFail2banBansAtCloudflare(t *testing.T) {
 			30*time.Second, 200*time.Millisecond, "%s: %v, not %v\n", address, api.notes(address), want)
 	}
 	eventually("198.51.100.7", "ip "+byAuthelia)
-	eventually("2001:db8::7", "ip6 "+byAuthelia)
+	eventually("2001:db8::/64", "ip_range "+byAuthelia)
 	for _, never := range []string{"173.245.48.9", "100.100.1.2", "172.30.1.5", "2400:cb00::9"} {
 		assert.Empty(t, api.notes(never), never)
 	}
@@ -284,8 +284,15 @@ func TestFail2banBansAtCloudflare(t *testing.T) {
 	ask("set", "recidive", "banip", "198.51.100.7")
 	eventually("198.51.100.7", "ip homelab fail2ban recidive")
 	ask("set", "homelab-authelia", "unbanip", "198.51.100.7")
+	// All addresses of an IPv6 visitor are one rule, which stays while one of them is banned.
+	ask("set", "homelab-authelia", "banip", "2001:db8::8")
 	ask("set", "homelab-authelia", "unbanip", "2001:db8::7")
-	eventually("2001:db8::7")
+	ask("set", "homelab-authelia", "banip", "2001:db8:0:1::8")
+	eventually("2001:db8:0:1::/64", "ip_range "+byAuthelia)
+	eventually("2001:db8::/64", "ip_range "+byAuthelia)
+	ask("set", "homelab-authelia", "unbanip", "2001:db8::8")
+	eventually("2001:db8::/64")
+	eventually("2001:db8:0:1::/64", "ip_range "+byAuthelia)
 	eventually("198.51.100.7", "ip homelab fail2ban recidive")
 	ask("set", "recidive", "unbanip", "198.51.100.7")
 	eventually("198.51.100.7")

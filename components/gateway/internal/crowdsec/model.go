@@ -26,6 +26,8 @@ const (
 	ConfigLocalPath         = "/etc/crowdsec/config.yaml.local"
 	RangesWhitelistPath     = "/etc/crowdsec/parsers/s02-enrich/homelab-ranges.yaml"
 	SessionsWhitelistPath   = "/etc/crowdsec/parsers/s02-enrich/homelab-sessions.yaml"
+	VisitorsParserPath      = "/etc/crowdsec/parsers/s02-enrich/homelab-visitors.yaml"
+	SecondFactorPath        = "/etc/crowdsec/scenarios/homelab-second-factor.yaml"
 	SecretsDir              = "/run/secrets"
 )
 
@@ -33,8 +35,8 @@ const (
 type Model struct {
 	// Sites are the services; the guarded ones answer 401 to a page whose session has ended, which is no attack.
 	Sites []site.Site
-	// CloudflareRanges are Cloudflare's address ranges, which must never be banned: a ban would hit every visitor.
-	// Required.
+	// CloudflareRanges are Cloudflare's address ranges, which must never be banned: a ban would hit every visitor. The
+	// one from which Workers make requests must not be among them. Required.
 	CloudflareRanges []string
 	// TailnetRanges are the address ranges of the tailnet; required.
 	TailnetRanges []string

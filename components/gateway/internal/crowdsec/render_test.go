@@ -32,6 +32,8 @@ var files = map[string]func(crowdsec.Model) ([]byte, error){
 	"config-local":       crowdsec.ConfigLocal,
 	"whitelist-ranges":   crowdsec.RangesWhitelist,
 	"whitelist-sessions": crowdsec.SessionsWhitelist,
+	"parser-visitors":    crowdsec.VisitorsParser,
+	"scenario-second":    crowdsec.SecondFactor,
 }
 
 func TestFiles(t *testing.T) {

@@ -1,5 +1,6 @@
 # Rendered by homelab: an edit here is lost at the next deployment.
-"""Bans an address at Cloudflare by an IP access rule of the zone.
+"""Bans a visitor at Cloudflare by an IP access rule of the zone: an IPv4 address, or the /64 of an IPv6 one, whose
+addresses all belong to the same customer of a provider.
 
 The token is read from its file at each call, so that it is on no command line, in no log and never out of date.
 A rule belongs to the jail that its notes name. A jail leaves another jail's rule alone, unless it takes over.
@@ -34,40 +35,50 @@ class CloudflareAction(ActionBase):
         """Nothing is left: Fail2ban has taken back every ban of the jail."""
 
     def ban(self, aInfo):
-        ip = ipaddress.ip_address(str(aInfo["ip"]))
-        rule = self._find(ip)
+        visitor = self._visitor(aInfo["ip"])
+        rule = self._find(visitor)
         if rule is None:
             self._call("POST", "", {
                 "mode": "block",
-                "configuration": {"target": self._target(ip), "value": str(ip)},
+                "configuration": self._configuration(visitor),
                 "notes": self.notes,
             })
         elif self.takes_over and rule["notes"] != self.notes and rule["notes"].startswith(OWNER):
             self._call("PATCH", "/" + rule["id"], {"mode": "block", "notes": self.notes})
-        self._logSys.info("banned %s at Cloudflare", ip)
+        self._logSys.info("banned %s at Cloudflare", visitor)
 
     def unban(self, aInfo):
-        ip = ipaddress.ip_address(str(aInfo["ip"]))
-        rule = self._find(ip)
+        visitor = self._visitor(aInfo["ip"])
+        if any(self._visitor(ip) == visitor for ip in self._jail.actions.getBanList()):
+            return  # another address of the same /64 is still banned
+        rule = self._find(visitor)
         if rule is not None and rule["notes"] == self.notes:
             self._call("DELETE", "/" + rule["id"])
-            self._logSys.info("took back the ban of %s at Cloudflare", ip)
+            self._logSys.info("took back the ban of %s at Cloudflare", visitor)
 
     @staticmethod
-    def _target(ip):
-        return "ip" if ip.version == 4 else "ip6"
+    def _visitor(ip):
+        ip = ipaddress.ip_address(str(ip))
+        return ipaddress.ip_network((ip, 32 if ip.version == 4 else 64), strict=False)
 
-    def _find(self, ip):
-        """Returns the rule about exactly this address, or None."""
+    @staticmethod
+    def _configuration(visitor):
+        if visitor.version == 4:
+            return {"target": "ip", "value": str(visitor.network_address)}
+        return {"target": "ip_range", "value": str(visitor)}
+
+    def _find(self, visitor):
+        """Returns the rule about exactly this visitor, or None."""
+        configuration = self._configuration(visitor)
         query = urllib.parse.urlencode({
-            "configuration.target": self._target(ip),
-            "configuration.value": str(ip),
+            "configuration.target": configuration["target"],
+            "configuration.value": configuration["value"],
             "per_page": 100,
         })
         for rule in self._call("GET", "?" + query):
             value = rule.get("configuration", {}).get("value", "")
             try:
-                same = ipaddress.ip_address(value) == ip
+                same = ipaddress.ip_network(value) == visitor
             except ValueError:
                 same = False
             if same:
