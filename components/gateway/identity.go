@@ -124,6 +124,10 @@ type Identity struct {
 	hostname  string
 	sites     []Site
 	passwords pulumi.StringMap
+	// hashes are the passwords' digests by login.
+	hashes map[string]pulumi.StringOutput
+	// ended are what ended the sessions of people with new passwords.
+	ended []pulumi.Resource
 }
 
 // NewIdentity runs the portal and its session store.
@@ -131,7 +135,7 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
-	i := &Identity{hostname: args.Hostname, sites: slices.Clone(args.Sites), passwords: pulumi.StringMap{}}
+	i := &Identity{hostname: args.Hostname, sites: slices.Clone(args.Sites), passwords: pulumi.StringMap{}, hashes: map[string]pulumi.StringOutput{}}
 	inputs := pulumi.Map{"hostname": pulumi.String(args.Hostname), "users": pulumi.Int(len(args.Users))}
 	if err := ctx.RegisterComponentResourceV2(IdentityType, name, inputs, i, opts...); err != nil {
 		return nil, fmt.Errorf("registering the portal: %w", err)
@@ -161,6 +165,9 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 		After:     append(slices.Clone(args.Logs.files), store.container.Resource()),
 	}, pulumi.Parent(i))
 	if err != nil {
+		return nil, err
+	}
+	if err := i.endSessions(ctx, args, store); err != nil {
 		return nil, err
 	}
 	return i, ctx.RegisterResourceOutputs(i, pulumi.Map{"hostname": pulumi.String(i.hostname)})
@@ -254,9 +261,11 @@ func (i *Identity) usersDatabase(ctx *pulumi.Context, people []User) (pulumi.Str
 			i.passwords[person.Name] = generated
 			password = generated
 		}
-		hashes = append(hashes, pulumi.All(pulumi.ToSecret(password), salt).ApplyT(func(v []any) string {
+		hash := pulumi.All(pulumi.ToSecret(password), salt).ApplyT(func(v []any) string {
 			return authelia.HashPassword(v[0].(string), []byte(v[1].(string)))
-		}))
+		}).(pulumi.StringOutput)
+		i.hashes[person.Name] = hash
+		hashes = append(hashes, hash)
 	}
 	return pulumi.All(hashes...).ApplyT(func(all []any) (string, error) {
 		users := make([]authelia.User, 0, len(people))

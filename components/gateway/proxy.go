@@ -123,7 +123,7 @@ func NewProxy(ctx *pulumi.Context, name string, args *ProxyArgs, opts ...pulumi.
 		}
 		p.loaded[hostname] = gate
 	}
-	p.chain = slices.Concat(args.Shield.Guards(), args.Host.Guards(), args.Jails.guards(),
+	p.chain = slices.Concat(args.Shield.Guards(), args.Host.Guards(), args.Jails.guards(), args.Identity.ended,
 		[]pulumi.Resource{args.Detection.container.Resource(), args.Identity.container.Resource(), container.Resource(), reload, enforcing})
 	for _, s := range p.sites {
 		p.upstream[s.Hostname] = s.Upstream.Resource()

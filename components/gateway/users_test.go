@@ -47,7 +47,7 @@ func usersOf(t *testing.T, people []User) (file string, asked, generated []strin
 	t.Helper()
 	d, done := &drawn{}, make(chan string, 1)
 	err := pulumi.RunErr(func(ctx *pulumi.Context) error {
-		i := &Identity{passwords: pulumi.StringMap{}}
+		i := &Identity{passwords: pulumi.StringMap{}, hashes: map[string]pulumi.StringOutput{}}
 		if err := ctx.RegisterComponentResource(IdentityType, "authelia", i); err != nil {
 			return err
 		}

@@ -39,6 +39,8 @@ func TestChain(t *testing.T) {
 	t.Run("second factors", func(t *testing.T) { testSecondFactors(t, s, session) })
 	t.Run("reload", func(t *testing.T) { testReload(t, s, session) })
 	t.Run("outage", func(t *testing.T) { testOutages(t, s, family, session) })
+	// From here on the session of the beginning is over.
+	t.Run("new password", func(t *testing.T) { testNewPassword(t, s, family) })
 	t.Run("another configuration", func(t *testing.T) { testVariant(t, s, family) })
 	t.Run("openid", func(t *testing.T) { testOpenID(t, s, family) })
 }

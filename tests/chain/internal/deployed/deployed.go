@@ -107,6 +107,26 @@ func (d *Deployment) Change(ctx context.Context, changes map[string]any) error {
 	return d.up(ctx)
 }
 
+// SetPassword chooses a person's password, as an administrator does before the next deployment.
+func (d *Deployment) SetPassword(ctx context.Context, name, password string) error {
+	cmd := d.pulumi(ctx, "config", "set", "--secret", "--path", "homelab:userPasswords."+name)
+	cmd.Stdin = strings.NewReader(password)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("choosing the password of %s: %w: %s", name, err, out)
+	}
+	return nil
+}
+
+// pulumi is a command of the command line about the deployment's stack.
+func (d *Deployment) pulumi(ctx context.Context, arguments ...string) *exec.Cmd {
+	dir := d.workspace.Dir()
+	cmd := exec.CommandContext(ctx, d.cli, append(arguments, "--stack", d.workspace.Stack())...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+filepath.Join(dir, "backend"), "PULUMI_CONFIG_PASSPHRASE_FILE="+filepath.Join(dir, "passphrase"),
+		"PULUMI_SKIP_UPDATE_CHECK=true", "HOME="+filepath.Join(dir, "home"))
+	return cmd
+}
+
 func (d *Deployment) up(ctx context.Context) error {
 	if summary, err := d.workspace.Up(ctx); err != nil {
 		return fmt.Errorf("%w: %s", err, summary.Log)
@@ -154,12 +174,7 @@ func (d *Deployment) Execs() []Exec { return d.execs }
 
 // Passwords are the generated first passwords by login, asked for as an administrator does after the first deployment.
 func (d *Deployment) Passwords(ctx context.Context) (map[string]string, error) {
-	dir := d.workspace.Dir()
-	cmd := exec.CommandContext(ctx, d.cli, "stack", "output", "initialPasswords", "--show-secrets", "--json", "--stack", d.workspace.Stack())
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+filepath.Join(dir, "backend"), "PULUMI_CONFIG_PASSPHRASE_FILE="+filepath.Join(dir, "passphrase"),
-		"PULUMI_SKIP_UPDATE_CHECK=true", "HOME="+filepath.Join(dir, "home"))
-	out, err := cmd.Output()
+	out, err := d.pulumi(ctx, "stack", "output", "initialPasswords", "--show-secrets", "--json").Output()
 	if err != nil {
 		return nil, fmt.Errorf("reading the first passwords: %w", err)
 	}

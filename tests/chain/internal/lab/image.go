@@ -54,6 +54,9 @@ func (l *Lab) furnish(name string, spec box.Spec) (box.Spec, error) {
 	case "authelia-store":
 		tool("valkey-server", l.Programs.Store)
 		tool("valkey-cli", l.Programs.StoreClient)
+		for _, applet := range []string{"head", "nc", "sed", "sh", "sleep"} {
+			tool(applet, l.Programs.Busybox)
+		}
 	case "authelia":
 		command = []string{"authelia"}
 		if root := l.Programs.AutheliaRoot; root != "" {

@@ -44,6 +44,8 @@ type Set struct {
 	CrowdSecModule string
 	// Store is Debian's valkey-server or redis-server; StoreClient is its command line client.
 	Store, StoreClient string
+	// Busybox is the shell and the small programs of images made from Alpine.
+	Busybox string
 	// Authelia is the real one, or the stand-in; its path in AutheliaRoot, if that is not empty.
 	Authelia string
 	// AutheliaRoot is the root of Authelia's image; empty if Authelia runs on this machine's libraries.
@@ -72,6 +74,9 @@ func Find(ctx context.Context, folder string, progress io.Writer) (*Set, error) 
 	if s.Store, err = first("valkey-server", "redis-server"); err != nil {
 		return nil, err
 	}
+	if s.Busybox, err = first("busybox"); err != nil {
+		return nil, err
+	}
 	if s.StoreClient, err = first("valkey-cli", "redis-cli"); err != nil {
 		return nil, err
 	}
@@ -84,7 +89,7 @@ func first(names ...string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("none of %q is on PATH: install Debian's redis-server", names)
+	return "", fmt.Errorf("none of %q is on PATH: make test-chain installs them", names)
 }
 
 // crowdsecModule is the folder of CrowdSec's module, which holds the default files.
