@@ -6,7 +6,7 @@ import (
 )
 
 var (
-	heading = regexp.MustCompile(`^#+ (?:\d+\. )?(.*)$`)
+	heading = regexp.MustCompile(`(?m)^#+ (?:\d+\. )?(.*)$`)
 	spaces  = regexp.MustCompile(`\s+`)
 )
 

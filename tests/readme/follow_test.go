@@ -5,7 +5,6 @@ package readme
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -56,16 +55,6 @@ func copyCheckout(t *testing.T, to string) {
 		require.NoError(t, os.MkdirAll(filepath.Dir(target), 0o755))
 		require.NoError(t, os.WriteFile(target, data, info.Mode().Perm()))
 	}
-}
-
-// output runs a command at the top of the checkout.
-func output(t *testing.T, name string, args ...string) []byte {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), name, args...)
-	cmd.Dir, cmd.Stderr = root, os.Stderr
-	out, err := cmd.Output()
-	require.NoError(t, err)
-	return out
 }
 
 func newReader(t *testing.T) *reader {

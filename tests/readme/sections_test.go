@@ -186,3 +186,13 @@ func TestSectionsAreThoseOfTheREADME(t *testing.T) {
 		assert.Equal(t, want, Commands(string(readme), each.heading), "the commands below %q", each.heading)
 	}
 }
+
+// output runs a command at the top of the checkout.
+func output(t *testing.T, name string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir, cmd.Stderr = root, os.Stderr
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	return out
+}
