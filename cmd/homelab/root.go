@@ -66,10 +66,10 @@ func usageErrorf(format string, args ...any) error {
 
 const longHelp = `homelab operates the stack of this project.
 
-With --simulate the real Pulumi engine deploys to simulated clouds in memory. That needs no account, no token and no
-network, and changes nothing outside. Without it, homelab drives the same stack as plain pulumi in the project's folder.
+With --simulate the real Pulumi engine deploys to simulated clouds in memory. That needs no account and no token, and
+changes nothing outside. Without it, homelab works on the same stack as pulumi does in the project's folder.
 
-The Pulumi CLI is taken from PATH, or built once from its pinned Go module.
+homelab takes the Pulumi CLI from PATH, or builds it once from its pinned Go module.
 
 Exit codes:
   0  all went well
@@ -128,9 +128,14 @@ func (a *app) reportFailure(command string, f *flags, failure error) error {
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "homelab",
-		Short:         "Preview, deploy, refresh and destroy the homelab stack",
-		Long:          longHelp,
+		Use:   "homelab",
+		Short: "Preview, deploy, refresh and destroy the homelab stack",
+		Long:  longHelp,
+		Example: `  # Look at the whole deployment, without an account
+  homelab preview --simulate
+
+  # Deploy for real: preview, question, deployment
+  homelab up`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,

@@ -188,7 +188,11 @@ func (s *simulation) linkProject() error {
 // writeConfig makes the stack's file of the simulation from the project's.
 func (w *Workspace) writeConfig(ctx context.Context, opts Options) error {
 	sim := w.simulated
-	file, err := readStackFile(filepath.Join(sim.project, filepath.Base(w.stackFilePath())))
+	path := filepath.Join(sim.project, filepath.Base(w.stackFilePath()))
+	file, err := readStackFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return configErrorf("there is no %s: make it, or name another stack", path)
+	}
 	if err != nil {
 		return configError{err}
 	}
