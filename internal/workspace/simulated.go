@@ -111,7 +111,7 @@ func Simulated(ctx context.Context, opts Options) (_ *Workspace, err error) {
 			err = errors.Join(fmt.Errorf("simulating stack %s: %w", stackName, err), w.Close())
 		}
 	}()
-	if err := sim.openFolder(ctx, opts.State); err != nil {
+	if err := sim.openFolder(ctx, opts.State, w.stderr); err != nil {
 		return nil, err
 	}
 	w.dir = sim.dir
@@ -131,7 +131,7 @@ func Simulated(ctx context.Context, opts Options) (_ *Workspace, err error) {
 }
 
 // openFolder makes or takes over the simulation's folder and locks it.
-func (s *simulation) openFolder(ctx context.Context, state string) (err error) {
+func (s *simulation) openFolder(ctx context.Context, state string, progress io.Writer) (err error) {
 	if state == "" {
 		s.temporary = true
 		s.dir, err = os.MkdirTemp("", "homelab-simulation-")
@@ -146,7 +146,7 @@ func (s *simulation) openFolder(ctx context.Context, state string) (err error) {
 	}
 	marker := filepath.Join(s.dir, markerFile)
 	if _, err := os.Stat(marker); err != nil && len(entries) > 0 {
-		return configErrorf("state folder %s is not empty and is not from an earlier simulation", s.dir)
+		return configErrorf("state folder %s is not empty and is not from an earlier simulation: name another folder", s.dir)
 	}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return configErrorf("state folder: %w", err)
@@ -154,7 +154,9 @@ func (s *simulation) openFolder(ctx context.Context, state string) (err error) {
 	if err := os.WriteFile(marker, []byte("The state of a homelab simulation. It is safe to delete.\n"), 0o600); err != nil {
 		return configErrorf("state folder: %w", err)
 	}
-	s.lock, err = filelock.Acquire(ctx, filepath.Join(s.dir, lockFile), nil)
+	s.lock, err = filelock.Acquire(ctx, filepath.Join(s.dir, lockFile), func() {
+		fmt.Fprintf(progress, "waiting for another operation on %s\n", s.dir)
+	})
 	return err
 }
 

@@ -436,3 +436,22 @@ func TestInterruptEndsTheOperation(t *testing.T) {
 	assert.Equal(t, Failed, summary.Result)
 	assert.Contains(t, summary.Problems, "interrupted: context canceled")
 }
+
+func TestSecondOperationOnAFolderSaysWhatItWaitsFor(t *testing.T) {
+	opts := options(t, threeLeaves)
+	opts.State = filepath.Join(t.TempDir(), "state")
+	open(t, opts)
+	ctx, cancel := context.WithCancel(t.Context())
+	var said strings.Builder
+	opts.Stderr = writerFunc(func(text []byte) (int, error) {
+		cancel()
+		return said.Write(text)
+	})
+	_, err := Simulated(ctx, opts)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, "waiting for another operation on "+opts.State+"\n", said.String())
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(text []byte) (int, error) { return f(text) }
