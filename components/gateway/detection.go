@@ -97,7 +97,7 @@ func NewDetection(ctx *pulumi.Context, name string, args *DetectionArgs, opts ..
 			workload.Mount{Folder: args.Logs.caddy, Target: path.Dir(model.Logs.Caddy), ReadOnly: true},
 			workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(model.Logs.Authelia), ReadOnly: true}),
 		Scratch:   map[string]int{"/tmp": 64},
-		Env:       model.Environment(),
+		Env:       withGoMemory(model.Environment(), memory.CrowdSec),
 		MemoryMiB: memory.CrowdSec,
 		Stage:     host.StageGuards,
 		Health:    workload.Health{Command: []string{"cscli", "lapi", "status"}},

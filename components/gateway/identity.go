@@ -156,7 +156,7 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 		Networks:  []*workload.Network{args.Proxy, store.network},
 		Mounts:    append(mounts, workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(paths.Log), Keeps: keepsLogs}),
 		Scratch:   map[string]int{"/tmp": 16},
-		Env:       args.model().Environment(),
+		Env:       withGoMemory(args.model().Environment(), memory.Authelia),
 		MemoryMiB: memory.Authelia,
 		Health:    workload.Health{Command: []string{"wget", "--quiet", "--output-document=/dev/null", fmt.Sprintf("http://127.0.0.1:%d/api/health", autheliaPort)}},
 		Metrics:   workload.Scrape(9959, "/metrics"),

@@ -235,6 +235,7 @@ func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, files *proxyFile
 		Scratch:  map[string]int{"/config": 16, path.Dir(caddyfile.DefaultPaths().AdminSocket): 1, "/tmp": 64},
 		// The configuration is reloaded without a restart; only the secrets, which are read at start, need one.
 		RestartOn: files.secrets,
+		Env:       withGoMemory(nil, memory.Caddy),
 		MemoryMiB: memory.Caddy,
 		Stage:     host.StageProxy,
 		Health:    workload.Health{Command: []string{"caddy", "healthy"}},

@@ -31,6 +31,7 @@ func TestChain(t *testing.T) {
 	t.Run("hop by hop", func(t *testing.T) { testHopByHop(t, s, session) })
 	t.Run("cookies", func(t *testing.T) { testCookies(t, s, session) })
 	t.Run("caches", func(t *testing.T) { testCaches(t, s, session) })
+	t.Run("logs", func(t *testing.T) { testLogs(t, s, session) })
 	t.Run("addresses", func(t *testing.T) { testAddresses(t, s, session) })
 	t.Run("memory", func(t *testing.T) { testMemory(t, s, family, session) })
 	t.Run("a WebSocket ends with its session", func(t *testing.T) { testWebSocketEnds(t, s, family) })

@@ -8,8 +8,10 @@ import (
 	"encoding/binary"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf16"
 
 	"github.com/stretchr/testify/assert"
@@ -205,4 +207,33 @@ func testAddresses(t *testing.T, s *stage, session ticket) {
 		a, err := session.give(t, s.cloudflare.From(who).Browser("h2")).Get(t.Context(), requests+"/address")
 		assert.Equal(t, []string{who}, s.served(t, "jellyseerr", a, err).Header["X-Forwarded-For"])
 	}
+}
+
+// testLogs shows where requests are logged, and what of them.
+func testLogs(t *testing.T, s *stage, session ticket) {
+	const secret = "a-secret-that-nobody-logs"
+	header := map[string]string{"X-Api-Key": secret, "X-Emby-Token": secret, "Authorization": "Bearer " + secret, "Referer": "https://x/?token=" + secret}
+	for path, b := range map[string]*visitor.Browser{"/by-somebody-known": session.give(t, s.cloudflare.Browser("h2")), "/by-a-stranger": s.cloudflare.Browser("h2")} {
+		_, err := b.Do(t.Context(), visitor.Request{URL: requests + path + "?api_key=" + secret, Header: header})
+		require.NoError(t, err)
+	}
+	s.Service("jellyseerr").Take()
+	var access, known string
+	require.Eventually(t, func() bool {
+		access, known = s.file(t, "/opt/homelab/caddy/logs/access.log"), s.file(t, "/opt/homelab/caddy/logs/known.log")
+		return strings.Contains(access, "/by-a-stranger") && strings.Contains(known, "/by-somebody-known")
+	}, 5*time.Second, 50*time.Millisecond)
+	assert.NotContains(t, access, "/by-somebody-known", "the detectors take somebody whom the portal has let in for a suspect")
+	assert.NotContains(t, known, "/by-a-stranger", "the detectors do not see a stranger")
+	for _, log := range []string{access, known} {
+		assert.NotContains(t, log, secret)
+		assert.NotContains(t, log, session.value)
+	}
+}
+
+func (s *stage) file(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(s.Deployment.Path(path))
+	require.NoError(t, err)
+	return string(text)
 }

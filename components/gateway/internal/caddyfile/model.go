@@ -109,8 +109,10 @@ type Paths struct {
 	BouncerKey string
 	// Data is where certificates are kept.
 	Data string
-	// AccessLog is the access log.
+	// AccessLog is the access log, which the detectors read.
 	AccessLog string
+	// KnownLog is the access log of those whom the portal has let in.
+	KnownLog string
 }
 
 // DefaultPaths are the paths in production.
@@ -122,6 +124,7 @@ func DefaultPaths() Paths {
 		BouncerKey:   "/run/secrets/crowdsec-bouncer-key",
 		Data:         "/data/caddy",
 		AccessLog:    "/var/log/caddy/access.log",
+		KnownLog:     "/var/log/caddy/known.log",
 	}
 }
 
@@ -203,7 +206,7 @@ func (f Paths) validate() error {
 	p := validate.Of("paths")
 	for _, f := range []struct{ name, value string }{
 		{"admin socket", f.AdminSocket}, {"origin pull CA", f.OriginPullCA}, {"ACME token", f.ACMEToken},
-		{"bouncer key", f.BouncerKey}, {"data", f.Data}, {"access log", f.AccessLog},
+		{"bouncer key", f.BouncerKey}, {"data", f.Data}, {"access log", f.AccessLog}, {"known log", f.KnownLog},
 	} {
 		p.Require(path.IsAbs(f.value) && path.Clean(f.value) == f.value && plainPattern.MatchString(f.value), "%s: %q is not a plain absolute path", f.name, f.value)
 	}

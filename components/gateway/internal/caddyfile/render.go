@@ -37,9 +37,19 @@ var strippedHeaders = []string{
 	"Session-Username",
 }
 
-// secretHeaders are headers that carry credentials and that Caddy's own redaction does not know.
-var secretHeaders = []string{
-	"X-Api-Key", "X-Emby-Authorization", "X-Emby-Token", "X-Mediabrowser-Token", "X-Plex-Token", "Cf-Access-Jwt-Assertion",
+// unloggedFields are the fields of an access log entry that nobody reads and that are most of it: headers that carry
+// credentials, or what the edge and the browser say about themselves. Of the headers, CrowdSec reads the User-Agent.
+var unloggedFields = []string{
+	"request>tls", "resp_headers",
+	"request>headers>Accept", "request>headers>Accept-Encoding", "request>headers>Accept-Language", "request>headers>Authorization",
+	"request>headers>Cache-Control", "request>headers>Cdn-Loop", "request>headers>Cf-Access-Jwt-Assertion", "request>headers>Cf-Connecting-Ip",
+	"request>headers>Cf-Ipcountry", "request>headers>Cf-Ray", "request>headers>Cf-Visitor", "request>headers>Content-Length",
+	"request>headers>Content-Type", "request>headers>Cookie", "request>headers>Dnt", "request>headers>If-Modified-Since",
+	"request>headers>If-None-Match", "request>headers>Origin", "request>headers>Pragma", "request>headers>Priority", "request>headers>Referer",
+	"request>headers>Sec-Ch-Ua", "request>headers>Sec-Ch-Ua-Mobile", "request>headers>Sec-Ch-Ua-Platform", "request>headers>Sec-Fetch-Dest",
+	"request>headers>Sec-Fetch-Mode", "request>headers>Sec-Fetch-Site", "request>headers>Sec-Fetch-User", "request>headers>Upgrade-Insecure-Requests",
+	"request>headers>X-Api-Key", "request>headers>X-Emby-Authorization", "request>headers>X-Emby-Token", "request>headers>X-Forwarded-For",
+	"request>headers>X-Forwarded-Proto", "request>headers>X-Mediabrowser-Token", "request>headers>X-Plex-Token", "request>headers>X-Requested-With",
 }
 
 // secretParameters are query parameters that carry credentials; names are compared exactly.
@@ -47,9 +57,6 @@ var secretParameters = []string{
 	"ApiKey", "access_token", "api_key", "apikey", "auth", "client_secret", "code", "id_token", "jwt", "key",
 	"password", "refresh_token", "secret", "sid", "state", "token",
 }
-
-// secretFields are the fields of an access log entry that hold a URL.
-var secretFields = []string{"request>uri", "request>headers>Referer", "resp_headers>Location"}
 
 // block is one hostname on one listener.
 type block struct {
@@ -75,9 +82,8 @@ type view struct {
 	Interval         string
 	AmbiguousPath    string
 	StrippedHeaders  []string
-	SecretHeaders    []string
 	SecretParameters []string
-	SecretFields     []string
+	UnloggedFields   []string
 	Holds            []Hold
 	// WithoutSecondFactor finds the portal's paths that change something without one.
 	WithoutSecondFactor string
@@ -104,9 +110,8 @@ func Caddyfile(m Model) ([]byte, error) {
 		Interval:         interval.String(),
 		AmbiguousPath:    ambiguousPath,
 		StrippedHeaders:  strippedHeaders,
-		SecretHeaders:    secretHeaders,
 		SecretParameters: secretParameters,
-		SecretFields:     secretFields,
+		UnloggedFields:   unloggedFields,
 		Holds:            Holds(),
 
 		WithoutSecondFactor: withoutSecondFactor,

@@ -122,7 +122,7 @@ func TestEverySiteHasEveryLayerInOrder(t *testing.T) {
 		}
 		layers = append(layers, "import admit")
 		if s.Guarded() {
-			layers = append(layers, "inspect headers", "import strip", "import unambiguous_path", "import authenticate", "inspect body", "open known")
+			layers = append(layers, "inspect headers", "import strip", "import unambiguous_path", "import authenticate", "import known", "inspect body", "open known")
 		} else {
 			layers = append(layers, "inspect body", "open", "import strip")
 		}
