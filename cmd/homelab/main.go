@@ -30,7 +30,7 @@ func main() {
 func newApp() *app {
 	return &app{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		program: stack.From,
+		program: stack.From, real: stack.Real,
 		secrets: secrets(),
 		cli:     toolchain.Pulumi,
 	}

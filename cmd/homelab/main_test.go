@@ -100,7 +100,7 @@ func (s *shell) run(args ...string) (code int, stdout, stderr string) {
 	s.t.Helper()
 	var out, errOut bytes.Buffer
 	a := newApp()
-	a.stdin, a.stdout, a.stderr, a.program = s.stdin, &out, &errOut, small
+	a.stdin, a.stdout, a.stderr, a.program, a.real = s.stdin, &out, &errOut, small, small
 	a.cli = func(ctx context.Context, _ io.Writer) (string, error) { return s.cli, ctx.Err() }
 	code = a.run(s.t.Context(), args)
 	return code, out.String(), errOut.String()

@@ -61,7 +61,7 @@ func (s *realShell) runReal(stdin io.Reader, args ...string) (code int, stdout, 
 	var out, errOut bytes.Buffer
 	a := newApp()
 	a.stdin, a.stdout, a.stderr = stdin, &out, &errOut
-	a.program = func(string) pulumi.RunFunc { return leaves }
+	a.real = func(string) pulumi.RunFunc { return leaves }
 	a.cli = func(ctx context.Context, _ io.Writer) (string, error) { return s.cli, ctx.Err() }
 	code = a.run(s.t.Context(), args)
 	return code, out.String(), errOut.String()

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"homelab/internal/workspace"
+	"homelab/internal/workspace/hints"
 )
 
 // Exit codes. The long help documents them.
@@ -30,10 +31,12 @@ const (
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	// stack is the name of the stack that the command works on, once it is known.
+	stack string
 	// reported is true when the JSON document of the command line has been printed.
 	reported bool
-	// program is what the engine runs, given the project's folder.
-	program func(root string) pulumi.RunFunc
+	// program is what the engine runs on simulated clouds, and real is what it runs on real ones, given the project's folder.
+	program, real func(root string) pulumi.RunFunc
 	// secrets are what a simulation makes up.
 	secrets []workspace.Secret
 	// cli finds or builds the Pulumi CLI and reports its progress.
@@ -88,6 +91,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitOK
 	}
 	fmt.Fprintf(a.stderr, "error: %v\n", err)
+	for _, hint := range hints.For(err.Error(), a.stack) {
+		fmt.Fprintf(a.stderr, "\nhint: %s\n", hint)
+	}
 	return exitCode(err)
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,6 +51,7 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.stack = cmp.Or(stack, workspace.DefaultStack)
 	state := f.state
 	if state != "" {
 		if state, err = filepath.Abs(state); err != nil {
@@ -69,7 +71,7 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 	}
 	if !f.simulate {
 		s.Workspace, err = workspace.Real(ctx, workspace.RealOptions{
-			Project: project, Stack: stack, Program: a.program, CLI: cli, Ask: a.asker(), Stdout: s.progress, Stderr: a.stderr,
+			Project: project, Stack: stack, Program: a.real, CLI: cli, Ask: a.asker(), Stdout: s.progress, Stderr: a.stderr,
 		})
 		return s, err
 	}

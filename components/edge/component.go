@@ -201,26 +201,32 @@ func (s *Shield) zoneSettings(ctx *pulumi.Context, name string, remember HSTS) e
 	return nil
 }
 
+// Phases returns the phases whose rulesets are the program's, and the name of each without that of the component.
+func Phases() map[string]string {
+	return map[string]string{phaseCustom: "custom-rules", phaseManaged: "managed-rules", phaseRateLimit: "rate-limit", phaseCache: "cache"}
+}
+
 // rulesets makes the zone's entry point of each phase. A zone has one per phase, so one that must be replaced goes first.
 func (s *Shield) rulesets(ctx *pulumi.Context, name string, args *Args) error {
 	for _, ruleset := range []struct {
-		name, phase string
-		rules       cloudflare.RulesetRuleArray
+		phase string
+		rules cloudflare.RulesetRuleArray
 	}{
-		{"custom-rules", phaseCustom, customRules(args)},
-		{"managed-rules", phaseManaged, managedRules(args.Plan)},
-		{"rate-limit", phaseRateLimit, rateLimitRules(args)},
-		{"cache", phaseCache, cacheRules(args)},
+		{phaseCustom, customRules(args)},
+		{phaseManaged, managedRules(args.Plan)},
+		{phaseRateLimit, rateLimitRules(args)},
+		{phaseCache, cacheRules(args)},
 	} {
-		r, err := cloudflare.NewRuleset(ctx, name+"-"+ruleset.name, &cloudflare.RulesetArgs{
+		own := Phases()[ruleset.phase]
+		r, err := cloudflare.NewRuleset(ctx, name+"-"+own, &cloudflare.RulesetArgs{
 			ZoneId: s.zoneID,
-			Name:   pulumi.String("homelab " + ruleset.name),
+			Name:   pulumi.String("homelab " + own),
 			Kind:   pulumi.String("zone"),
 			Phase:  pulumi.String(ruleset.phase),
 			Rules:  ruleset.rules,
 		}, pulumi.Parent(s), pulumi.DeleteBeforeReplace(true))
 		if err != nil {
-			return fmt.Errorf("making the zone's %s (if the dashboard left a ruleset in phase %s, import it): %w", ruleset.name, ruleset.phase, err)
+			return fmt.Errorf("making the zone's %s: %w", own, err)
 		}
 		s.guards = append(s.guards, r)
 	}

@@ -79,7 +79,8 @@ func edgeArgs(s *settings.Settings) *edge.Args {
 
 func tailnetArgs(s *settings.Settings) *tailnet.Args {
 	return &tailnet.Args{
-		Admins: s.Tailscale.Admins, Members: s.Tailscale.Members, Extra: s.Tailscale.Extra,
+		Tailnet: s.Tailscale.Tailnet,
+		Admins:  s.Tailscale.Admins, Members: s.Tailscale.Members, Extra: s.Tailscale.Extra,
 		HTTPSPort: s.Ports.HTTPS, OverwritePolicy: s.Tailscale.OverwritePolicy,
 	}
 }

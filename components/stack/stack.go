@@ -2,6 +2,7 @@
 package stack
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -11,6 +12,7 @@ import (
 	"homelab/components/exposure"
 	"homelab/components/gateway"
 	"homelab/components/host"
+	"homelab/components/internal/preflight"
 	"homelab/components/media"
 	"homelab/components/settings"
 	"homelab/components/storage"
@@ -22,17 +24,36 @@ import (
 const OriginPullExpires = "originPullCertificateExpires"
 
 // Deploy registers the whole server, from the folder that the engine calls the project's.
-func Deploy(ctx *pulumi.Context) error { return deploy(ctx, ctx.RootDirectory()) }
+func Deploy(ctx *pulumi.Context) error { return deploy(ctx, ctx.RootDirectory(), preflight.OnTailnet) }
 
-// From is Deploy for a program that runs inside another: the Automation API does not say where the project is.
+// Real is Deploy for a program that runs inside another: the Automation API does not say where the project is.
+func Real(root string) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error { return deploy(ctx, root, preflight.OnTailnet) }
+}
+
+// From is Real for simulated clouds, whose servers are reached from anywhere.
 func From(root string) pulumi.RunFunc {
-	return func(ctx *pulumi.Context) error { return deploy(ctx, root) }
+	return func(ctx *pulumi.Context) error { return deploy(ctx, root, anywhere) }
+}
+
+func anywhere(context.Context) error { return nil }
+
+// mayReach asks, before anything is made, whether this computer will reach the server. A preview reaches for nothing, and broken glass is for
+// the day when the tailnet is not there.
+func mayReach(ctx *pulumi.Context, s *settings.Settings, reach func(context.Context) error) error {
+	if ctx.DryRun() || s.Server.BreakGlass != nil {
+		return nil
+	}
+	return reach(ctx.Context())
 }
 
 // deploy reads like the chain: hostnames are the last thing it makes, because each needs a route, and a route needs everything else.
-func deploy(ctx *pulumi.Context, root string) error {
+func deploy(ctx *pulumi.Context, root string, reach func(context.Context) error) error {
 	s, err := settings.Load(ctx, root)
 	if err != nil {
+		return err
+	}
+	if err := mayReach(ctx, s, reach); err != nil {
 		return err
 	}
 	clouds, err := newProviders(ctx, s)

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/mail"
+	"strings"
 
 	"github.com/pulumi/pulumi-tailscale/sdk/go/tailscale"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"homelab/components/internal/grants"
 	"homelab/components/internal/validate"
+	"homelab/internal/unusable"
 )
 
 // Type is the component's type token.
@@ -18,6 +20,8 @@ const Type = "homelab:tailnet:Tailnet"
 
 // Args describes the tailnet.
 type Args struct {
+	// Tailnet is the MagicDNS suffix that every device of the tailnet has, such as tail1234.ts.net.
+	Tailnet string
 	// Admins are the login names that may use SSH and every private service; at least one.
 	Admins []string
 	// Members are the login names that may use private services but not SSH.
@@ -34,6 +38,7 @@ type Args struct {
 // Validate reports every problem of the arguments.
 func (a *Args) Validate() error {
 	p := validate.Of("tailnet")
+	p.Require(a.Tailnet != "", "no name: the policy could replace that of another tailnet")
 	p.Require(len(a.Admins) > 0, "no admins: nobody could reach the server")
 	for _, login := range append(sorted(a.Admins), sorted(a.Members)...) {
 		if _, err := mail.ParseAddress(login); err != nil {
@@ -69,7 +74,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		return nil, fmt.Errorf("registering tailnet %s: %w", name, err)
 	}
 	t.acl, err = tailscale.NewAcl(ctx, name+"-policy", &tailscale.AclArgs{
-		Acl:                      pulumi.String(document),
+		Acl:                      verifiedPolicy(ctx, t, args.Tailnet, string(document)),
 		OverwriteExistingContent: pulumi.Bool(args.OverwritePolicy),
 	}, pulumi.Parent(t))
 	if err != nil {
@@ -82,6 +87,37 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		return nil, fmt.Errorf("turning MagicDNS on: %w", err)
 	}
 	return t, ctx.RegisterResourceOutputs(t, pulumi.Map{"policyId": t.acl.ID()})
+}
+
+// verifiedPolicy passes the policy on only when the OAuth client belongs to the tailnet that the settings name: it replaces the whole policy
+// file, and must not replace somebody else's. The API does not tell the tailnet's name, but every device has it in its own.
+func verifiedPolicy(ctx *pulumi.Context, t *Tailnet, tailnet, document string) pulumi.StringOutput {
+	devices := tailscale.GetDevicesOutput(ctx, tailscale.GetDevicesOutputArgs{}, pulumi.Parent(t)).Devices()
+	return devices.ApplyT(func(all []tailscale.GetDevicesDevice) (string, error) {
+		var names []string
+		for _, d := range all {
+			if !d.IsExternal { // one that is shared into the tailnet has the name of its own
+				names = append(names, d.Name)
+			}
+		}
+		return document, unusable.Mark(verifyTailnet(tailnet, names))
+	}).(pulumi.StringOutput)
+}
+
+// verifyTailnet compares the tailnet's name with those of its devices.
+func verifyTailnet(tailnet string, devices []string) error {
+	if len(devices) == 0 {
+		return errors.New("tailnet: no device has joined it yet, also not this computer, which must reach the server through it: " +
+			"start Tailscale here, log in, and run up again")
+	}
+	for _, name := range devices {
+		if _, suffix, _ := strings.Cut(name, "."); suffix == tailnet {
+			return nil
+		}
+	}
+	_, other, _ := strings.Cut(devices[0], ".")
+	return fmt.Errorf("tailnet: tailscale:oauthClientId is a client of the tailnet %q, not of %q: make the OAuth client in the tailnet of "+
+		"homelab:tailscale.tailnet, or set that to the other name, if its policy file is the one to replace", other, tailnet)
 }
 
 // Ready reports a Tailnet that New did not make.

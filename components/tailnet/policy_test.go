@@ -15,9 +15,9 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestPolicy(t *testing.T) {
 	for name, args := range map[string]*Args{
-		"admins-and-members": {Admins: []string{"b@example.com", "a@example.com"}, Members: []string{"m@example.com", "a@example.com"}, HTTPSPort: 443},
+		"admins-and-members": {Tailnet: "tail1234.ts.net", Admins: []string{"b@example.com", "a@example.com"}, Members: []string{"m@example.com", "a@example.com"}, HTTPSPort: 443},
 		"rules-of-the-operator": {
-			Admins: []string{"a@example.com"}, HTTPSPort: 443, Extra: grants.Extra{
+			Tailnet: "tail1234.ts.net", Admins: []string{"a@example.com"}, HTTPSPort: 443, Extra: grants.Extra{
 				TagOwners: []grants.TagOwner{{Tag: "tag:nas", Owners: []string{"autogroup:admin"}}, {Tag: "tag:camera", Owners: []string{"tag:nas"}}},
 				Grants: []grants.Grant{
 					{Src: []string{"autogroup:member"}, Dst: []string{"tag:nas"}, IP: []string{"tcp:443", "tcp:445"}},
@@ -25,7 +25,7 @@ func TestPolicy(t *testing.T) {
 				},
 			},
 		},
-		"one-admin": {Admins: []string{"a@example.com"}, HTTPSPort: 8443},
+		"one-admin": {Tailnet: "tail1234.ts.net", Admins: []string{"a@example.com"}, HTTPSPort: 8443},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, args.Validate())
@@ -51,6 +51,15 @@ func TestProblemsOfTheTailnetComeTogether(t *testing.T) {
 	assert.Contains(t, err.Error(), "no admins")
 	assert.Contains(t, err.Error(), `"not a login" is no login name`)
 	assert.Contains(t, err.Error(), "port 0")
+	assert.Contains(t, err.Error(), "no name")
 	assert.Contains(t, err.Error(), `extraGrants[0].src[0] "*" holds the server`)
 	assert.Contains(t, err.Error(), `extraGrants[0].dst[0] "*" holds the server`)
+}
+
+func TestTheTailnetIsTheOneThatTheSettingsName(t *testing.T) {
+	require.NoError(t, verifyTailnet("tail1234.ts.net", []string{"laptop.tail1234.ts.net", "phone.tail1234.ts.net"}))
+	err := verifyTailnet("tail1234.ts.net", []string{"laptop.work.ts.net"})
+	require.ErrorContains(t, err, `is a client of the tailnet "work.ts.net", not of "tail1234.ts.net"`)
+	require.ErrorContains(t, verifyTailnet("1234.ts.net", []string{"laptop.tail1234.ts.net"}), "not of")
+	require.ErrorContains(t, verifyTailnet("tail1234.ts.net", nil), "start Tailscale here")
 }

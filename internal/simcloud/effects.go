@@ -110,6 +110,9 @@ func (k *kind) look(t *task, state map[string]any) (*object, error) {
 		}
 		t.place = m
 	}
+	if k.importID != nil {
+		t.id = k.importID(t.id)
+	}
 	o := t.w.get(t.token, t.machineID(), t.id)
 	if o == nil && k.readGone != nil {
 		return k.readGone(t, state), nil

@@ -59,6 +59,8 @@ type kind struct {
 	create    func(t *task) (id string, err error)
 	update    func(t *task, o *object) error
 	remove    func(t *task, o *object) error
+	// importID turns the ID that an import names into the object's; nil: they are the same.
+	importID func(id string) string
 	// read refreshes an object; false means that it is gone.
 	read func(t *task, o *object) (bool, error)
 	// readGone is what a read makes of one that is gone; the default is to forget it.

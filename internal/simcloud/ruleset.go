@@ -12,6 +12,8 @@ var _ = register(typeRuleset, &kind{
 	replaces: []string{"kind", "name", "phase", "zoneId", "accountId"}, framework: true, gone: gone404,
 	defaults: map[string]any{"description": "", "rules.enabled": true, "rules.actionParameters": map[string]any{}}, kept: []string{"rules.ref"}, volatile: []string{"version", "lastUpdated"},
 	check: checkRuleset, ask: askRuleset,
+	// An import names it as zones/ZONE/RULESET.
+	importID: func(id string) string { return id[strings.LastIndexByte(id, '/')+1:] },
 	create: func(t *task) (string, error) {
 		if err := t.ruleset(); err != nil {
 			return "", err

@@ -400,6 +400,7 @@ func (t *task) authorize() error {
 
 func init() {
 	functions["tailscale:index/getDevice:getDevice"] = getDevice
+	functions["tailscale:index/getDevices:getDevices"] = getDevices
 }
 
 // getDevice returns the first match, which after a rebuild is the stale node:
@@ -424,17 +425,38 @@ func getDevice(t *task) (map[string]any, error) {
 		if d.Name != name && d.Hostname != host {
 			continue
 		}
-		out := map[string]any{
-			"addresses": anyList(d.Addresses), "authorized": d.Authorized, "blocksIncomingConnections": false,
-			"clientVersion": "1.90.6", "created": d.Created.Format(time.RFC3339), "expires": d.Created.AddDate(0, 6, 0).Format(time.RFC3339),
-			"hostname": d.Hostname, "id": d.ID, "isExternal": false, "keyExpiryDisabled": len(d.Tags) > 0,
-			"lastSeen": d.LastSeen.Format(time.RFC3339), "machineKey": "", "name": d.Name, "nodeId": d.NodeID, "nodeKey": "",
-			"os": "linux", "tags": anyList(d.Tags), "tailnetLockError": "", "tailnetLockKey": "", "updateAvailable": false, "user": d.User,
-		}
+		out := d.properties()
 		if s := text(t.in, "waitFor"); s != "" {
 			out["waitFor"] = s
 		}
 		return out, nil
 	}
 	return nil, fail("failed to fetch devices: %scould not find device with %s", waited, filter)
+}
+
+// properties are what the API says of a device.
+func (d *device) properties() map[string]any {
+	return map[string]any{
+		"addresses": anyList(d.Addresses), "authorized": d.Authorized, "blocksIncomingConnections": false,
+		"clientVersion": "1.90.6", "created": d.Created.Format(time.RFC3339), "expires": d.Created.AddDate(0, 6, 0).Format(time.RFC3339),
+		"hostname": d.Hostname, "id": d.ID, "isExternal": false, "keyExpiryDisabled": len(d.Tags) > 0,
+		"lastSeen": d.LastSeen.Format(time.RFC3339), "machineKey": "", "name": d.Name, "nodeId": d.NodeID, "nodeKey": "",
+		"os": "linux", "tags": anyList(d.Tags), "tailnetLockError": "", "tailnetLockKey": "", "updateAvailable": false, "user": d.User,
+	}
+}
+
+// getDevices lists the devices: the server's, and the computer from which a person deploys.
+func getDevices(t *task) (map[string]any, error) {
+	if text(t.in, "namePrefix") != "" || t.in["filters"] != nil {
+		return nil, fail("the simulated tailnet lists all devices only")
+	}
+	laptop := &device{
+		ID: "3999999999999999", NodeID: "nLaptopCNTRL", Hostname: "laptop", Name: "laptop." + t.w.opts.Tailnet, User: "admin@example.com",
+		Addresses: []string{"100.101.0.1", "fd7a:115c:a1e0::ffff"}, Authorized: true, Online: true,
+	}
+	all := []any{laptop.properties()}
+	for _, d := range t.w.state.Devices {
+		all = append(all, d.properties())
+	}
+	return map[string]any{"id": "devices", "devices": all}, nil
 }

@@ -44,8 +44,10 @@ var sources = []source{
 		pkg: "tailscale", module: "github.com/pulumi/pulumi-tailscale/sdk", dir: "go/tailscale",
 		resources: indexed("tailscale", "Acl", "DnsPreferences", "TailnetSettings", "TailnetKey", "DnsSplitNameservers",
 			"DnsNameservers", "DnsSearchPaths", "DeviceTags", "DeviceAuthorization"),
-		functions: map[string]string{"GetDevice": "tailscale:index/getDevice:getDevice"},
-		provider:  "go/tailscale",
+		functions: map[string]string{
+			"GetDevice": "tailscale:index/getDevice:getDevice", "GetDevices": "tailscale:index/getDevices:getDevices",
+		},
+		provider: "go/tailscale",
 	},
 	{
 		pkg: "hcloud", module: "github.com/pulumi/pulumi-hcloud/sdk", dir: "go/hcloud",
