@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"homelab/components/settings"
+	"homelab/components/stack"
 	"homelab/internal/toolchain"
 	"homelab/internal/unusable"
 	"homelab/internal/workspace"
@@ -62,6 +63,7 @@ func smallProgram(ctx *pulumi.Context) error {
 		return errors.New("broken on purpose")
 	}
 	ctx.Export("answer", pulumi.Int(42))
+	ctx.Export(stack.OriginPullExpires, pulumi.String("2031-11-23T12:00:00Z"))
 	ctx.Export("hidden", pulumi.ToSecret(pulumi.String("x")))
 	return nil
 }
@@ -119,6 +121,7 @@ func TestLifeOfASimulatedStack(t *testing.T) {
 	assert.Contains(t, out, fmt.Sprintf("filled %d missing secrets with generated values for the simulation: ", count))
 	assert.Contains(t, out, "+ pulumi:pulumi:Stack homelab-prod  (create)\n+ ├─ hcloud:index:Firewall wall  (create)\n")
 	assert.Contains(t, out, "preview of stack prod: 4 resources (4 create) in ")
+	assert.Contains(t, out, "the origin-pull certificate ends on 2031-11-23; up renews it years before\n")
 
 	code, out, errOut = s.run(append([]string{"up"}, simulated...)...)
 	require.Equal(t, exitOK, code, errOut)

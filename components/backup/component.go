@@ -18,7 +18,7 @@ import (
 // Type is the component's type token.
 const Type = "homelab:backup:Backup"
 
-// Retention is how many archives are kept: the newest of each of so many days, weeks, months and years.
+// Retention is how many archives a prune keeps: the newest of each of so many days, weeks, months and years. Only an operator prunes.
 type Retention struct {
 	// Daily is at least 1; the others may be 0.
 	Daily, Weekly, Monthly, Yearly int
@@ -40,6 +40,8 @@ type Args struct {
 	Host *host.Host
 	// Box is where the repository is.
 	Box *storage.Box
+	// Alerts hear of a backup that failed or did not happen.
+	Alerts *host.Alerts
 	// Retention is what is kept.
 	Retention Retention
 	// Schedule is when it happens.
@@ -53,6 +55,7 @@ func (a *Args) Validate() error {
 	p := validate.Of("backup")
 	p.Merge(a.Host.Ready())
 	p.Merge(a.Box.Ready())
+	p.Merge(a.Alerts.Ready())
 	r, s := a.Retention, a.Schedule
 	p.Require(r.Daily >= 1, "%d daily archives: at least one must be kept", r.Daily)
 	p.Require(r.Weekly >= 0 && r.Monthly >= 0 && r.Yearly >= 0, "a retention cannot be negative")
@@ -72,6 +75,9 @@ type Backup struct {
 	repository    pulumi.StringOutput
 	passphrase    pulumi.StringOutput
 	repositoryKey pulumi.StringOutput
+	pruneKey      pulumi.StringOutput
+	knownHosts    pulumi.StringOutput
+	pruneOptions  string
 }
 
 // New sets the backup up. It fails if the box does not take our key, borgmatic does not accept its configuration or the repository cannot be
@@ -80,7 +86,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
-	b := &Backup{}
+	b := &Backup{pruneOptions: args.Retention.pruneOptions()}
 	inputs := pulumi.Map{"daily": pulumi.Int(args.Retention.Daily), "hour": pulumi.Int(args.Schedule.Hour)}
 	if err := ctx.RegisterComponentResourceV2(Type, name, inputs, b, opts...); err != nil {
 		return nil, fmt.Errorf("registering the backup: %w", err)
@@ -89,6 +95,12 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err != nil {
 		return nil, fmt.Errorf("making the backup's SSH key: %w", err)
 	}
+	// Its private half is in the state alone: who takes the server cannot remove what is in the repository.
+	pruneKey, err := tls.NewPrivateKey(ctx, name+"-prune-key", &tls.PrivateKeyArgs{Algorithm: pulumi.String("ED25519")}, pulumi.Parent(b))
+	if err != nil {
+		return nil, fmt.Errorf("making the SSH key that prunes the backup: %w", err)
+	}
+	b.pruneKey = pruneKey.PrivateKeyOpenssh
 	secret, err := random.NewRandomPassword(ctx, name+"-passphrase", &random.RandomPasswordArgs{
 		Length: pulumi.Int(48), Special: pulumi.Bool(false),
 	}, pulumi.Parent(b), pulumi.Protect(args.Protect))
@@ -96,11 +108,11 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		return nil, fmt.Errorf("making the repository's passphrase: %w", err)
 	}
 	b.passphrase = secret.Result
-	files, err := b.files(ctx, name, args, key)
+	files, err := b.files(ctx, name, args, key, pruneKey)
 	if err != nil {
 		return nil, err
 	}
-	prepared, err := b.prepare(ctx, name, args, key, files)
+	prepared, err := b.prepare(ctx, name, args, []*tls.PrivateKey{key, pruneKey}, files)
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +122,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	b.repository = pulumi.All(args.Box.Username(), args.Box.Server()).ApplyT(func(v []any) string {
 		return model{Username: v[0].(string), Server: v[1].(string)}.repository()
 	}).(pulumi.StringOutput)
+	b.knownHosts = args.Box.Server().ApplyT(storage.KnownHosts).(pulumi.StringOutput)
 	return b, ctx.RegisterResourceOutputs(b, pulumi.Map{"repository": b.repository})
 }
 
@@ -120,12 +133,13 @@ type file struct {
 	content pulumi.StringInput
 }
 
-func (b *Backup) files(ctx *pulumi.Context, name string, args *Args, key *tls.PrivateKey) ([]*host.Written, error) {
+func (b *Backup) files(ctx *pulumi.Context, name string, args *Args, key, pruneKey *tls.PrivateKey) ([]*host.Written, error) {
 	folders := args.Host.Inventory()
 	from := func(f func(model) (string, error)) pulumi.StringInput {
-		return pulumi.All(args.Box.Server(), args.Box.Username(), key.PublicKeyOpenssh).ApplyT(func(v []any) (string, error) {
+		return pulumi.All(args.Box.Server(), args.Box.Username(), key.PublicKeyOpenssh, pruneKey.PublicKeyOpenssh).ApplyT(func(v []any) (string, error) {
 			return f(model{
-				Server: v[0].(string), Username: v[1].(string), PublicKey: strings.TrimSpace(v[2].(string)), Retention: args.Retention, Folders: folders,
+				Server: v[0].(string), Username: v[1].(string), PublicKey: strings.TrimSpace(v[2].(string)), PruneKey: strings.TrimSpace(v[3].(string)),
+				Folders: folders,
 			})
 		}).(pulumi.StringOutput)
 	}
@@ -189,18 +203,22 @@ func as(verb string) []string {
 	return []string{"sudo", "-n", "/usr/local/sbin/homelab-file", "backup", verb}
 }
 
-// prepare puts our key on the box, makes the repository and fetches its key.
-func (b *Backup) prepare(ctx *pulumi.Context, name string, args *Args, key *tls.PrivateKey, files []*host.Written) (pulumi.Resource, error) {
+// prepare puts the keys on the box, makes the repository and fetches its key.
+func (b *Backup) prepare(ctx *pulumi.Context, name string, args *Args, keys []*tls.PrivateKey, files []*host.Written) (pulumi.Resource, error) {
 	child := pulumi.Parent(b)
 	var after []pulumi.Resource
 	var digests []pulumi.StringOutput
 	for _, f := range files {
 		after, digests = append(after, f.Resource), append(digests, f.Digest)
 	}
+	triggers := []pulumi.StringOutput{args.Box.Username(), pulumi.String(strings.Join(model{}.authorizedKeys(), "\n")).ToStringOutput()}
+	for _, key := range keys {
+		triggers = append(triggers, key.PublicKeyFingerprintSha256)
+	}
 	// The password travels once, on standard input; it never lies on the machine's disk.
 	installed, err := args.Host.Run(ctx, name+"-key-installed", host.Action{
 		Command: as("install-key"), Stdin: args.Box.Password(),
-		Triggers: []pulumi.StringOutput{key.PublicKeyFingerprintSha256, args.Box.Username()},
+		Triggers: triggers,
 	}, child, pulumi.DependsOn(after))
 	if err != nil {
 		return nil, err
@@ -221,7 +239,7 @@ func (b *Backup) units(ctx *pulumi.Context, args *Args, prepared pulumi.Resource
 	child := pulumi.Parent(b)
 	for _, j := range jobs(args.Schedule) {
 		// The machine checks each unit: a service's program must be there before it, and a timer's service before that.
-		after := []pulumi.Resource{prepared}
+		after := []pulumi.Resource{prepared, args.Alerts.Resource()}
 		for _, kind := range []string{"service", "timer"} {
 			content, err := render("job."+kind+".tmpl", j)
 			if err != nil {
@@ -260,3 +278,12 @@ func (b *Backup) Passphrase() pulumi.StringOutput { return b.passphrase }
 // RepositoryKey is the repository's encryption key as borg key import reads it: a secret. The repository holds the same; if that one is
 // damaged, this one and the passphrase open the archives.
 func (b *Backup) RepositoryKey() pulumi.StringOutput { return b.repositoryKey }
+
+// PruneKey is the private SSH key, a secret, that may remove archives for good. It is not on the server.
+func (b *Backup) PruneKey() pulumi.StringOutput { return b.pruneKey }
+
+// PruneOptions are the options of borg prune that keep what the retention says.
+func (b *Backup) PruneOptions() string { return b.pruneOptions }
+
+// KnownHosts is what an SSH client must know of the box, as a known_hosts file.
+func (b *Backup) KnownHosts() pulumi.StringOutput { return b.knownHosts }

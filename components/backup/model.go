@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -24,6 +25,7 @@ const (
 	drill      = home + "/bin/homelab-restore-drill"
 	state      = home + "/state"
 	scratch    = home + "/scratch"
+	replaced   = home + "/replaced"
 	metrics    = home + "/metrics"
 	secrets    = home + "/secrets"
 	// liveDatabases lists what the copies of databases stand in for.
@@ -43,8 +45,8 @@ const (
 // model is all that the files depend on.
 type model struct {
 	Server, Username string // of the box's sub-account
-	PublicKey        string // ours, in authorized_keys format
-	Retention        Retention
+	PublicKey        string // the server's, in authorized_keys format
+	PruneKey         string // the operator's, in authorized_keys format
 	Folders          []host.Data
 }
 
@@ -63,7 +65,6 @@ type (
 	borgmaticConfig struct {
 		Location    locationSection    `yaml:"location"`
 		Storage     storageSection     `yaml:"storage"`
-		Retention   retentionSection   `yaml:"retention"`
 		Consistency consistencySection `yaml:"consistency"`
 		Hooks       hooksSection       `yaml:"hooks"`
 	}
@@ -85,13 +86,6 @@ type (
 		ArchiveNameFormat     string `yaml:"archive_name_format"`
 		RelocatedRepoOK       bool   `yaml:"relocated_repo_access_is_ok"`
 	}
-	retentionSection struct {
-		Daily   int    `yaml:"keep_daily"`
-		Weekly  int    `yaml:"keep_weekly"`
-		Monthly int    `yaml:"keep_monthly"`
-		Yearly  int    `yaml:"keep_yearly"`
-		Prefix  string `yaml:"prefix"`
-	}
 	consistencySection struct {
 		Checks []check `yaml:"checks"`
 		Prefix string  `yaml:"prefix"`
@@ -107,7 +101,7 @@ type (
 
 // borgmatic renders borgmatic's configuration.
 func (m model) borgmatic() ([]byte, error) {
-	excluded := []string{"pp:" + scratch, "pp:" + secrets, "pp:" + state}
+	excluded := []string{"pp:" + replaced, "pp:" + scratch, "pp:" + secrets, "pp:" + state}
 	for _, d := range m.Folders {
 		if d.Disposable != "" {
 			excluded = append(excluded, "pp:"+d.Folder)
@@ -133,9 +127,6 @@ func (m model) borgmatic() ([]byte, error) {
 			// The box's name belongs to its sub-account; a new sub-account on the same box holds the same repository.
 			RelocatedRepoOK: true,
 		},
-		Retention: retentionSection{
-			Daily: m.Retention.Daily, Weekly: m.Retention.Weekly, Monthly: m.Retention.Monthly, Yearly: m.Retention.Yearly, Prefix: archivePrefix,
-		},
 		Consistency: consistencySection{
 			Checks: []check{{"repository", "2 weeks"}, {"archives", "4 weeks"}, {"extract", "4 weeks"}},
 			Prefix: archivePrefix,
@@ -159,7 +150,7 @@ type facts struct {
 	Server            string        `json:"server"`
 	Port              int           `json:"port"`
 	Username          string        `json:"username"`
-	AuthorizedKey     string        `json:"authorizedKey"`
+	AuthorizedKeys    []string      `json:"authorizedKeys"`
 	Repository        string        `json:"repository"`
 	RemotePath        string        `json:"remotePath"`
 	SSHCommand        string        `json:"sshCommand"`
@@ -176,7 +167,7 @@ type folderFacts struct {
 
 func (m model) facts() ([]byte, error) {
 	f := facts{
-		Server: m.Server, Port: storage.SSHPort, Username: m.Username, AuthorizedKey: m.authorizedKey(), Repository: m.repository(), RemotePath: borgOnBox,
+		Server: m.Server, Port: storage.SSHPort, Username: m.Username, AuthorizedKeys: m.authorizedKeys(), Repository: m.repository(), RemotePath: borgOnBox,
 		SSHCommand: sshCommand, PassphraseCommand: passphraseCommand, Archives: archivePrefix + "*", Folders: []folderFacts{},
 	}
 	for _, d := range m.Folders {
@@ -189,7 +180,25 @@ func (m model) facts() ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-// authorizedKey lets our key do one thing on the box: serve this one repository. No shell, no file transfer, no forwarding.
-func (m model) authorizedKey() string {
-	return fmt.Sprintf(`command="%s serve --restrict-to-path %s",restrict %s`, borgOnBox, repository, m.PublicKey)
+// authorizedKeys lets two keys serve this one repository and do nothing else on the box: no shell, no file transfer, no forwarding. The server's
+// only appends: what it deletes stays in the repository until somebody compacts it, which only the operator's key, which is not on the server, can.
+func (m model) authorizedKeys() []string {
+	serve := func(option, key string) string {
+		return fmt.Sprintf(`command="%s serve%s --restrict-to-path %s",restrict %s`, borgOnBox, option, repository, key)
+	}
+	return []string{serve(" --append-only", m.PublicKey), serve("", m.PruneKey)}
+}
+
+// pruneOptions are the options of borg prune that keep what is to be kept.
+func (r Retention) pruneOptions() string {
+	var out []string
+	for _, keep := range []struct {
+		option string
+		count  int
+	}{{"daily", r.Daily}, {"weekly", r.Weekly}, {"monthly", r.Monthly}, {"yearly", r.Yearly}} {
+		if keep.count > 0 {
+			out = append(out, fmt.Sprintf("--keep-%s=%d", keep.option, keep.count))
+		}
+	}
+	return strings.Join(out, " ")
 }

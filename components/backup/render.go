@@ -37,6 +37,8 @@ func renderSSHConfig() (string, error) {
 // job is a service with its timer.
 type job struct {
 	Name, Description, Command, Program, Root string
+	// Recorded is set for a job that says how it went in a file, which somebody else must do for it if it is killed.
+	Recorded bool
 	// TimeoutHours is when a run that does not end counts as failed.
 	TimeoutHours int
 	// When is in systemd's calendar format, in the machine's time zone.
@@ -51,12 +53,16 @@ func jobs(s Schedule) []job {
 	return []job{
 		{
 			Name: "homelab-backup", Description: "Backup of " + host.Root + " to the Storage Box", Command: program + " run", Program: program, Root: host.Root,
-			TimeoutHours: 12, When: fmt.Sprintf("*-*-* %02d:%02d:00", s.Hour, s.Minute), JitterMinutes: s.JitterMinutes,
+			Recorded: true, TimeoutHours: 12, When: fmt.Sprintf("*-*-* %02d:%02d:00", s.Hour, s.Minute), JitterMinutes: s.JitterMinutes,
 		},
 		{
 			Name: "homelab-restore-drill", Description: "Restore of the newest backup to a scratch folder, to see that it can be done", Command: drill,
-			Program: program, Root: host.Root, TimeoutHours: 12,
+			Program: program, Root: host.Root, Recorded: true, TimeoutHours: 12,
 			When: fmt.Sprintf("*-*-%02d %02d:%02d:00", s.DrillDay, (s.Hour+drillAfterHours)%24, s.Minute), JitterMinutes: s.JitterMinutes,
+		},
+		{
+			Name: "homelab-backup-watch", Description: "Look whether there is a backup of the last 36 hours", Command: program + " overdue",
+			Program: program, Root: host.Root, TimeoutHours: 1, When: "*-*-* 00/6:50:00", JitterMinutes: 5,
 		},
 	}
 }

@@ -33,8 +33,7 @@ func golden(t *testing.T, name, got string) {
 
 func example() model {
 	return model{
-		Server: "u100001-sub1.your-storagebox.de", Username: "u100001-sub1", PublicKey: "ssh-ed25519 AAAAexample",
-		Retention: Retention{Daily: 7, Weekly: 4, Monthly: 6},
+		Server: "u100001-sub1.your-storagebox.de", Username: "u100001-sub1", PublicKey: "ssh-ed25519 AAAAexample", PruneKey: "ssh-ed25519 AAAAprune",
 		Folders: []host.Data{
 			{Folder: "/opt/homelab/authelia/data", Databases: []string{"db.sqlite3"}},
 			{Folder: "/opt/homelab/caddy/data"},
@@ -72,7 +71,7 @@ func TestOnlyDisposableFoldersAreLeftOut(t *testing.T) {
 	require.NoError(t, yaml.Unmarshal(rendered, &config))
 	assert.Equal(t, []string{host.Root}, config.Location.SourceDirectories)
 	assert.Equal(t, []string{
-		"pp:/opt/homelab/backup/scratch", "pp:/opt/homelab/backup/secrets", "pp:/opt/homelab/backup/state", "pp:/opt/homelab/jellyfin/cache",
+		"pp:/opt/homelab/backup/replaced", "pp:/opt/homelab/backup/scratch", "pp:/opt/homelab/backup/secrets", "pp:/opt/homelab/backup/state", "pp:/opt/homelab/jellyfin/cache",
 	}, config.Location.ExcludePatterns)
 }
 
@@ -92,6 +91,19 @@ func TestTheBoxesKeysAreTheOnesThatHetznerPublishes(t *testing.T) {
 	}, fingerprints)
 }
 
+// The server's key appends, and nothing that it runs would prune.
+func TestOnlyTheOperatorsKeyRemovesArchives(t *testing.T) {
+	keys := example().authorizedKeys()
+	require.Len(t, keys, 2)
+	assert.Equal(t, `command="borg-1.4 serve --append-only --restrict-to-path homelab",restrict ssh-ed25519 AAAAexample`, keys[0])
+	assert.Equal(t, `command="borg-1.4 serve --restrict-to-path homelab",restrict ssh-ed25519 AAAAprune`, keys[1])
+	body, err := script("homelab-backup")
+	require.NoError(t, err)
+	assert.NotContains(t, body, `"prune"`)
+	assert.NotContains(t, body, `"compact"`)
+	assert.Equal(t, "--keep-daily=7 --keep-weekly=4 --keep-monthly=6", Retention{Daily: 7, Weekly: 4, Monthly: 6}.pruneOptions())
+}
+
 func TestTheProgramKnowsThePlaces(t *testing.T) {
 	body, err := script("homelab-backup")
 	require.NoError(t, err)
@@ -99,11 +111,12 @@ func TestTheProgramKnowsThePlaces(t *testing.T) {
 		`ROOT = pathlib.Path("` + host.Root + `")`, `HOME = ROOT / "` + strings.TrimPrefix(home, host.Root+"/") + `"`,
 		`CONFIG, SETTINGS, SSH_CONFIG = HOME / "` + below(configFile) + `", HOME / "` + below(factsFile) + `", HOME / "` + below(sshConfig) + `"`,
 		`HOME / "` + below(state) + `"`, `HOME / "` + below(metrics) + `"`, `HOME / "` + below(scratch) + `"`,
+		`REPLACED = HOME / "` + below(replaced) + `"`,
 		`LIVE_DATABASES = STATE / "` + strings.TrimPrefix(liveDatabases, state+"/") + `"`,
 	} {
 		assert.Contains(t, body, line)
 	}
-	for _, verb := range []string{"install-key", "prepare", "export-key", "databases", "run", "stopped", "drill"} {
+	for _, verb := range []string{"install-key", "prepare", "export-key", "databases", "run", "stopped", "drill", "archives", "fetch", "restore", "clean", "overdue"} {
 		assert.Contains(t, body, `"`+verb+`"`, "the program has no verb %s", verb)
 	}
 	shell, err := script("homelab-restore-drill")

@@ -16,11 +16,11 @@ import (
 const unitFolder = "/etc/systemd/system"
 
 // unitName is every unit that belongs to the deployment; homelab-unit on the machine refuses all others, too.
-var unitName = regexp.MustCompile(`^(homelab(-[a-z0-9]+)*\.(service|target|timer)|mnt-storagebox\.mount)$`)
+var unitName = regexp.MustCompile(`^(homelab(-[a-z0-9]+)*@?\.(service|target|timer)|mnt-storagebox\.mount)$`)
 
 // Unit is a systemd unit.
 type Unit struct {
-	// Name is the unit's file name: homelab-….service, .target or .timer, or the mount of the media.
+	// Name is the unit's file name: homelab-….service, .target or .timer, a template of one, or the mount of the media.
 	Name string
 	// Content is the whole unit. It is not secret: everybody on the machine can read it.
 	Content pulumi.StringInput

@@ -223,6 +223,17 @@ var badPeople = []badCase{
 		c.set("tailscale:oauthClientSecret", "0123456789")
 		c.set(oauthClientIDKey, "k-1")
 	}},
+	{"media-snapshots", func(c *stackConfig) {
+		c.set("homelab:storage.media", object{"type": "bx11", "snapshots": object{"max": 11, "hour": 24, "minute": -1}})
+	}},
+	{"alerts-nobody", func(c *stackConfig) { c.drop("homelab:alerts").drop(alertsWebhookKey) }},
+	{"alerts-both", func(c *stackConfig) {
+		c.set("homelab:alerts.nobody", "I look every day").set("homelab:alerts.mail", true)
+	}},
+	{"alerts-without-address", func(c *stackConfig) { c.drop(alertsWebhookKey) }},
+	{"alerts-address-alone", func(c *stackConfig) { c.set("homelab:alerts", object{"nobody": "I look every day"}) }},
+	{"alerts-address-in-clear", func(c *stackConfig) { c.set(alertsWebhookKey, "http://ntfy.example.com/topic") }},
+	{"alerts-address-in-object", func(c *stackConfig) { c.set("homelab:alerts.webhook", "https://ntfy.example.com/topic") }},
 	{"smtp-missing", func(c *stackConfig) { c.set("homelab:smtp.host", "smtp.example.com") }},
 	{"smtp-fields", func(c *stackConfig) {
 		c.set("homelab:smtp", object{"host": "smtp://smtp.example.com", "port": 0, "tls": "none", "username": "a ", "sender": "Homelab"})

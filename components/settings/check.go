@@ -32,6 +32,7 @@ func (k *checker) settings(r raw) *Settings {
 	s.Server = k.server(r.Server)
 	s.Ports = k.ports(r.Ports)
 	s.Storage = k.storage(r.Storage)
+	s.Alerts = k.alerts(r.Alerts, s.SMTP != nil)
 	s.Backup = k.backup(r.Backup)
 	s.Networks = k.networks(r.Networks)
 	s.Users = k.users(r.Users)

@@ -113,20 +113,25 @@ func (k *checker) storage(r rawStorage) Storage {
 	k.box(path+".media", r.Media.Type, r.Media.Location)
 	k.offered(path+".media.protocol", "protocol of the media", r.Media.Protocol, mediaProtocols)
 	k.box(path+".backup", r.Backup.Type, r.Backup.Location)
-	snapshots, at := r.Backup.Snapshots, path+".backup.snapshots"
-	if most, known := boxSnapshots[r.Backup.Type]; known && (snapshots.Max < 1 || snapshots.Max > most) {
-		k.add(at+".max", fmt.Sprintf("%s keeps 1 to %d snapshots, %d configured", r.Backup.Type, most, snapshots.Max),
-			"use a number in that range, or a larger type")
-	}
-	if snapshots.Hour < 0 || snapshots.Hour > 23 {
-		k.add(at+".hour", fmt.Sprintf("%d is not an hour", snapshots.Hour), "use 0 to 23, in UTC")
-	}
-	if snapshots.Minute < 0 || snapshots.Minute > 59 {
-		k.add(at+".minute", fmt.Sprintf("%d is not a minute", snapshots.Minute), "use 0 to 59")
-	}
+	k.snapshots(path+".media.snapshots", r.Media.Type, r.Media.Snapshots)
+	k.snapshots(path+".backup.snapshots", r.Backup.Type, r.Backup.Snapshots)
 	return Storage{
-		Media:  MediaBox{Type: r.Media.Type, Location: r.Media.Location, Protocol: MediaProtocol(r.Media.Protocol)},
-		Backup: BackupBox{Type: r.Backup.Type, Location: r.Backup.Location, Snapshots: Snapshots(snapshots)},
+		Media: MediaBox{
+			Type: r.Media.Type, Location: r.Media.Location, Protocol: MediaProtocol(r.Media.Protocol), Snapshots: Snapshots(r.Media.Snapshots),
+		},
+		Backup: BackupBox{Type: r.Backup.Type, Location: r.Backup.Location, Snapshots: Snapshots(r.Backup.Snapshots)},
+	}
+}
+
+func (k *checker) snapshots(at, boxType string, r rawSnapshots) {
+	if most, known := boxSnapshots[boxType]; known && (r.Max < 1 || r.Max > most) {
+		k.add(at+".max", fmt.Sprintf("%s keeps 1 to %d snapshots, %d configured", boxType, most, r.Max), "use a number in that range, or a larger type")
+	}
+	if r.Hour < 0 || r.Hour > 23 {
+		k.add(at+".hour", fmt.Sprintf("%d is not an hour", r.Hour), "use 0 to 23, in UTC")
+	}
+	if r.Minute < 0 || r.Minute > 59 {
+		k.add(at+".minute", fmt.Sprintf("%d is not a minute", r.Minute), "use 0 to 59")
 	}
 }
 

@@ -14,7 +14,8 @@ type SecretKey struct {
 	Key string
 	// What says whose secret it is.
 	What string
-	// Needs is the setting without which the secret must not be given, and with which it must; empty for a secret that every stack has.
+	// Needs is the setting without which the secret must not be given, and with which it must: a key with an object, or a truth value in one, such as
+	// homelab:alerts.webhook. Empty for a secret that every stack has.
 	Needs string
 
 	renew    string // what to do about one that was seen; empty: revokeToken
@@ -33,6 +34,8 @@ const (
 
 	smtpKey         = namespace + "smtp"
 	smtpPasswordKey = namespace + "smtpPassword"
+
+	alertsWebhookKey = namespace + "alertsWebhook"
 )
 
 // cloudflareToken is the syntax of Cloudflare's tokens, as Caddy's DNS module for Cloudflare checks it: a
@@ -56,6 +59,14 @@ var secretKeys = []SecretKey{
 		pattern: regexp.MustCompile(`^[A-Za-z0-9]{64}$`), shape: "64 letters and digits",
 		sections: []int{64}, alphabet: alphanumeric,
 		field: func(c *Credentials) *Secret { return &c.HcloudToken },
+	},
+	{
+		Key: alertsWebhookKey, What: "the address that alerts are sent to", Needs: namespace + "alerts.webhook",
+		// Who knows the address can read the alerts, or send some.
+		renew:   "choose another address, it may have been seen, and ",
+		pattern: regexp.MustCompile(`^https://[a-z0-9.-]+(:[0-9]{1,5})?/[!-~]{1,500}$`), shape: "https://, a host and a path, such as https://ntfy.sh/TOPIC",
+		prefix: "https://ntfy.example.com/homelab", sections: []int{32}, alphabet: alphanumeric,
+		field: func(c *Credentials) *Secret { return &c.AlertsWebhook },
 	},
 	{
 		Key: namespace + "cloudflareAcmeToken", What: "the Cloudflare token the proxy answers DNS challenges with",
@@ -175,9 +186,13 @@ func (k SecretKey) needed(src source) bool {
 		return true
 	}
 	// The engine's tools fill an absent key with the empty object that the project file declares for it.
-	text, set := src.GetConfig(k.Needs)
+	key, field, _ := strings.Cut(k.Needs, ".")
+	text, set := src.GetConfig(key)
 	v, err := decodeJSON(text)
 	o, isObject := v.(object)
+	if field != "" {
+		return isObject && o[field] == true
+	}
 	return set && (err != nil || !isObject || len(o) > 0)
 }
 

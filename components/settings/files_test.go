@@ -133,6 +133,7 @@ func TestProdFileLoads(t *testing.T) {
 // TestProdFileIsComplete requires every key to be set in the example, or shown in a comment.
 func TestProdFileIsComplete(t *testing.T) {
 	shown := map[string]bool{
+		"alerts.nobody":         true,
 		"cloudflare.rules.name": true, "cloudflare.rules.expression": true, "cloudflare.rules.action": true,
 		"tailscale.extraGrants.src": true, "tailscale.extraGrants.dst": true, "tailscale.extraGrants.ip": true,
 		"tailscale.extraTagOwners.tag": true, "tailscale.extraTagOwners.owners": true,

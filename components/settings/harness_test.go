@@ -38,13 +38,14 @@ func minimal() *stackConfig {
 		"homelab:adminEmail":               "admin@example.com",
 		"homelab:cloudflare":               object{"zoneId": "0123456789abcdef0123456789abcdef"},
 		"homelab:tailscale":                object{"tailnet": "tail1234.ts.net", "admins": list{"admin@example.com"}},
+		"homelab:alerts":                   object{"webhook": true},
 		"homelab:users": list{
 			object{"name": "admin", "email": "admin@example.com", "groups": list{"admins", "users"}},
 		},
 	}, secret: map[string]bool{}}
 	random := rand.New(rand.NewSource(1))
 	for _, k := range Secrets() {
-		if k.Needs != "" {
+		if k.Needs == smtpKey {
 			continue
 		}
 		value, err := k.Generate(random)

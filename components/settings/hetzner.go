@@ -65,7 +65,8 @@ const systemMiB = 1 << 10
 // boxLocations are where Storage Boxes can be.
 var boxLocations = []string{"fsn1", "hel1"}
 
-// boxSnapshots are the Storage Box types and how many snapshots a snapshot plan may keep on each.
+// boxSnapshots are the Storage Box types and how many snapshots a snapshot plan may keep on each: what Hetzner's API calls
+// automatic_snapshot_limit (docs.hetzner.cloud, Storage Box types; docs.hetzner.com/storage/storage-box/snapshots).
 var boxSnapshots = map[string]int{"bx11": 10, "bx21": 20, "bx31": 30, "bx41": 40}
 
 // serverImages are the system images the host's set-up is written for.

@@ -22,6 +22,7 @@ const (
 // keys are the keys of the namespace that are not secrets, with the shape of each.
 var keys = map[string]keyKind{
 	"adminEmail": kindString,
+	"alerts":     kindObject,
 	"auth":       kindObject,
 	"backup":     kindObject,
 	"cloudflare": kindObject,
@@ -56,12 +57,16 @@ var defaults = object{
 	"server":    object{"name": "homelab", "type": "cx33", "location": "fsn1", "image": "debian-13", "generation": 1},
 	"ports":     object{"https": 443, "ssh": 22, "tailscale": 41641},
 	"storage": object{
-		"media": object{"type": "bx21", "location": "fsn1", "protocol": "webdav"},
+		"media": object{
+			"type": "bx21", "location": "fsn1", "protocol": "webdav",
+			"snapshots": object{"max": 10, "hour": 3, "minute": 45},
+		},
 		"backup": object{
 			"type": "bx11", "location": "hel1",
 			"snapshots": object{"max": 10, "hour": 3, "minute": 15},
 		},
 	},
+	"alerts": object{"webhook": false, "mail": false, "nobody": ""},
 	"backup": object{
 		"hour": 1, "minute": 30, "jitterMinutes": 30, "drillDay": 2,
 		"keep": object{"daily": 7, "weekly": 4, "monthly": 6, "yearly": 1},

@@ -14,6 +14,7 @@ type (
 		Server     rawServer     `mapstructure:"server"`
 		Ports      rawPorts      `mapstructure:"ports"`
 		Storage    rawStorage    `mapstructure:"storage"`
+		Alerts     rawAlerts     `mapstructure:"alerts"`
 		Backup     rawBackup     `mapstructure:"backup"`
 		Networks   rawNetworks   `mapstructure:"networks"`
 		Users      []rawUser     `mapstructure:"users"`
@@ -77,6 +78,12 @@ type (
 		Sender   string `mapstructure:"sender"`
 	}
 
+	rawAlerts struct {
+		Webhook bool   `mapstructure:"webhook"`
+		Mail    bool   `mapstructure:"mail"`
+		Nobody  string `mapstructure:"nobody"`
+	}
+
 	rawServer struct {
 		Name       string         `mapstructure:"name"`
 		Type       string         `mapstructure:"type"`
@@ -103,9 +110,10 @@ type (
 	}
 
 	rawMediaBox struct {
-		Type     string `mapstructure:"type"`
-		Location string `mapstructure:"location"`
-		Protocol string `mapstructure:"protocol"`
+		Type      string       `mapstructure:"type"`
+		Location  string       `mapstructure:"location"`
+		Protocol  string       `mapstructure:"protocol"`
+		Snapshots rawSnapshots `mapstructure:"snapshots"`
 	}
 
 	rawBackupBox struct {

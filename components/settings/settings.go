@@ -33,6 +33,8 @@ type Settings struct {
 	Ports Ports
 	// Storage is the Storage Boxes (homelab:storage).
 	Storage Storage
+	// Alerts is who hears of what fails on the server (homelab:alerts).
+	Alerts Alerts
 	// Backup is when a backup is made and what of it is kept (homelab:backup).
 	Backup Backup
 	// Networks are the container networks (homelab:networks).
@@ -185,6 +187,8 @@ type MediaBox struct {
 	Location string
 	// Protocol is how the server mounts it (protocol; default webdav).
 	Protocol MediaProtocol
+	// Snapshots is the provider's own snapshot plan (snapshots).
+	Snapshots Snapshots
 }
 
 // MediaProtocol is how the media library is mounted.
@@ -213,7 +217,7 @@ type BackupBox struct {
 	Snapshots Snapshots
 }
 
-// Snapshots is the snapshot plan of a Storage Box: one a day.
+// Snapshots is the snapshot plan of a Storage Box: one a day. What is deleted takes up the box's space until the last snapshot of it is gone.
 type Snapshots struct {
 	// Max is how many snapshots are kept; the type limits it (max; default 10).
 	Max int
@@ -221,6 +225,16 @@ type Snapshots struct {
 	Hour int
 	// Minute is the minute of that hour (minute; default 15).
 	Minute int
+}
+
+// Alerts is who hears of what fails on the server, such as a backup; at least one way, or a reason for none.
+type Alerts struct {
+	// Webhook sends it to Credentials.AlertsWebhook (webhook; default false).
+	Webhook bool
+	// Mail sends it through SMTP to AdminEmail (mail; default false).
+	Mail bool
+	// Nobody says why nobody need hear of it (nobody; required without the others).
+	Nobody string
 }
 
 // Backup is when a backup is made and what of it is kept.
@@ -237,7 +251,7 @@ type Backup struct {
 	Keep Keep
 }
 
-// Keep is how many archives are kept: the newest of each of so many days, weeks, months and years.
+// Keep is how many archives a prune by the operator keeps: the newest of each of so many days, weeks, months and years.
 type Keep struct {
 	// Daily is at least 1 (daily; default 7).
 	Daily int
@@ -319,6 +333,8 @@ type Service struct {
 
 // Credentials are the secrets the stack works with.
 type Credentials struct {
+	// AlertsWebhook is the address that takes alerts; not given without Alerts.Webhook (homelab:alertsWebhook).
+	AlertsWebhook Secret
 	// HcloudToken is a read and write token of the Hetzner project (hcloud:token).
 	HcloudToken Secret
 	// CloudflareAPIToken configures the zone (cloudflare:apiToken).

@@ -35,9 +35,10 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 		Server:    Server{Name: "homelab", Type: "cx33", Location: "fsn1", Image: "debian-13", Generation: 1, DiskGB: 80},
 		Ports:     Ports{HTTPS: 443, SSH: 22, Tailscale: 41641},
 		Storage: Storage{
-			Media:  MediaBox{Type: "bx21", Location: "fsn1", Protocol: WebDAV},
+			Media:  MediaBox{Type: "bx21", Location: "fsn1", Protocol: WebDAV, Snapshots: Snapshots{Max: 10, Hour: 3, Minute: 45}},
 			Backup: BackupBox{Type: "bx11", Location: "hel1", Snapshots: Snapshots{Max: 10, Hour: 3, Minute: 15}},
 		},
+		Alerts: Alerts{Webhook: true},
 		Backup: Backup{Hour: 1, Minute: 30, JitterMinutes: 30, DrillDay: 2, Keep: Keep{Daily: 7, Weekly: 4, Monthly: 6, Yearly: 1}},
 		Networks: Networks{
 			CaddyProxy:        netip.MustParsePrefix("172.30.1.0/24"),

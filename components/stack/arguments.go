@@ -117,10 +117,21 @@ func identityArgs(s *settings.Settings, machine *host.Host, logs *gateway.Logs, 
 	return args
 }
 
-func backupArgs(s *settings.Settings, machine *host.Host, box *storage.Box) *backup.Args {
+func alertsArgs(s *settings.Settings) *host.AlertsArgs {
+	args := &host.AlertsArgs{}
+	if s.Alerts.Webhook {
+		args.Webhook = s.Credentials.AlertsWebhook.Output()
+	}
+	if s.Alerts.Mail {
+		args.Mail = &host.AlertMail{Server: *s.SMTP, Password: s.Credentials.SMTPPassword.Output(), Recipient: s.AdminEmail}
+	}
+	return args
+}
+
+func backupArgs(s *settings.Settings, machine *host.Host, box *storage.Box, alerts *host.Alerts) *backup.Args {
 	b := s.Backup
 	return &backup.Args{
-		Host: machine, Box: box, Protect: s.Protect, Retention: backup.Retention(b.Keep),
+		Host: machine, Box: box, Alerts: alerts, Protect: s.Protect, Retention: backup.Retention(b.Keep),
 		Schedule: backup.Schedule{Hour: b.Hour, Minute: b.Minute, JitterMinutes: b.JitterMinutes, DrillDay: b.DrillDay},
 	}
 }

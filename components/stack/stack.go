@@ -96,7 +96,11 @@ func deploy(ctx *pulumi.Context, root string, reach func(context.Context) error)
 	if err != nil {
 		return err
 	}
-	kept, err := backup.New(ctx, "backup", backupArgs(s, machine, boxes.backup), clouds.option())
+	alerts, err := machine.NewAlerts(ctx, "alerts", alertsArgs(s), clouds.option())
+	if err != nil {
+		return err
+	}
+	kept, err := backup.New(ctx, "backup", backupArgs(s, machine, boxes.backup, alerts), clouds.option())
 	if err != nil {
 		return err
 	}
@@ -123,6 +127,9 @@ func deploy(ctx *pulumi.Context, root string, reach func(context.Context) error)
 	ctx.Export("backupRepository", kept.Repository())
 	ctx.Export("backupPassphrase", kept.Passphrase())
 	ctx.Export("backupRepositoryKey", kept.RepositoryKey())
+	ctx.Export("backupPruneKey", kept.PruneKey())
+	ctx.Export("backupPruneOptions", pulumi.String(kept.PruneOptions()))
+	ctx.Export("backupKnownHosts", kept.KnownHosts())
 	return nil
 }
 
@@ -198,15 +205,14 @@ type boxes struct{ media, backup *storage.Box }
 func newBoxes(ctx *pulumi.Context, s *settings.Settings, opts ...pulumi.ResourceOption) (*boxes, error) {
 	media, err := storage.New(ctx, "media-box", &storage.Args{
 		Size: s.Storage.Media.Type, Location: s.Storage.Media.Location, Directory: "media", Protect: s.Protect,
-		Protocol: host.MediaProtocol(s.Storage.Media.Protocol).Box(),
+		Protocol: host.MediaProtocol(s.Storage.Media.Protocol).Box(), Snapshots: storage.Snapshots(s.Storage.Media.Snapshots),
 	}, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("making the media box: %w", err)
 	}
-	plan := s.Storage.Backup.Snapshots
 	backup, err := storage.New(ctx, "backup-box", &storage.Args{
 		Size: s.Storage.Backup.Type, Location: s.Storage.Backup.Location, Protocol: storage.SSH, Directory: "backups", Protect: s.Protect,
-		Snapshots: &storage.Snapshots{Max: plan.Max, Hour: plan.Hour, Minute: plan.Minute},
+		Snapshots: storage.Snapshots(s.Storage.Backup.Snapshots),
 	}, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("making the backup box: %w", err)

@@ -27,7 +27,8 @@ const (
 	SSH Protocol = "ssh"
 )
 
-// Snapshots is the provider's own snapshot schedule, in UTC; they survive whoever holds the box's password.
+// Snapshots is the provider's own snapshot schedule, in UTC. The server cannot remove them: its sub-account has no way to, and the password of the
+// box is not on the server.
 type Snapshots struct {
 	// Max is how many are kept before the oldest goes.
 	Max int
@@ -45,8 +46,8 @@ type Args struct {
 	Protocol Protocol
 	// Directory is the sub-account's home, relative to the box's root, without a leading slash.
 	Directory string
-	// Snapshots is optional; nil means none.
-	Snapshots *Snapshots
+	// Snapshots is what whoever takes the server cannot delete; every box has them.
+	Snapshots Snapshots
 	// Protect keeps the box and its data from any delete or replace.
 	Protect bool
 }
@@ -58,10 +59,9 @@ func (a *Args) Validate() error {
 	p.Require(a.Location != "", "no location")
 	p.Require(a.Protocol == WebDAV || a.Protocol == SSH, "unknown protocol %q", a.Protocol)
 	p.Require(a.Directory != "" && a.Directory[0] != '/', "directory %q must be relative", a.Directory)
-	if s := a.Snapshots; s != nil {
-		p.Require(s.Max > 0, "a snapshot plan must keep at least one snapshot")
-		p.Require(s.Hour >= 0 && s.Hour < 24 && s.Minute >= 0 && s.Minute < 60, "no such time of day: %02d:%02d", s.Hour, s.Minute)
-	}
+	s := a.Snapshots
+	p.Require(s.Max > 0, "a snapshot plan must keep at least one snapshot")
+	p.Require(s.Hour >= 0 && s.Hour < 24 && s.Minute >= 0 && s.Minute < 60, "no such time of day: %02d:%02d", s.Hour, s.Minute)
 	return p.Err()
 }
 
@@ -131,9 +131,9 @@ func newBox(ctx *pulumi.Context, b *Box, name string, args *Args, owner pulumi.S
 			SambaEnabled:        pulumi.Bool(false),
 			ZfsEnabled:          pulumi.Bool(false),
 		},
-	}
-	if s := args.Snapshots; s != nil {
-		in.SnapshotPlan = &hcloud.StorageBoxSnapshotPlanArgs{MaxSnapshots: pulumi.Int(s.Max), Hour: pulumi.Int(s.Hour), Minute: pulumi.Int(s.Minute)}
+		SnapshotPlan: &hcloud.StorageBoxSnapshotPlanArgs{
+			MaxSnapshots: pulumi.Int(args.Snapshots.Max), Hour: pulumi.Int(args.Snapshots.Hour), Minute: pulumi.Int(args.Snapshots.Minute),
+		},
 	}
 	// sshKeys would replace the box, and the provider cannot read them back. RetainOnDelete is the last line: should a box ever leave the state by
 	// accident, its data stays where it is.

@@ -30,7 +30,7 @@ type Secret struct {
 	Key string
 	// Generate makes a value of the form the key's reader accepts, out of the randomness given.
 	Generate func(random io.Reader) (string, error)
-	// Needs is a configuration key: while it has no value, or an empty one, the secret is not made up. Empty means none.
+	// Needs is a configuration key, or KEY.FIELD: while that has no value, an empty one or false, the secret is not made up. Empty means none.
 	Needs string
 }
 
@@ -241,8 +241,12 @@ func (c stackConfig) needs(secret Secret) bool {
 	if secret.Needs == "" {
 		return true
 	}
-	node := lookup(c.root, secret.Needs)
-	return node != nil && node.Tag != "!!null" && (node.Kind == yaml.ScalarNode || len(node.Content) > 0)
+	key, field, _ := strings.Cut(secret.Needs, ".")
+	node := lookup(c.root, key)
+	if field != "" {
+		node = lookup(node, field)
+	}
+	return node != nil && node.Tag != "!!null" && node.Value != "false" && (node.Kind == yaml.ScalarNode || len(node.Content) > 0)
 }
 
 // fillSecrets gives every secret without a value the one kept from before, or a new one, and returns their keys, sorted.

@@ -76,7 +76,7 @@ func isCloud(r apitype.ResourceV3) bool {
 }
 
 // chainOf is everything that must exist before the record may: every resource of the deployment but the records themselves and what
-// belongs to other services, to storage or to the backup. It is what remains, so a resource that somebody adds to the gateway is in it without anybody
+// belongs to other services, to storage, to the backup or to the alerts. It is what remains, so a resource that somebody adds to the gateway is in it without anybody
 // remembering.
 func chainOf(all []apitype.ResourceV3, record apitype.ResourceV3) []resource.URN {
 	var chain []resource.URN
@@ -90,10 +90,10 @@ func chainOf(all []apitype.ResourceV3, record apitype.ResourceV3) []resource.URN
 	return chain
 }
 
-// beside says whether a resource belongs to storage, to the backup, to another service, or to another service's route.
+// beside says whether a resource belongs to storage, to the backup, to the alerts, to another service, or to another service's route.
 func beside(urn resource.URN, service string) bool {
 	path, name := string(urn.QualifiedType()), urn.Name()
-	if strings.Contains(path, "homelab:storage:") || strings.Contains(path, "homelab:backup:") {
+	if strings.Contains(path, "homelab:storage:") || strings.Contains(path, "homelab:backup:") || strings.Contains(path, "homelab:host:Alerts") {
 		return true
 	}
 	// The library is the player's alone.

@@ -104,7 +104,7 @@ func newMachine(t *testing.T) *machine {
 	require.Equal(t, "ready\n", line)
 	m.pid = keeper.Process.Pid
 	m.root = fmt.Sprintf("/proc/%d/root", m.pid)
-	for _, program := range []string{"homelab-file"} {
+	for _, program := range []string{"homelab-file", "homelab-unit"} {
 		body, err := os.ReadFile("../../components/host/files/" + program)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(m.at("/usr/local/sbin/"+program), body, 0o755))
@@ -144,10 +144,41 @@ func (m *machine) replay(t *testing.T, c deployed) string {
 	return out
 }
 
+// install puts the deployment's files below /opt/homelab in their places, and returns the commands that set the backup up.
+func (m *machine) install(t *testing.T, commands []deployed) []deployed {
+	t.Helper()
+	var setup []deployed
+	for _, c := range commands {
+		switch {
+		case strings.Contains(c.script, "homelab-file backup "):
+			setup = append(setup, c)
+		case strings.Contains(c.script, "homelab-file ") && strings.Contains(c.script, " /opt/homelab/"):
+			m.replay(t, c)
+		}
+	}
+	require.Len(t, setup, 3)
+	return setup
+}
+
+// addLine adds a line to a file of the machine's /etc.
+func (m *machine) addLine(t *testing.T, path, line string) {
+	t.Helper()
+	original, err := os.ReadFile(m.at(path))
+	require.NoError(t, err)
+	file, err := os.CreateTemp(m.dir, filepath.Base(path))
+	require.NoError(t, err)
+	_, err = file.Write(append(original, line+"\n"...))
+	require.NoError(t, err)
+	require.NoError(t, file.Chmod(0o644))
+	require.NoError(t, file.Close())
+	m.must(t, "mount", "--bind", file.Name(), path)
+}
+
 // box is what homelab-backup knows of the Storage Box.
 type box struct {
-	Server, Username, AuthorizedKey, Repository string
-	Folders                                     []struct {
+	Server, Username, Repository string
+	AuthorizedKeys               []string
+	Folders                      []struct {
 		Path      string
 		Databases []string
 	}
@@ -171,11 +202,7 @@ func (m *machine) serve(t *testing.T, b box, password string) string {
 		{"/etc/shadow", b.Username + ":" + strings.TrimSpace(string(hashed)) + ":19000:0:99999:7:::"},
 		{"/etc/hosts", "127.0.0.1 localhost " + b.Server},
 	} {
-		original, err := os.ReadFile(f.path)
-		require.NoError(t, err)
-		changed := filepath.Join(m.dir, filepath.Base(f.path))
-		require.NoError(t, os.WriteFile(changed, append(original, f.line+"\n"...), 0o644))
-		m.must(t, "mount", "--bind", changed, f.path)
+		m.addLine(t, f.path, f.line)
 	}
 	m.must(t, "install", "-d", "-m", "0700", "-o", "3000", "-g", "3000", boxHome)
 	m.must(t, "install", "-d", "/srv/bin")

@@ -32,16 +32,7 @@ const (
 func TestBackup(t *testing.T) {
 	commands := deploy(t)
 	m := newMachine(t)
-	var setup []deployed
-	for _, c := range commands {
-		switch {
-		case strings.Contains(c.script, "homelab-file backup "):
-			setup = append(setup, c)
-		case strings.Contains(c.script, "homelab-file ") && strings.Contains(c.script, " /opt/homelab/"):
-			m.replay(t, c)
-		}
-	}
-	require.Len(t, setup, 3)
+	setup := m.install(t, commands)
 	b := readJSON[box](t, m.at("/opt/homelab/backup/config/backup.json"))
 	data := &services{m: m}
 	data.make(t, b)
@@ -59,7 +50,7 @@ func TestBackup(t *testing.T) {
 		{"the units are valid", func(t *testing.T) { m.verifiesUnits(t, commands) }},
 		{"a backup while a database is written", func(t *testing.T) { m.backsUp(t, data, b) }},
 		{"a restore drill", func(t *testing.T) { m.drills(t, data) }},
-		{"old archives are pruned", m.prunes},
+		{"who has the server cannot remove what is in the repository", func(t *testing.T) { m.resistsRansom(t, b) }},
 		{"a missing database fails the backup and is recorded", m.missesNothing},
 		{"a backup killed in the middle, and the next", m.survivesKill},
 		{"the check finds a corrupted segment, and so does the drill", m.findsCorruption},
@@ -85,7 +76,7 @@ func (m *machine) installsKey(t *testing.T, b box, key string, install deployed)
 	m.replay(t, install) // again changes nothing
 	authorized, err := os.ReadFile(m.at(boxHome + "/.ssh/authorized_keys"))
 	require.NoError(t, err)
-	assert.Equal(t, b.AuthorizedKey+"\n", string(authorized))
+	assert.Equal(t, strings.Join(b.AuthorizedKeys, "\n")+"\n", string(authorized))
 	leftovers, err := m.run("", "grep", "-rlF", "--", install.stdin, "/opt/homelab", "/run")
 	require.Error(t, err, "the box's password lies in %s", leftovers)
 	assert.Empty(t, m.must(t, "find", "/tmp", "-mindepth", "2", "-maxdepth", "2", "-name", "password", "-newer", m.at("/opt/homelab/backup/config/known_hosts")))
@@ -120,13 +111,13 @@ func (m *machine) verifiesUnits(t *testing.T, commands []deployed) {
 	require.NoError(t, os.Mkdir(folder, 0o755))
 	var files []string
 	for _, c := range commands {
-		if name, ok := strings.CutPrefix(c.script, "sudo -n /usr/local/sbin/homelab-unit put "); ok && regexp.MustCompile(`^homelab-(backup|restore-drill)\.`).MatchString(name) {
+		if name, ok := strings.CutPrefix(c.script, "sudo -n /usr/local/sbin/homelab-unit put "); ok && regexp.MustCompile(`^homelab-(backup|backup-watch|restore-drill)\.`).MatchString(name) {
 			file := filepath.Join(folder, name)
 			require.NoError(t, os.WriteFile(file, []byte(c.stdin), 0o644))
 			files = append(files, file)
 		}
 	}
-	require.Len(t, files, 4)
+	require.Len(t, files, 6)
 	out, err := m.run("", append([]string{"systemd-analyze", "verify", "--man=no"}, files...)...)
 	require.NoError(t, err, "%s", out)
 	assert.NotContains(t, out, folder)
@@ -205,18 +196,66 @@ func (m *machine) drills(t *testing.T, data *services) {
 	assert.NoDirExists(t, m.at(scratch))
 }
 
-// prunes makes two more archives on the same day. Kept are the newest of the day and, while there are fewer than there may be, the oldest of all.
-func (m *machine) prunes(t *testing.T) {
-	oldest := m.archives(t)
-	require.Len(t, oldest, 1)
+// resistsRansom does what somebody would who is root on the server: with the server's own key and passphrase, every archive is deleted, the repository
+// is compacted, then deleted, and its key is overwritten. Not a byte of what was in it is gone: with what the attack appended cut off again, every
+// archive is back. That is what one of the box's snapshots does, which the server cannot reach.
+func (m *machine) resistsRansom(t *testing.T, b box) {
 	m.must(t, program, "run")
-	between := m.archives(t)
-	require.Len(t, between, 2)
-	m.must(t, program, "run")
-	after := m.archives(t)
-	require.Len(t, after, 2)
-	assert.Equal(t, oldest[0], after[0])
-	assert.NotContains(t, after, between[1])
+	before := m.archives(t)
+	require.Len(t, before, 2, "the server itself prunes nothing")
+	segments := m.at(boxHome + "/homelab/data")
+	contents := readAll(t, segments)
+	require.NotEmpty(t, contents)
+	snapshot := filepath.Join(m.dir, "snapshot")
+	m.must(t, "cp", "-a", boxHome, snapshot)
+
+	for _, archive := range before {
+		m.borg(t, "delete", "::"+archive)
+	}
+	m.borg(t, "compact", "--threshold", "0")
+	assert.Empty(t, m.archives(t))
+	out, err := m.run("YES\n", program, "borg", "delete")
+	require.Error(t, err)
+	assert.Contains(t, out, "is in append-only mode")
+	after := readAll(t, segments)
+	for name, content := range contents {
+		assert.True(t, bytes.HasPrefix(after[name], content), "%s lost what was in it", name)
+	}
+
+	// The segments alone, without what came later: borg reads them anew.
+	for name := range after {
+		if _, old := contents[name]; !old {
+			require.NoError(t, os.Remove(filepath.Join(segments, name)))
+		}
+	}
+	for name, content := range contents {
+		require.NoError(t, os.WriteFile(filepath.Join(segments, name), after[name][:len(content)], 0o600))
+	}
+	for _, pattern := range []string{"hints.*", "index.*", "integrity.*"} {
+		m.must(t, "sh", "-c", "rm -f "+boxHome+"/homelab/"+pattern)
+	}
+	m.must(t, "chown", "-R", "3000:3000", boxHome)
+	m.must(t, "sh", "-c", "rm -rf /opt/homelab/backup/state/.cache /opt/homelab/backup/state/.config")
+	out, err = m.run("", program, "borg", "list", "--short")
+	require.NoError(t, err, out)
+	assert.Equal(t, before, strings.Fields(out), "an archive is gone")
+	m.must(t, "sh", "-c", "rm -rf "+boxHome+"/homelab && cp -a "+snapshot+"/homelab "+boxHome+"/")
+	m.must(t, "/opt/homelab/backup/bin/homelab-restore-drill")
+}
+
+// readAll returns the files below a folder, by their path in it.
+func readAll(t *testing.T, folder string) map[string][]byte {
+	t.Helper()
+	out := map[string][]byte{}
+	require.NoError(t, filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		out[strings.TrimPrefix(path, folder+"/")] = content
+		return err
+	}))
+	return out
 }
 
 func (m *machine) missesNothing(t *testing.T) {
