@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -61,7 +62,8 @@ func (s *realShell) runReal(stdin io.Reader, args ...string) (code int, stdout, 
 	var out, errOut bytes.Buffer
 	a := newApp()
 	a.stdin, a.stdout, a.stderr = stdin, &out, &errOut
-	a.real = func(string) pulumi.RunFunc { return leaves }
+	a.program = func(string) pulumi.RunFunc { return leaves }
+	a.real = a.program
 	a.cli = func(ctx context.Context, _ io.Writer) (string, error) { return s.cli, ctx.Err() }
 	code = a.run(s.t.Context(), args)
 	return code, out.String(), errOut.String()
@@ -187,4 +189,23 @@ func TestCompletion(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		assert.NoError(t, err, fmt.Sprintf("bash refuses the script: %s", out))
 	}
+}
+
+// The lines that a hint proposes name resources of the stack, whose URNs have its short name.
+func TestHintsNameTheStack(t *testing.T) {
+	s := newRealShell(t, unprotected)
+	s.pulumi("stack", "select", "prod")
+	var errOut bytes.Buffer
+	a := newApp()
+	a.stdin, a.stdout, a.stderr = s.stdin, io.Discard, &errOut
+	a.real = func(string) pulumi.RunFunc {
+		return func(*pulumi.Context) error {
+			return errors.New("exceeded maximum number of zone rulesets for phase 'http_ratelimit'")
+		}
+	}
+	a.cli = func(context.Context, io.Writer) (string, error) { return s.cli, nil }
+	assert.Equal(t, exitFailed, a.run(t.Context(), []string{"preview"}))
+	assert.Contains(t, errOut.String(), "\nhint: ")
+	assert.Contains(t, errOut.String(), "urn:pulumi:prod::homelab::")
+	assert.NotContains(t, errOut.String(), "organization")
 }

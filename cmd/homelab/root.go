@@ -31,7 +31,7 @@ const (
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	// stack is the name of the stack that the command works on, once it is known.
+	// stack is the name of the stack that the command works on, without organization and project, once it is known.
 	stack string
 	// reported is true when the JSON document of the command line has been printed.
 	reported bool

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,7 +50,6 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.stack = cmp.Or(stack, workspace.DefaultStack)
 	state := f.state
 	if state != "" {
 		if state, err = filepath.Abs(state); err != nil {
@@ -96,6 +94,7 @@ func (a *app) with(ctx context.Context, f *flags, do func(*session) error) error
 	if err != nil {
 		return err
 	}
+	a.stack = s.Stack()
 	return errors.Join(do(s), s.Close())
 }
 
