@@ -3,6 +3,7 @@
 package chain
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 
@@ -35,6 +36,32 @@ func testSecondFactors(t *testing.T, s *stage, session ticket) {
 	t.Run("the bans hold", func(t *testing.T) {
 		s.banned(t, s.cloudflare.From("203.0.113.141"), session)
 		s.banned(t, s.cloudflare.From("203.0.113.142"), session)
+		s.banned(t, s.cloudflare.From("2a06:98c0:3600::103"), session)
+	})
+	t.Run("an IPv6 visitor is banned with all his addresses, and his neighbour is not", func(t *testing.T) {
+		s.banned(t, s.cloudflare.From("2001:db8:7:1:a:b:c:d"), session)
+		s.banned(t, s.cloudflare.From("2001:db8:7:1::99"), session)
+		a, err := session.give(t, s.cloudflare.From("2001:db8:7:2::1").Browser("h2")).Get(t.Context(), requests+"/")
+		s.served(t, "jellyseerr", a, err)
+	})
+	t.Run("an IPv6 visitor cannot guess passwords from address to address", func(t *testing.T) {
+		family := s.person(t, "family")
+		login := func(address, password string) (status int, ok bool) {
+			status, ok, err := post(t.Context(), s.cloudflare.From(address).Browser("h2"), http.MethodPost, "/api/firstfactor", map[string]any{
+				"username": family.name, "password": password,
+			}, nil)
+			require.NoError(t, err)
+			return status, ok
+		}
+		for n := range 5 {
+			status, ok := login(fmt.Sprintf("2001:db8:8:1::%x", n+1), "a guess")
+			require.False(t, ok)
+			require.Equal(t, http.StatusUnauthorized, status)
+		}
+		_, ok := login("2001:db8:8:1:ffff::1", family.password)
+		assert.False(t, ok, "five guesses from five addresses of one visitor, and the portal goes on")
+		status, ok := login("2001:db8:8:2::1", family.password)
+		assert.True(t, ok, "the neighbour pays for it: %d", status)
 	})
 	t.Run("the owner is not locked out", func(t *testing.T) {
 		b := s.cloudflare.From("203.0.113.143").Browser("h2")
