@@ -79,7 +79,8 @@ func (a *Args) Validate() error {
 		p.Add("the %s plan allows %d custom rules, %d configured (%d built in)", a.Plan, limits.CustomRules, count, plan.BaselineCustomRules)
 	}
 	p.Require(len(a.Hostnames) > 0, "no hostnames: what is behind them would be cached")
-	p.Require(len(uncached(a.Hostnames)) <= maxExpression, "%d hostnames are more than fit into one cache rule", len(a.Hostnames))
+	p.Require(len(uncached(a.Hostnames)) <= maxExpression,
+		"%d hostnames are more than fit into one cache rule", len(a.Hostnames))
 	p.Require(a.RateLimit.Requests > 0, "the rate limit must allow at least one request")
 	p.Require(slices.Contains(limits.RateLimitPeriods, a.RateLimit.PeriodSeconds),
 		"the %s plan counts in periods of %v seconds, not %d", a.Plan, limits.RateLimitPeriods, a.RateLimit.PeriodSeconds)
@@ -269,10 +270,11 @@ func (s *Shield) Uncached(hostname string) error {
 	return nil
 }
 
-// NeverBanned are the ranges from which no visitor comes, so that a ban of one of their addresses would hit everybody: all of Cloudflare's but
-// the one from which Workers make their requests, those of other zones too.
+// NeverBanned are the ranges from which no visitor comes, so that a ban of one of their addresses would
+// hit everybody: all of Cloudflare's but the one from which Workers make their requests, those of other
+// zones too.
 func (s *Shield) NeverBanned() pulumi.StringArrayOutput {
-	return s.Ranges().ApplyT(func(ranges []string) ([]string, error) { return withoutWorkers(ranges) }).(pulumi.StringArrayOutput)
+	return s.Ranges().ApplyT(withoutWorkers).(pulumi.StringArrayOutput)
 }
 
 // Guards are the resources that must all exist before a hostname of the zone may.

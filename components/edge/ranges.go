@@ -5,11 +5,13 @@ import (
 	"net/netip"
 )
 
-// workers is the range in which Cloudflare puts the requests of Workers: a Worker that asks for a hostname of another zone arrives with the
-// visitor's address 2a06:98c0:3600::103. Source: fundamentals/reference/http-headers, "CF-Connecting-IP in Worker subrequests".
+// workers is the range in which Cloudflare puts the requests of Workers: a Worker that asks for a
+// hostname of another zone arrives with the visitor's address 2a06:98c0:3600::103. Source:
+// fundamentals/reference/http-headers, "CF-Connecting-IP in Worker subrequests".
 var workers = netip.MustParsePrefix("2a06:98c0:3600::/48")
 
-// withoutWorkers returns the ranges without that of the Workers: a range that contains it is replaced by what lies around it.
+// withoutWorkers returns the ranges without that of the Workers: a range that contains it is
+// replaced by what lies around it.
 func withoutWorkers(ranges []string) ([]string, error) {
 	var out []string
 	for _, text := range ranges {

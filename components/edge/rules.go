@@ -44,8 +44,8 @@ func customRules(args *Args) cloudflare.RulesetRuleArray {
 		rule("homelab-identity-headers", "a visitor who claims an identity the portal did not give", "block",
 			fmt.Sprintf("any(lower(http.request.headers.names[*])[*] in %s)", set(identityHeaders))),
 	}
-	// A Worker of any other zone can ask for our hostnames from inside Cloudflare, past what looks at addresses and countries. For a
-	// request that no Worker made the field is empty.
+	// A Worker of any other zone can ask for our hostnames from inside Cloudflare, past what looks at
+	// addresses and countries. For a request that no Worker made the field is empty.
 	rules = append(rules, rule("homelab-foreign-workers", "a Worker of another zone", "block",
 		"not cf.worker.upstream_zone in "+set([]string{"", args.Domain})))
 	for _, r := range args.Rules {
@@ -71,10 +71,12 @@ func rateLimitRules(args *Args) cloudflare.RulesetRuleArray {
 	return cloudflare.RulesetRuleArray{limited}
 }
 
-// cacheRules is one rule, on every plan: Cloudflare keeps nothing of the hostnames behind the chain. By itself it caches whatever is named
-// like a picture or a style sheet, for everybody, and a service decides what lies under such a name.
+// cacheRules is one rule, on every plan: Cloudflare keeps nothing of the hostnames behind the chain.
+// By itself it caches whatever is named like a picture or a style sheet, for everybody, and a service
+// decides what lies under such a name.
 func cacheRules(args *Args) cloudflare.RulesetRuleArray {
-	bypass := rule("homelab-no-cache", "nothing behind the security chain is cached", "set_cache_settings", uncached(args.Hostnames))
+	bypass := rule("homelab-no-cache", "nothing behind the security chain is cached", "set_cache_settings",
+		uncached(args.Hostnames))
 	bypass.ActionParameters = &cloudflare.RulesetRuleActionParametersArgs{Cache: pulumi.Bool(false)}
 	return cloudflare.RulesetRuleArray{bypass}
 }

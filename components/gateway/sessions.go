@@ -15,18 +15,20 @@ import (
 	"homelab/components/internal/apply"
 )
 
-// endSessionsScript is the script that ends a person's sessions, run inside the session store's container.
+// endSessionsScript is the script that ends a person's sessions, run inside the session store's
+// container.
 //
 //go:embed scripts/end-sessions.sh
 var endSessionsScript string
 
-// endSessions ends a person's sessions whenever the person has a new password, once the portal knows it: whoever has the old one, or a session
-// that was made with it, is out.
+// endSessions ends a person's sessions whenever the person has a new password, once the portal
+// knows it: whoever has the old one, or a session that was made with it, is out.
 func (i *Identity) endSessions(ctx *pulumi.Context, args *IdentityArgs, s *store) error {
 	for _, person := range slices.Sorted(maps.Keys(i.hashes)) {
 		ended, err := args.Host.Run(ctx, "sessions-of-"+person+"-ended", host.Action{
 			Command: []string{
-				"docker", "exec", "-i", storeName, "sh", "-s", "--", person, autheliaName, fmt.Sprint(autheliaPort), args.Hostname, authelia.SessionCookie,
+				"docker", "exec", "-i", storeName, "sh", "-s", "--",
+				person, autheliaName, fmt.Sprint(autheliaPort), args.Hostname, authelia.SessionCookie,
 			},
 			Stdin:    pulumi.String(endSessionsScript),
 			Triggers: []pulumi.StringOutput{apply.String(i.hashes[person], fingerprint)},

@@ -11,11 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// testSecondFactors guesses codes with a password that was stolen, from so many addresses that no limit for one of them is ever reached.
+// testSecondFactors guesses codes with a password that was stolen, from so many addresses that no
+// limit for one of them is ever reached.
 func testSecondFactors(t *testing.T, s *stage, session ticket) {
 	admin := s.person(t, "admin")
 	require.NotEmpty(t, admin.secret, "the administrator has no second factor that somebody could guess")
-	// The last ones are an IPv6 visitor, who is his network, and a Worker of somebody else's zone, whose address lies among Cloudflare's.
+	// The last ones are an IPv6 visitor, who is his network, and a Worker of somebody else's zone,
+	// whose address lies among Cloudflare's.
 	visitors := map[string]string{
 		"203.0.113.140": "203.0.113.140", "203.0.113.141": "203.0.113.141", "203.0.113.142": "203.0.113.142",
 		"2001:db8:7:1:a:b:c:d": "2001:db8:7:1::", "2a06:98c0:3600::103": "2a06:98c0:3600::",

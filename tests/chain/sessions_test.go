@@ -14,10 +14,12 @@ import (
 	"homelab/tests/chain/internal/visitor"
 )
 
-// refreshed is how long the portal may take to see what changed about a person who is logged in: it looks once a minute.
+// refreshed is how long the portal may take to see what changed about a person who is logged in: it
+// looks once a minute.
 const refreshed = 65 * time.Second
 
-// testNewPassword gives a person a new password, as an administrator does who heard of a stolen one, and later takes rights away.
+// testNewPassword gives a person a new password, as an administrator does who heard of a stolen
+// one, and later takes rights away.
 func testNewPassword(t *testing.T, s *stage, family *person) {
 	admin, guest := s.person(t, "admin"), s.person(t, "guest")
 	both, half, remembered := s.cloudflare.From("203.0.113.150").Browser("h2"), s.cloudflare.From("203.0.113.151").Browser("h2"), s.cloudflare.From("203.0.113.152").Browser("h2")
@@ -77,7 +79,8 @@ func testNewPassword(t *testing.T, s *stage, family *person) {
 	t.Run("rights taken away are gone within a minute", func(t *testing.T) { testRightsTakenAway(t, s, bystander, other) })
 }
 
-// testRightsTakenAway removes the guest and takes the administrator out of the group of users, while both are logged in.
+// testRightsTakenAway removes the guest and takes the administrator out of the group of users,
+// while both are logged in.
 func testRightsTakenAway(t *testing.T, s *stage, admin, guest *visitor.Browser) {
 	require.NoError(t, s.Deployment.Change(t.Context(), map[string]any{"homelab:users": []any{
 		map[string]any{"name": "admin", "displayName": "Admin", "email": "admin@example.com", "groups": []any{"admins"}},

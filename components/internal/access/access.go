@@ -1,5 +1,6 @@
-// Package access is the closed set of ways a service may be reached: who may see its hostname, and who must
-// prove what before a request arrives. There is deliberately no policy that lets everyone in.
+// Package access is the closed set of ways a service may be reached: who may see its hostname, and
+// who must prove what before a request arrives. There is deliberately no policy that lets everyone
+// in.
 package access
 
 import (
@@ -49,15 +50,15 @@ type Access struct {
 	// Groups are the groups of which a visitor must hold at least one. Required with two-factor and
 	// one-factor; forbidden with native, because the portal that knows the groups is not asked.
 	Groups []string
-	// Reason says why a native login may face the internet. Required with native on a public hostname,
-	// otherwise optional.
+	// Reason says why a native login may face the internet. Required with native on a public
+	// hostname, otherwise optional.
 	Reason string
 }
 
 // Bypass is a path of a service that skips the portal, for clients that cannot log in there.
 type Bypass struct {
-	// Path is an RE2 regular expression, matched against the request's path; required. Each of its alternatives
-	// begins with ^/ and the first character of the paths it means.
+	// Path is an RE2 regular expression, matched against the request's path; required. Each of its
+	// alternatives begins with ^/ and the first character of the paths it means.
 	Path string
 	// Methods are the request methods that skip the portal; empty means ReadingMethods.
 	Methods []string
@@ -65,7 +66,8 @@ type Bypass struct {
 	Reason string
 }
 
-// ReadingMethods returns the methods that a bypass admits unless it names its own: those that change nothing.
+// ReadingMethods returns the methods that a bypass admits unless it names its own: those that
+// change nothing.
 func ReadingMethods() []string { return []string{"GET", "HEAD", "OPTIONS"} }
 
 // Methods returns every method that a bypass may name: those that the proxy forwards.
@@ -81,8 +83,8 @@ func (b Bypass) Admitted() []string {
 
 // Problem is one thing wrong with an Access or a Bypass.
 type Problem struct {
-	// Field is the field at fault, spelled as in the stack's config: policy, groups, groups[1], reason, path,
-	// methods[0].
+	// Field is the field at fault, spelled as in the stack's config: policy, groups, groups[1],
+	// reason, path, methods[0].
 	Field string
 	// What is wrong with the value seen.
 	What string
@@ -133,7 +135,8 @@ func (a Access) Check(v Visibility) []Problem {
 	return out
 }
 
-// Problems returns everything wrong with a, for a service of visibility v, one line each; none means valid.
+// Problems returns everything wrong with a, for a service of visibility v, one line each; none
+// means valid.
 func (a Access) Problems(v Visibility) []string { return lines(a.Check(v)) }
 
 // Check returns everything wrong with b.
@@ -146,7 +149,8 @@ func (b Bypass) Check() []Problem {
 		field := fmt.Sprintf("methods[%d]", i)
 		switch {
 		case !slices.Contains(Methods(), m):
-			out = append(out, Problem{field, fmt.Sprintf("%q is not a method that the proxy forwards", m), "use one of " + list(Methods())})
+			what := fmt.Sprintf("%q is not a method that the proxy forwards", m)
+			out = append(out, Problem{field, what, "use one of " + list(Methods())})
 		case slices.Index(b.Methods, m) < i:
 			out = append(out, Problem{field, fmt.Sprintf("%q is listed twice", m), "remove one"})
 		}

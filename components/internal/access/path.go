@@ -25,7 +25,8 @@ func pathProblem(path string) (what, remedy string) {
 	}
 	tree, err := syntax.Parse(path, syntax.Perl)
 	if err != nil || !anchored(tree) {
-		return shown + "is not anchored, so it matches anywhere in a path", "begin it, and each alternative outside parentheses, with ^"
+		return shown + "is not anchored, so it matches anywhere in a path",
+			"begin it, and each alternative outside parentheses, with ^"
 	}
 	if !selective(tree) {
 		return shown + "could match nearly every path: it does not say with which characters its paths begin",
@@ -52,12 +53,14 @@ func anchored(re *syntax.Regexp) bool {
 	}
 }
 
-// mostFirst is how many different characters may stand behind the leading slash of what a bypass matches. Alternatives
-// for a handful of paths stay below it; a class such as [a-z] or [^n], which stands for any path, does not.
+// mostFirst is how many different characters may stand behind the leading slash of what a bypass
+// matches. Alternatives for a handful of paths stay below it; a class such as [a-z] or [^n], which
+// stands for any path, does not.
 const mostFirst = 16
 
-// selective reports whether everything that the anchored expression matches begins with a slash and one of at most
-// mostFirst characters, none of which is a slash. It follows the compiled expression, so it holds for every way to write one.
+// selective reports whether everything that the anchored expression matches begins with a slash and
+// one of at most mostFirst characters, none of which is a slash. It follows the compiled
+// expression, so it holds for every way to write one.
 func selective(tree *syntax.Regexp) bool {
 	prog, err := syntax.Compile(tree.Simplify())
 	if err != nil {
@@ -92,8 +95,9 @@ func selective(tree *syntax.Regexp) bool {
 	return len(seen) <= mostFirst && !seen['/']
 }
 
-// next returns the instructions that read the next character, from the given ones on, and whether the expression may
-// already have matched there. Every condition, such as \b, is taken to hold: that can only make a path look less selective.
+// next returns the instructions that read the next character, from the given ones on, and whether
+// the expression may already have matched there. Every condition, such as \b, is taken to hold:
+// that can only make a path look less selective.
 func next(prog *syntax.Prog, from []uint32) (reading []uint32, ends bool) {
 	seen := map[uint32]bool{}
 	for len(from) > 0 {
@@ -118,7 +122,8 @@ func next(prog *syntax.Prog, from []uint32) (reading []uint32, ends bool) {
 	return reading, ends
 }
 
-// enumerate returns the characters that the instruction reads, in lower case, if there are few of them.
+// enumerate returns the characters that the instruction reads, in lower case, if there are few of
+// them.
 func enumerate(i *syntax.Inst) (runes []rune, few bool) {
 	switch i.Op {
 	case syntax.InstRune1:

@@ -2,8 +2,8 @@ package crowdsec
 
 import "strconv"
 
-// networkBits is the length of the IPv6 range that counts as one visitor: the smallest that a provider gives to a
-// customer, who has every address in it.
+// networkBits is the length of the IPv6 range that counts as one visitor: the smallest that a
+// provider gives to a customer, who has every address in it.
 const networkBits = 64
 
 type parser struct {
@@ -18,9 +18,9 @@ type static struct {
 	Expression string `yaml:"expression"`
 }
 
-// VisitorsParser renders what makes one visitor of all the addresses of an IPv6 range of 64 bits: whatever the scenarios
-// count and ban after it is the first address of the range, for which the proxy asks too. It comes after the whitelists,
-// which look at the address itself.
+// VisitorsParser renders what makes one visitor of all the addresses of an IPv6 range of 64 bits:
+// whatever the scenarios count and ban after it is the first address of the range, for which the
+// proxy asks too. It comes after the whitelists, which look at the address itself.
 func VisitorsParser(m Model) ([]byte, error) {
 	return render(m, "the parser of visitors", parser{
 		Name:        "homelab/visitors",
@@ -43,10 +43,11 @@ type scenario struct {
 	Labels      map[string]any `yaml:"labels"`
 }
 
-// SecondFactor renders the scenario against guessing of codes. It counts by user: one in three hundred thousand guesses is
-// right, so whoever has a password and many addresses would get in with few from each. The message names the user, and
-// only who showed the right password gets as far as a second factor, so strangers cannot have anybody banned. An
-// overflow bans every address that took part, and nobody is locked out of his account.
+// SecondFactor renders the scenario against guessing of codes. It counts by user: one in three
+// hundred thousand guesses is right, so whoever has a password and many addresses would get in with
+// few from each. The message names the user, and only who showed the right password gets as far as
+// a second factor, so strangers cannot have anybody banned. An overflow bans every address that
+// took part, and nobody is locked out of his account.
 func SecondFactor(m Model) ([]byte, error) {
 	return render(m, "the scenario of second factors", scenario{
 		Type:        "leaky",
