@@ -54,7 +54,8 @@ var sections = []section{
 		{"pulumi config set --secret tailscale:oauthClientSecret", nothing},
 		{"pass show homelab/hcloud | pulumi config set --secret hcloud:token", nothing},
 		{"pulumi config set --secret --path 'homelab:userPasswords.family'", nothing},
-		{"pulumi config set --secret homelab:smtpPassword", configured},
+		{"pulumi config set --secret homelab:smtpPassword", nothing},
+		{"pulumi config set --secret homelab:alertsWebhook", configured},
 	}},
 	{heading: "Simulated clouds", commands: []command{
 		{"bin/homelab up --simulate --state /tmp/lab", deployed},
@@ -143,7 +144,7 @@ func configured(t *testing.T, r result) {
 	require.NoError(t, json.Unmarshal([]byte(listed), &values), listed)
 	for _, key := range []string{
 		"hcloud:token", "cloudflare:apiToken", "homelab:cloudflareAcmeToken", "homelab:cloudflareBanToken",
-		"tailscale:oauthClientSecret", "homelab:userPasswords", "homelab:smtpPassword",
+		"tailscale:oauthClientSecret", "homelab:userPasswords", "homelab:smtpPassword", "homelab:alertsWebhook",
 	} {
 		assert.True(t, values[key].Secret, "%s is not a secret in the stack's file", key)
 	}
