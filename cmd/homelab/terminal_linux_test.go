@@ -61,7 +61,8 @@ func (s *realShell) runTyped(script [][2]string, args ...string) (code int, scre
 	person := &typist{master: master, script: script}
 	a := newApp()
 	a.stdin, a.stdout, a.stderr = slave, person, person
-	a.real = func(string) pulumi.RunFunc { return leaves }
+	program := func(string) pulumi.RunFunc { return leaves }
+	a.program, a.real = program, program
 	a.cli = func(ctx context.Context, _ io.Writer) (string, error) { return s.cli, ctx.Err() }
 	code = a.run(s.t.Context(), args)
 	assert.Empty(s.t, person.script, "questions that were never asked; on the screen:\n%s", &person.screen)
