@@ -19,9 +19,9 @@ func pathProblem(path string) (what, remedy string) {
 	if _, err := regexp.Compile(path); err != nil {
 		var reason *syntax.Error
 		if errors.As(err, &reason) {
-			return shown + "is not an RE2 regular expression: " + reason.Code.String(), "correct the expression"
+			return shown + "is not an RE2 regular expression: " + reason.Code.String(), "write it in RE2's syntax, such as ^/api/status$"
 		}
-		return shown + "is not an RE2 regular expression", "correct the expression"
+		return shown + "is not an RE2 regular expression", "write it in RE2's syntax, such as ^/api/status$"
 	}
 	tree, err := syntax.Parse(path, syntax.Perl)
 	if err != nil || !anchored(tree) {
