@@ -82,7 +82,7 @@ func (a *AlertsArgs) settings() (string, error) {
 	return string(body) + "\n", nil
 }
 
-// NewAlerts sets the alerts up and sends a first message. The deployment fails if that does not arrive: an alert that nobody gets should be noticed
+// NewAlerts sets the alerts up, with a look at the machine every day, and sends a first message. The deployment fails if that does not arrive: an alert that nobody gets should be noticed
 // before there is something to tell.
 func (h *Host) NewAlerts(ctx *pulumi.Context, name string, args *AlertsArgs, opts ...pulumi.ResourceOption) (*Alerts, error) {
 	if err := h.Ready(); err != nil {
@@ -104,22 +104,29 @@ func (h *Host) NewAlerts(ctx *pulumi.Context, name string, args *AlertsArgs, opt
 	for _, f := range reads {
 		after = append(after, f.Resource)
 	}
-	for _, unit := range []string{"homelab-alert@.service", "homelab-alert-deployed.service"} {
-		content, err := files.ReadFile("files/alerts/" + unit)
+	for _, unit := range []struct {
+		name  string
+		start bool
+	}{
+		{"homelab-alert@.service", false}, {"homelab-alert-deployed.service", true}, {"homelab-check.service", false}, {"homelab-check.timer", true},
+	} {
+		content, err := files.ReadFile("files/alerts/" + unit.name)
 		if err != nil {
-			return nil, fmt.Errorf("reading the embedded %s: %w", unit, err)
+			return nil, fmt.Errorf("reading the embedded %s: %w", unit.name, err)
 		}
-		written, err := h.WriteUnit(ctx, name+"-"+unit, Unit{Name: unit, Content: pulumi.String(content)}, pulumi.Parent(a), pulumi.DependsOn(after))
+		written, err := h.WriteUnit(ctx, name+"-"+unit.name, Unit{Name: unit.name, Content: pulumi.String(content)}, pulumi.Parent(a), pulumi.DependsOn(after))
 		if err != nil {
 			return nil, err
 		}
 		after = append(after, written.Resource)
-		if unit == "homelab-alert-deployed.service" {
-			a.ready, err = h.StartUnit(ctx, name+"-arrive", written, reads, pulumi.Parent(a), pulumi.DependsOn(after))
-			if err != nil {
-				return nil, err
-			}
+		if !unit.start {
+			continue
 		}
+		a.ready, err = h.StartUnit(ctx, name+"-"+unit.name+"-started", written, reads, pulumi.Parent(a), pulumi.DependsOn(after))
+		if err != nil {
+			return nil, err
+		}
+		after = append(after, a.ready)
 	}
 	return a, ctx.RegisterResourceOutputs(a, pulumi.Map{})
 }

@@ -131,7 +131,7 @@ func TestAFailureIsTold(t *testing.T) {
 	started := false
 	for _, c := range all {
 		assert.NotContains(t, c.script, string(url))
-		for _, unit := range []string{"homelab-alert@.service", "homelab-alert-deployed.service", "homelab-backup.service", "homelab-backup-watch.service"} {
+		for _, unit := range []string{"homelab-alert@.service", "homelab-alert-deployed.service", "homelab-backup.service", "homelab-check.service"} {
 			if c.script != "sudo -n /usr/local/sbin/homelab-unit put "+unit {
 				continue
 			}
@@ -167,6 +167,11 @@ func TestAFailureIsTold(t *testing.T) {
 	mail := arrived("mail", 2)
 	assert.Contains(t, mail.Body, ": homelab-backup.service failed")
 	assert.Contains(t, mail.Body, "From: homelab@example.com")
+
+	// The machine is not what it must be: nothing of it runs here.
+	said, err = m.run("", "/usr/local/sbin/systemctl", "start", "homelab-check.service")
+	require.Error(t, err, said)
+	assert.Contains(t, arrived("webhook", 3).Title, ": homelab-check.service failed")
 
 	t.Run("what does not happen", func(t *testing.T) { m.overdue(t) })
 	t.Run("nobody takes it", func(t *testing.T) { m.undeliverable(t, l, string(url), string(password)) })

@@ -104,7 +104,7 @@ func newMachine(t *testing.T) *machine {
 	require.Equal(t, "ready\n", line)
 	m.pid = keeper.Process.Pid
 	m.root = fmt.Sprintf("/proc/%d/root", m.pid)
-	for _, program := range []string{"homelab-file", "homelab-unit"} {
+	for _, program := range []string{"homelab-check", "homelab-file", "homelab-unit"} {
 		body, err := os.ReadFile("../../components/host/files/" + program)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(m.at("/usr/local/sbin/"+program), body, 0o755))
