@@ -5,6 +5,7 @@ package edge
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/pulumi/pulumi-cloudflare/sdk/v6/go/cloudflare"
@@ -153,9 +154,21 @@ func sortedRanges(ranges pulumi.StringArrayOutput) pulumi.StringArrayOutput {
 		if len(cidrs) == 0 {
 			return nil, errors.New("cloudflare returned no address ranges: the origin's firewall cannot be written without them")
 		}
+		// Hetzner takes no more in one rule, and its provider would only find out while it changes the firewall.
+		if len(cidrs) > maxRanges {
+			return nil, fmt.Errorf("cloudflare returned %d address ranges: a firewall rule takes at most %d", len(cidrs), maxRanges)
+		}
+		for _, text := range cidrs {
+			if p, err := netip.ParsePrefix(text); err != nil || p.Masked() != p || p.Bits() == 0 {
+				return nil, fmt.Errorf("cloudflare returned %q as an address range: the origin's firewall cannot be written with it", text)
+			}
+		}
 		return slices.Sorted(slices.Values(cidrs)), nil
 	}).(pulumi.StringArrayOutput)
 }
+
+// maxRanges is how many ranges a rule of Hetzner's firewall takes (https://docs.hetzner.cloud/reference/cloud#firewalls).
+const maxRanges = 100
 
 // zoneSettings are kept in order of their names. Deleting one does nothing at Cloudflare: the value stays live, which is the safe side.
 func (s *Shield) zoneSettings(ctx *pulumi.Context, name string, remember HSTS) error {

@@ -75,10 +75,10 @@ func Publish(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.Resour
 	}
 	switch route.Visibility() {
 	case access.Public:
-		record.Content, record.Proxied, record.Ttl = args.Host.PublicIPv4(), pulumi.Bool(true), pulumi.Float64(ttlAutomatic)
+		record.Content, record.Proxied, record.Ttl = checked(args.Host.PublicIPv4(), public), pulumi.Bool(true), pulumi.Float64(ttlAutomatic)
 	case access.Tailnet:
 		// The address is of no use to anybody outside the tailnet; the record spares a second name server.
-		record.Content, record.Proxied, record.Ttl = args.Host.TailnetIPv4(), pulumi.Bool(false), pulumi.Float64(ttlTailnet)
+		record.Content, record.Proxied, record.Ttl = checked(args.Host.TailnetIPv4(), inTailnet), pulumi.Bool(false), pulumi.Float64(ttlTailnet)
 	default:
 		return nil, fmt.Errorf("publishing %s: unknown visibility %q", route.Hostname(), route.Visibility())
 	}

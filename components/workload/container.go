@@ -2,11 +2,12 @@
 package workload
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,7 +33,13 @@ type Container struct {
 
 	name     string
 	resource *docker.Container
+	healthy  pulumi.Resource
 }
+
+// healthyScript waits on the machine until a container is healthy.
+//
+//go:embed scripts/healthy.sh
+var healthyScript string
 
 // New runs a container that publishes nothing.
 func New(ctx *pulumi.Context, name string, spec *Spec, opts ...pulumi.ResourceOption) (*Container, error) {
@@ -103,7 +110,21 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 	if err != nil {
 		return nil, fmt.Errorf("running container %s: %w", name, err)
 	}
+	if c.healthy, err = c.waitUntilHealthy(ctx, spec); err != nil {
+		return nil, err
+	}
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{"containerId": c.resource.ID()})
+}
+
+// waitUntilHealthy is the gate before everything that needs the container. Docker's provider waits, too, but only when it makes the
+// container, and a refresh clears its mark of one that never became healthy: from then on it would count as fine. The gate exists
+// only once the container was healthy, and is made anew with each new container.
+func (c *Container) waitUntilHealthy(ctx *pulumi.Context, spec *Spec) (pulumi.Resource, error) {
+	return spec.Host.Run(ctx, c.name+"-healthy", host.Action{
+		Command:  []string{"sh", "-s", "--", c.name, strconv.Itoa(spec.Health.seconds())},
+		Stdin:    pulumi.String(healthyScript),
+		Triggers: []pulumi.StringOutput{c.resource.ID().ToStringOutput()},
+	}, pulumi.Parent(c), pulumi.DependsOn([]pulumi.Resource{c.resource}))
 }
 
 func (c *Container) image(ctx *pulumi.Context, spec *Spec) (pulumi.StringOutput, error) {
@@ -151,7 +172,7 @@ func arguments(name string, spec *Spec, image pulumi.StringOutput) *docker.Conta
 		Ports:               docker.ContainerPortArray{},
 		Healthcheck:         healthcheck(spec.Health),
 		Wait:                pulumi.Bool(true),
-		WaitTimeout:         pulumi.Int(int(math.Ceil(spec.Health.patience().Seconds()))),
+		WaitTimeout:         pulumi.Int(spec.Health.seconds()),
 		StopTimeout:         pulumi.Int(grace),
 		DestroyGraceSeconds: pulumi.Int(grace), // unset means: kill at once
 	}
@@ -240,7 +261,7 @@ func (c *Container) Ready() error {
 func (c *Container) Name() string { return c.name }
 
 // Resource is what to depend on: it exists once the container is healthy.
-func (c *Container) Resource() pulumi.Resource { return c.resource }
+func (c *Container) Resource() pulumi.Resource { return c.healthy }
 
 // ID is the container's ID; another one is a new container.
 func (c *Container) ID() pulumi.StringOutput { return c.resource.ID().ToStringOutput() }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"path"
 	"regexp"
 	"slices"
@@ -123,10 +124,10 @@ func (h Health) timeout() time.Duration     { return orDefault(h.Timeout, 5*time
 func (h Health) retries() int               { return orDefault(h.Retries, 6) }
 func (h Health) startPeriod() time.Duration { return orDefault(h.StartPeriod, 30*time.Second) }
 
-// patience is how long a deployment waits for the first success: until Docker itself has called the
+// seconds is how long a deployment waits for the first success: until Docker itself has called the
 // container unhealthy, however slow each check was, and one check more.
-func (h Health) patience() time.Duration {
-	return h.startPeriod() + time.Duration(h.retries()+1)*(h.interval()+h.timeout())
+func (h Health) seconds() int {
+	return int(math.Ceil((h.startPeriod() + time.Duration(h.retries()+1)*(h.interval()+h.timeout())).Seconds()))
 }
 
 // provesNothing are programs whose success says nothing about the service.
@@ -270,5 +271,5 @@ func (e Endpoint) Resource() pulumi.Resource {
 	if e.once != nil {
 		return e.once
 	}
-	return e.container.resource
+	return e.container.healthy
 }

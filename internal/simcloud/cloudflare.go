@@ -27,7 +27,7 @@ const (
 const gone404 = "failed to make http request: DELETE %s: 404 Not Found {\"errors\": [{\"code\": 81044, \"message\": \"Record does not exist.\"}]}"
 
 var _ = register(typeZoneSetting, &kind{
-	replaces: []string{"zoneId", "settingId"}, framework: true, volatile: []string{"modifiedOn"},
+	replaces: []string{"zoneId", "settingId"}, framework: true, permanent: true, volatile: []string{"modifiedOn"},
 	ask: requireZone, unfit: func(state, news resource.PropertyMap) error {
 		if old, value := state["value"], news["value"]; !old.IsNull() && !value.IsNull() && !value.IsComputed() && old.TypeString() != value.TypeString() {
 			return fail("value: the type of a dynamic attribute changed from %s to %s", old.TypeString(), value.TypeString())
@@ -60,7 +60,7 @@ var _ = register(typeNormalization, &kind{
 })
 
 var _ = register(typePullSettings, &kind{
-	replaces: []string{"zoneId"}, framework: true,
+	replaces: []string{"zoneId"}, framework: true, permanent: true,
 	create: func(t *task) (string, error) {
 		if err := t.setOriginPulls(); err != nil {
 			return "", err

@@ -2,6 +2,8 @@ package simcloud
 
 import (
 	"fmt"
+	"regexp"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -59,6 +61,9 @@ func (t *task) run(phase Kind, script string, in map[string]any) error {
 	if err != nil {
 		return err
 	}
+	if err := t.waitUntilHealthy(m, script, text(in, "stdin")); err != nil {
+		return err
+	}
 	user := text(connection, "user")
 	if user == "" {
 		user = "root"
@@ -72,6 +77,31 @@ func (t *task) run(phase Kind, script string, in map[string]any) error {
 		Phase: phase, Script: script, Stdin: text(in, "stdin"), Environ: environ,
 	})
 	return nil
+}
+
+var waiting = regexp.MustCompile(`^sh -s -- ([a-zA-Z0-9_.-]+) [0-9]+$`)
+
+// waitUntilHealthy does on the machine what the deployment's script for it does: it fails while a
+// container is not healthy, after it has started it again. A restart helps when what was in the
+// container's way is gone: no fault hits it any more.
+func (t *task) waitUntilHealthy(m *machine, script, stdin string) error {
+	found := waiting.FindStringSubmatch(script)
+	if found == nil || !strings.Contains(stdin, "docker inspect") {
+		return nil
+	}
+	for _, c := range t.w.on(m.ID, typeContainer) {
+		if text(c.live(), "name") != found[1] {
+			continue
+		}
+		if c.Failed != "" && !c.Stopped && !t.w.ails(c) {
+			c.Failed = ""
+		}
+		if c.Failed != "" || c.Stopped {
+			return fail("Process exited with status 1: container %s is not healthy (%s): docker logs %s says more", found[1], c.Failed, found[1])
+		}
+		return nil
+	}
+	return fail("Process exited with status 1: Error: No such container: %s", found[1])
 }
 
 // dial finds the machine and compares its host key with the pinned one.

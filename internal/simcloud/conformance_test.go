@@ -76,10 +76,12 @@ type baseline struct {
 }
 
 type conformance struct {
-	t     *testing.T
-	p     *provider
-	ctx   context.Context
-	bases map[string]*baseline
+	t *testing.T
+	// warned is what was logged since the last look, in the recordings' words.
+	warned []string
+	p      *provider
+	ctx    context.Context
+	bases  map[string]*baseline
 }
 
 func newConformance(t *testing.T, pkg string) *conformance {
@@ -94,7 +96,21 @@ func newConformance(t *testing.T, pkg string) *conformance {
 	})
 	s := newSession(t.Context())
 	s.config, s.ready = map[string]any{"host": "ssh://root@100.64.0.1"}, true
-	return &conformance{t, &provider{world: w, pkg: pkg}, context.WithValue(t.Context(), sessionKey{}, s), map[string]*baseline{}}
+	c := &conformance{t: t, p: &provider{world: w, pkg: pkg}, ctx: context.WithValue(t.Context(), sessionKey{}, s), bases: map[string]*baseline{}}
+	s.log = func(_ context.Context, _, message string) {
+		c.warned = append(c.warned, strings.Replace(message, "[WARNING] Attribute Deprecated: ", "deprecated: ", 1))
+	}
+	return c
+}
+
+// requireWarnings compares what was logged with what the plugin logged. That a value has the wrong type only a program can be warned of
+// that is not compiled.
+func (c *conformance) requireWarnings(r recorded) {
+	c.t.Helper()
+	want := slices.DeleteFunc(slices.Clone(r.Warnings), func(w string) bool { return strings.HasPrefix(w, "wrong type: ") })
+	got := slices.Compact(slices.Sorted(slices.Values(c.warned)))
+	slices.Sort(want)
+	assert.ElementsMatch(c.t, want, got, r.key())
 }
 
 // properties turns recorded JSON into properties: "<unknown>" is unknown.
@@ -323,7 +339,9 @@ func TestSimcloudAnswersAsTheOfficialPlugins(t *testing.T) {
 			all := readRecordings(t, pkg)
 			for _, r := range all {
 				if r.Case == "create" {
+					c.warned = nil
 					c.start(r)
+					c.requireWarnings(r)
 				}
 			}
 			cases, refusals, diffs, outcomes, outcomesAlike := 0, 0, 0, 0, 0
@@ -336,7 +354,11 @@ func TestSimcloudAnswersAsTheOfficialPlugins(t *testing.T) {
 					want, got = r.officialOutcome(), c.outcome(r)
 					outcomes++
 				} else {
+					c.warned = nil
 					want, got = r.official(), c.answer(r)
+					if want == got && want != "refused" {
+						c.requireWarnings(r)
+					}
 					cases++
 					if (want == "refused") == (got == "refused") {
 						refusals++

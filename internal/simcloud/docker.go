@@ -43,7 +43,7 @@ var _ = register(typeRemoteImage, &kind{
 var _ = register(typeNetwork, &kind{
 	replaces: []string{"*"}, autoname: true, place: dockerMachine,
 	computed: []string{"driver", "ipamConfigs", "options", "internal"},
-	sets:     []string{"ipamConfigs", "labels"}, defaults: map[string]any{"ipamDriver": "default"},
+	sets:     []string{"ipamConfigs", "labels"}, defaults: map[string]any{"ipamDriver": "default"}, deprecated: []string{"checkDuplicate"},
 	ask: askNetwork, create: createNetwork, remove: removeNetwork,
 })
 

@@ -32,6 +32,8 @@ type kind struct {
 	framework, native bool
 	// deletesFirst: a replacement deletes first, whoever gave the name.
 	deletesFirst bool
+	// permanent: a delete leaves the setting as it is, and a create warns of that.
+	permanent bool
 	// deprecated names inputs that the provider warns of.
 	deprecated []string
 	// autoname fills a missing name from the resource name, as bridged providers do.

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"crypto/ed25519"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -27,6 +28,9 @@ type machine struct {
 	BootError string    `json:"bootError,omitempty"`
 	UserData  string    `json:"userData"`
 	Commands  []Command `json:"commands"`
+	// LogDriver and LogOpts are what its Docker daemon writes into every container that says nothing of them.
+	LogDriver string         `json:"logDriver"`
+	LogOpts   map[string]any `json:"logOpts,omitempty"`
 }
 
 // Command is one command that ran on a machine.
@@ -65,6 +69,10 @@ func (w *World) boot(id, name, userData string) {
 		}
 	}
 	m.HostKey = hostKey
+	m.LogDriver = "json-file"
+	if err := m.readDaemonSettings(userData); err != nil {
+		m.BootError = err.Error()
+	}
 	hostname := name
 	for _, s := range texts {
 		if found := hostnameFlag.FindStringSubmatch(s); found != nil {
@@ -113,6 +121,35 @@ func readCloudConfig(userData string) (texts []string, hostKey string, err error
 		}
 	}
 	return texts, hostKey, nil
+}
+
+// readDaemonSettings takes over the logging defaults of the daemon.json that cloud-init writes.
+func (m *machine) readDaemonSettings(userData string) error {
+	if !strings.HasPrefix(userData, "#cloud-config") {
+		return nil
+	}
+	var root map[string]any
+	if err := yaml.Unmarshal([]byte(userData), &root); err != nil {
+		return fmt.Errorf("reading cloud-config: %w", err)
+	}
+	for _, f := range objects(root, "write_files") {
+		if text(f, "path") != "/etc/docker/daemon.json" {
+			continue
+		}
+		content, err := fileContent(f)
+		if err != nil {
+			return fmt.Errorf("reading daemon.json: %w", err)
+		}
+		var daemon map[string]any
+		if err := json.Unmarshal([]byte(content), &daemon); err != nil {
+			return fmt.Errorf("reading daemon.json: %w", err)
+		}
+		if driver := text(daemon, "log-driver"); driver != "" {
+			m.LogDriver = driver
+		}
+		m.LogOpts = section(daemon, "log-opts")
+	}
+	return nil
 }
 
 // collect gathers every string of a YAML tree.

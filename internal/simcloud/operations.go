@@ -44,9 +44,18 @@ func (p *provider) operation(ctx context.Context, op Operation, effect func() (s
 	return id, err
 }
 
-// outputs joins inputs and outputs and marks what is secret: what the schema
-// says, and every output whose input is.
+// outputs marks what is secret of the properties that a provider returns: what the
+// schema says, and every output whose input is. A provider on the older SDK knows
+// the schema only: a secret that the program put elsewhere comes back as plain text.
 func outputs(token string, values map[string]any, like ...resource.PropertyMap) resource.PropertyMap {
+	if k, known := kinds[token]; known && k.bridged() {
+		like = nil
+	}
+	return marked(token, values, like...)
+}
+
+// marked marks as secret what the schema says, and what is secret in others like it.
+func marked(token string, values map[string]any, like ...resource.PropertyMap) resource.PropertyMap {
 	out := resource.NewPropertyMapFromMap(values)
 	hide := func(k resource.PropertyKey) {
 		if v, ok := out[k]; ok && !v.IsSecret() && !v.IsNull() {
@@ -99,6 +108,9 @@ func (p *provider) Create(ctx context.Context, req *pulumirpc.CreateRequest) (*p
 	news, err := unmarshal(req.GetProperties())
 	if err != nil {
 		return nil, err
+	}
+	if k.permanent {
+		p.warn(ctx, req.GetUrn(), permanent)
 	}
 	if req.GetPreview() {
 		props, err := marshal(k.previewed(token, news))
@@ -168,7 +180,7 @@ func (p *provider) Read(ctx context.Context, req *pulumirpc.ReadRequest) (*pulum
 	if err != nil {
 		return nil, err
 	}
-	ins := outputs(token, found.Inputs, inputs, state)
+	ins := marked(token, found.Inputs, inputs, state)
 	if d, ok := inputs["__defaults"]; ok {
 		ins["__defaults"] = d
 	}

@@ -36,6 +36,8 @@ type session struct {
 	mu     sync.Mutex
 	config map[string]any
 	ready  bool
+	// log sends a warning to the engine; nil until the engine has attached.
+	log func(ctx context.Context, urn, message string)
 }
 
 func newSession(ctx context.Context) *session {
@@ -61,9 +63,9 @@ func (s *session) get() (map[string]any, error) {
 	return s.config, nil
 }
 
-// Attach accepts the engine's address; nothing is sent to the engine.
-func (p *provider) Attach(context.Context, *pulumirpc.PluginAttach) (*emptypb.Empty, error) {
-	return &emptypb.Empty{}, nil
+// Attach takes the engine's address, to which warnings go.
+func (p *provider) Attach(ctx context.Context, req *pulumirpc.PluginAttach) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, p.session(ctx).attach(req.GetAddress())
 }
 
 // GetPluginInfo gives the version of the simulated SDK's provider.
@@ -200,7 +202,7 @@ func (p *provider) kindOf(u string) (string, *kind, error) {
 }
 
 // Check validates inputs and fills in a missing name.
-func (p *provider) Check(_ context.Context, req *pulumirpc.CheckRequest) (*pulumirpc.CheckResponse, error) {
+func (p *provider) Check(ctx context.Context, req *pulumirpc.CheckRequest) (*pulumirpc.CheckResponse, error) {
 	token, k, err := p.kindOf(req.GetUrn())
 	if err != nil {
 		return nil, err
@@ -240,6 +242,9 @@ func (p *provider) Check(_ context.Context, req *pulumirpc.CheckRequest) (*pulum
 		for key, v := range c.more {
 			news[key] = v
 		}
+	}
+	if len(problems) == 0 {
+		p.warnOfDeprecated(ctx, k, req.GetUrn(), news)
 	}
 	inputs, err := marshal(news)
 	if err != nil {

@@ -30,7 +30,7 @@ const (
 
 // randomKind is a value that any change of an input replaces.
 func randomKind(token string, check, ask func(*checking), create func(*task) (string, error)) struct{} {
-	return register(token, &kind{extraDiff: bothNames, unfit: twoNames, replaces: []string{"*"}, framework: true, stateless: true, defaults: randomDefaults[token], check: check, ask: ask, create: create})
+	return register(token, &kind{deprecated: []string{"number"}, extraDiff: bothNames, unfit: twoNames, replaces: []string{"*"}, framework: true, stateless: true, defaults: randomDefaults[token], check: check, ask: ask, create: create})
 }
 
 // randomDefaults are what the provider writes into the state for an input that is left out.

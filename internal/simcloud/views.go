@@ -179,6 +179,48 @@ func (w *World) Remove(token, name string) error {
 	return nil
 }
 
+// RestartDocker restarts the Docker daemon of every machine. Containers keep running. From now on the
+// provider reads the gateway that each network has had all along.
+func (w *World) RestartDocker() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range w.all(typeNetwork) {
+		shown := []any{}
+		for _, c := range objects(n.merged(), "ipamConfigs") {
+			withGateway := map[string]any{}
+			for name, v := range c {
+				withGateway[name] = v
+			}
+			if p, err := netip.ParsePrefix(text(c, "subnet")); err == nil && text(c, "gateway") == "" {
+				withGateway["gateway"] = p.Masked().Addr().Next().String()
+			}
+			shown = append(shown, withGateway)
+		}
+		n.Outputs["ipamConfigs"] = shown
+	}
+}
+
+// Stop stops a container by hand.
+func (w *World) Stop(container string) error {
+	return w.container(container, func(c *object) { c.Stopped = true })
+}
+
+// Sicken makes a running container unhealthy.
+func (w *World) Sicken(container, why string) error {
+	return w.container(container, func(c *object) { c.Failed = why })
+}
+
+func (w *World) container(name string, change func(*object)) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, err := w.find(typeContainer, name)
+	if err != nil {
+		return fmt.Errorf("changing a container by hand: %w", err)
+	}
+	change(c)
+	return nil
+}
+
 // Live returns the properties that are really in effect for an object: they
 // differ from the engine's state where a provider ignores an update silently.
 func (w *World) Live(token, name string) (map[string]any, error) {

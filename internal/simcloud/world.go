@@ -214,6 +214,16 @@ func (f *Fault) hits(op Operation) bool {
 		(f.Name == "" || strings.HasSuffix(op.Name, f.Name))
 }
 
+// ails reports whether a fault would keep a container from becoming healthy.
+func (w *World) ails(c *object) bool {
+	for _, f := range w.faults {
+		if f.hits(Operation{Kind: OpCreate, Type: c.Type, Name: c.Name}) {
+			return true
+		}
+	}
+	return false
+}
+
 // end records how an operation ended.
 func (w *World) end(seq int, id string, err error) {
 	w.mu.Lock()

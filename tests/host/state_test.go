@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeDocker stands in for Docker's program and engine, as strictly as the real ones are about what homelab-containers does: it knows these two
+// fakeDocker stands in for Docker's program and engine, as strictly as the real ones are about what homelab-containers does: it knows these
 // commands, and a container whose bind mount has no source does not start. A container is a folder of files.
 const fakeDocker = `#!/bin/bash
 set -eu
@@ -28,6 +28,10 @@ case "$*" in
 		[ -d "$name" ] || continue
 		echo "$name|$(cat "$name/state")|$(paste -sd, "$name/mounts")|$(cat "$name/status")"
 	done ;;
+"restart $2")
+	echo running >"$2/state"
+	echo 'Up 1 second (health: starting)' >"$2/status"
+	echo "$2" >>"$home/restarts" ;;
 "start $2")
 	while read -r source; do
 		case $source in
@@ -151,6 +155,23 @@ func (e *engine) started() []string {
 	_ = os.Remove(e.dir + "/starts")
 	slices.Sort(started)
 	return started
+}
+
+// A container that turns unhealthy is started again, and not again at once when that did not help.
+func TestAnUnhealthyContainerIsStartedAgain(t *testing.T) {
+	e := newEngine(t)
+	e.healthy(e.names...)
+	e.runs()
+	e.shows("6 of 6 containers healthy")
+	for range 2 {
+		e.becomes("crowdsec", "running", "Up 5 minutes (unhealthy)")
+		e.shows("5 of 6 containers healthy: crowdsec")
+		e.settles()
+	}
+	assert.Equal(t, "crowdsec\n", e.read("restarts"))
+	assert.Contains(t, e.read("journal"), "crowdsec is unhealthy: starting it again")
+	e.healthy("crowdsec")
+	e.shows("6 of 6 containers healthy")
 }
 
 // At a boot Docker tries to start everything at once, and can start nothing; then everything comes up in its order, and the player only once
