@@ -48,8 +48,8 @@ type Authenticate struct {
 	// Portal is the URL that is asked; required.
 	Portal string `json:"portal"`
 
-	client *http.Client
-	log    *zap.Logger
+	hop *hop
+	log *zap.Logger
 }
 
 // CaddyModule returns the module's ID and constructor.
@@ -63,14 +63,14 @@ func (a *Authenticate) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("authenticate: %q is not an http URL", a.Portal)
 	}
 	a.log = ctx.Logger()
-	a.client = newClient(portalTimeout)
+	a.hop = newHop(portalTimeout)
 	return nil
 }
 
 // Cleanup closes the connections to the portal.
 func (a *Authenticate) Cleanup() error {
-	if a.client != nil {
-		a.client.CloseIdleConnections()
+	if a.hop != nil {
+		a.hop.close()
 	}
 	return nil
 }
@@ -106,8 +106,7 @@ func (a *Authenticate) ServeHTTP(w http.ResponseWriter, r *http.Request, next ca
 	return next.ServeHTTP(w, r)
 }
 
-// ask returns the portal's answer, without a body. HEAD, because an answer with one that nobody reads would end
-// its connection.
+// ask returns the portal's answer. HEAD, because nobody needs its body.
 func (a *Authenticate) ask(ctx context.Context, r *http.Request) (*http.Response, error) {
 	client, err := clientAddress(r)
 	if err != nil {
@@ -127,11 +126,8 @@ func (a *Authenticate) ask(ctx context.Context, r *http.Request) (*http.Response
 	} {
 		question.Header.Set("X-Forwarded-"+name, value)
 	}
-	answer, err := a.client.Do(question)
-	if err != nil {
-		return nil, err
-	}
-	return answer, answer.Body.Close()
+	answer, _, err := a.hop.do(question)
+	return answer, err
 }
 
 func consents(answer *http.Response) bool {

@@ -7,19 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
 )
-
-// maxVerdict bounds an answer of AppSec, in bytes.
-const maxVerdict = 64 << 10
-
-// maxIdle is how many idle connections to AppSec, and to the portal, are kept: each request under way uses one.
-const maxIdle = 256
 
 // notInspected are headers that belong to one connection, not to the request. The request to AppSec
 // has its own; an Expect among them would make AppSec's server answer before anything was inspected.
@@ -37,7 +30,7 @@ func (e errBlocked) Error() string { return fmt.Sprintf("blocked with status %d"
 type inspector struct {
 	address string
 	key     string
-	client  *http.Client
+	hop     *hop
 	log     *zap.Logger
 	counts  counts
 }
@@ -45,25 +38,11 @@ type inspector struct {
 func newInspector(address, key string, timeout time.Duration, log *zap.Logger) *inspector {
 	return &inspector{
 		address: address, key: key, log: log.Named("appsec"), counts: newCounts(),
-		client: newClient(timeout),
+		hop: newHop(timeout),
 	}
 }
 
-// newClient returns a client that keeps its connections: Go's default, two, makes most requests under load open one.
-func newClient(timeout time.Duration) *http.Client {
-	return &http.Client{
-		Timeout: timeout,
-		Transport: &http.Transport{
-			DialContext:  (&net.Dialer{Timeout: timeout}).DialContext,
-			MaxIdleConns: maxIdle, MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: time.Minute,
-			DisableCompression: true,
-		},
-		// An answer that sends us elsewhere is the answer.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-func (i *inspector) close() { i.client.CloseIdleConnections() }
+func (i *inspector) close() { i.hop.close() }
 
 // inspect returns nil if AppSec lets the request pass, errBlocked if it does not, and another error if
 // it gave no verdict. A nil body stands for a request whose body is not to be inspected.
@@ -84,7 +63,7 @@ func (i *inspector) inspect(ctx context.Context, r *http.Request, client netip.A
 	return err
 }
 
-func (i *inspector) ask(ctx context.Context, r *http.Request, client netip.Addr, body []byte) (err error) {
+func (i *inspector) ask(ctx context.Context, r *http.Request, client netip.Addr, body []byte) error {
 	method, content := http.MethodGet, io.Reader(nil)
 	if len(body) > 0 {
 		method, content = http.MethodPost, bytes.NewReader(body)
@@ -106,14 +85,9 @@ func (i *inspector) ask(ctx context.Context, r *http.Request, client netip.Addr,
 		question.Header.Set("X-Crowdsec-Appsec-"+name, value)
 	}
 	question.Header.Set("User-Agent", bouncerAgent)
-	answer, err := i.client.Do(question)
+	answer, text, err := i.hop.do(question)
 	if err != nil {
 		return err
-	}
-	// Read to its end, or the connection could not be used again.
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxVerdict))
-	if err := errors.Join(err, answer.Body.Close()); err != nil {
-		return fmt.Errorf("reading the verdict: %w", err)
 	}
 	return verdict(answer.StatusCode, text)
 }

@@ -109,7 +109,7 @@ func TestEverySiteHasEveryLayerInOrder(t *testing.T) {
 	text := string(got)
 
 	inOrder(t, snippet(t, text, "(admit)"), "\n\tbouncer", "\n\tnormalize", "@other_method not method", "request_header -X-Crowdsec-*")
-	inOrder(t, snippet(t, text, "(strip)"), "request_header -Remote*", "request_header -*Forwarded*")
+	inOrder(t, snippet(t, text, "(strip)"), "strip_headers {", "Remote*", "*Forwarded*")
 	inOrder(t, snippet(t, text, "(authenticate)"), "authenticate http://authelia:9091/api/authz/forward-auth")
 	inOrder(t, snippet(t, text, "(service)"), "hide_cookie homelab_session", "reverse_proxy", "header_up X-Forwarded-For {client_ip}")
 	for _, s := range example.Sites() {
