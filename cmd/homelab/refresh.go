@@ -13,7 +13,9 @@ func (a *app) refreshCommand() *cobra.Command {
 	cmd, f := a.operation("refresh",
 		"Read the clouds and take what changed there into the state",
 		"refresh reads every resource from its cloud and takes what changed there into the stack's state.\n"+
-			"On the real stack it shows a preview and asks first, unless --yes is given.",
+			"On the real stack it shows a preview and asks first, unless --yes is given.\n\n"+
+			"Docker's provider removes a container that somebody has stopped as soon as it reads it, even for the preview.\n"+
+			"The container's data stays, and the next up makes it again. Finish your maintenance before you refresh.",
 		`  # Read the simulated clouds of an earlier up
   homelab refresh --simulate --state /tmp/lab
 
