@@ -3,9 +3,9 @@ package settings
 import "slices"
 
 // What Hetzner offers, as far as this program may ask for it. The API would refuse anything else only in
-// the middle of a deployment. The tables are written by hand, after Hetzner's price lists per location of 21 October 2025
-// (hetzner.com/cloud and hetzner.com/storage/storage-box): when Hetzner adds something, or something is missing, this is the
-// place to add it.
+// the middle of a deployment. The tables are written by hand, not read from the API: when Hetzner adds something, or
+// something is missing, this is the place to add it. Which location sells which server type is as in Hetzner's price list of
+// 21 October 2025, in a published comparison of its prices by location.
 
 // The groups of locations that sell the same server types.
 var (
@@ -28,13 +28,14 @@ type serverType struct {
 	at                []string
 }
 
-// armPrefix begins the names of the server types with Arm processors. They are left out of the table: nothing here has been tried on
-// them.
+// armPrefix begins the names of the server types with Arm processors. They are left out of the table: nothing here has
+// been tried on them.
 const armPrefix = "cax"
 
 // serverTypes are the server types with x86 processors.
 var serverTypes = map[string]serverType{
-	"cx23": {4 << 10, 40, europe}, "cx33": {8 << 10, 80, europe}, "cx43": {16 << 10, 160, europe}, "cx53": {32 << 10, 320, europe},
+	"cx23": {4 << 10, 40, europe}, "cx33": {8 << 10, 80, europe},
+	"cx43": {16 << 10, 160, europe}, "cx53": {32 << 10, 320, europe},
 
 	"cpx11": {2 << 10, 40, america}, "cpx21": {4 << 10, 80, america}, "cpx31": {8 << 10, 160, america},
 	"cpx41": {16 << 10, 240, america}, "cpx51": {32 << 10, 360, america},
@@ -44,8 +45,9 @@ var serverTypes = map[string]serverType{
 	"cpx42": {16 << 10, 320, together(europe, singapore)}, "cpx52": {24 << 10, 480, together(europe, singapore)},
 	"cpx62": {32 << 10, 640, together(europe, singapore)},
 
-	"ccx13": {8 << 10, 80, serverLocations}, "ccx23": {16 << 10, 160, serverLocations}, "ccx33": {32 << 10, 240, serverLocations},
-	"ccx43": {64 << 10, 360, serverLocations}, "ccx53": {128 << 10, 600, serverLocations}, "ccx63": {192 << 10, 960, serverLocations},
+	"ccx13": {8 << 10, 80, serverLocations}, "ccx23": {16 << 10, 160, serverLocations},
+	"ccx33": {32 << 10, 240, serverLocations}, "ccx43": {64 << 10, 360, serverLocations},
+	"ccx53": {128 << 10, 600, serverLocations}, "ccx63": {192 << 10, 960, serverLocations},
 }
 
 // typesAt returns the server types that a location sells, sorted.

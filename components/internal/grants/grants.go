@@ -1,5 +1,5 @@
-// Package grants checks what an operator adds to the tailnet's policy: grants and tags of his own. Nothing added may reach the
-// server or let the server reach anything: who may do that is said by other settings.
+// Package grants checks what an operator adds to the tailnet's policy: grants and tags of his own. Nothing added may
+// reach the server or let the server reach anything: who may do that is said by other settings.
 package grants
 
 import (
@@ -81,7 +81,8 @@ func (e Extra) Check(hasMembers bool) []Problem {
 			c.add(at+".tag", fmt.Sprintf("%.80q is not a tag", t.Tag),
 				"write tag: and then letters, digits and hyphens, beginning with a letter, such as tag:nas")
 		case first < i:
-			c.add(at+".tag", fmt.Sprintf("%q is that of extraTagOwners[%d] too", t.Tag, first), "list all owners of a tag together")
+			c.add(at+".tag", fmt.Sprintf("%q is that of extraTagOwners[%d] too", t.Tag, first),
+				"list all owners of a tag together")
 		}
 		c.each(at+".owners", t.Owners, c.owner)
 	}
@@ -163,7 +164,8 @@ func (c *checker) destination(field, value string) {
 			"name devices by tag or owner; who reaches the server is said by tailscale.admins and tailscale.members")
 		return
 	}
-	if value == "autogroup:self" || value == "autogroup:internet" || value != DeployTag && c.tag(value) || c.person(value) {
+	if value == "autogroup:self" || value == "autogroup:internet" ||
+		value != DeployTag && c.tag(value) || c.person(value) {
 		return
 	}
 	network, err := netip.ParsePrefix(value)
@@ -172,11 +174,13 @@ func (c *checker) destination(field, value string) {
 	}
 	switch {
 	case err != nil:
-		c.add(field, fmt.Sprintf("%.80q is not a destination of this policy", value), who+", or a network behind a subnet router, such as 192.168.1.0/24")
+		c.add(field, fmt.Sprintf("%.80q is not a destination of this policy", value),
+			who+", or a network behind a subnet router, such as 192.168.1.0/24")
 	case network.Masked() != network:
 		c.add(field, fmt.Sprintf("%q has bits set outside its mask", value), fmt.Sprintf("write %s", network.Masked()))
 	case slices.ContainsFunc(Ranges(), network.Overlaps):
-		c.add(field, fmt.Sprintf("%q holds addresses of the tailnet, and the server has one of them", value), "name devices by tag or owner")
+		c.add(field, fmt.Sprintf("%q holds addresses of the tailnet, and the server has one of them", value),
+			"name devices by tag or owner")
 	}
 }
 
@@ -218,6 +222,7 @@ func (c *checker) ports(field, value string) {
 		ok = first <= last && last <= 65535
 	}
 	if !ok {
-		c.add(field, fmt.Sprintf("%.80q is not a port of a grant", value), "write *, 443, 80-443, tcp:443, udp:53 or icmp:*")
+		c.add(field, fmt.Sprintf("%.80q is not a port of a grant", value),
+			"write *, 443, 80-443, tcp:443, udp:53 or icmp:*")
 	}
 }

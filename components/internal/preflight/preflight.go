@@ -13,12 +13,13 @@ import (
 )
 
 // ErrOffTailnet is the error of a computer that is not on a tailnet.
-var ErrOffTailnet = errors.New("this computer is not on the tailnet, and the server can be reached in no other way. Nothing was changed. " +
-	"Start Tailscale here, log in as one of homelab:tailscale.admins (tailscale up), and deploy again. " +
+var ErrOffTailnet = errors.New("this computer is not on the tailnet, and the server can be reached in no other way. " +
+	"Nothing was changed. Start Tailscale here, log in as one of homelab:tailscale.admins (tailscale up), and deploy again. " +
 	"If the tailnet itself is lost, homelab:server.breakGlass opens another way")
 
-// service is an address that Tailscale answers itself, on every computer of a tailnet. A Linux in a virtual machine that reaches the tailnet
-// through its host, such as WSL, has no address of the tailnet but reaches this. Source: Tailscale's documentation of MagicDNS.
+// service is an address that Tailscale answers itself, on every computer of a tailnet. A Linux in a virtual machine that
+// reaches the tailnet through its host, such as WSL, has no address of the tailnet but reaches this. Source: Tailscale's
+// documentation of MagicDNS.
 const service = "100.100.100.100:53"
 
 // patience is how long the service may take to answer: it is on this computer.
@@ -48,5 +49,6 @@ func onTailnet(addresses func() ([]net.Addr, error), dial func() error) error {
 // ofTailnet reports whether Tailscale gave the address.
 func ofTailnet(address net.Addr) bool {
 	prefix, err := netip.ParsePrefix(address.String())
-	return err == nil && slices.ContainsFunc(grants.Ranges(), func(r netip.Prefix) bool { return r.Contains(prefix.Addr()) })
+	given := func(r netip.Prefix) bool { return r.Contains(prefix.Addr()) }
+	return err == nil && slices.ContainsFunc(grants.Ranges(), given)
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // TLS is how a connection to the mail server is encrypted. There is no mode without encryption.
@@ -80,24 +81,29 @@ func (s Server) Check() []Problem {
 	case s.Host == "":
 		add("host", "is missing", "name the mail server, such as smtp.example.com")
 	case len(s.Host) > 253 || !hostName.MatchString(s.Host):
-		add("host", fmt.Sprintf("%.80q is not the name of a mail server", s.Host), "write its DNS name in lower case, such as smtp.example.com")
+		add("host", fmt.Sprintf("%.80q is not the name of a mail server", s.Host),
+			"write its DNS name in lower case, such as smtp.example.com")
 	}
 	if s.Port < 1 || s.Port > 65535 {
-		add("port", fmt.Sprintf("%d is not a port", s.Port), "use the mail server's port, usually 587 for starttls and 465 for implicit")
+		add("port", fmt.Sprintf("%d is not a port", s.Port),
+			"use the mail server's port, usually 587 for starttls and 465 for implicit")
 	}
 	if !s.TLS.Valid() {
-		add("tls", fmt.Sprintf("%.80q is not a way to encrypt the connection", string(s.TLS)), fmt.Sprintf("use one of %s, %s", StartTLS, Implicit))
+		add("tls", fmt.Sprintf("%.80q is not a way to encrypt the connection", string(s.TLS)),
+			fmt.Sprintf("use one of %s, %s", StartTLS, Implicit))
 	}
 	switch {
 	case strings.TrimSpace(s.Username) == "":
 		add("username", "is missing", "give the login at the mail server")
-	case strings.TrimSpace(s.Username) != s.Username || strings.ContainsFunc(s.Username, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		add("username", "begins or ends with white space, or holds a control character", "write the login as the mail provider shows it")
+	case strings.TrimSpace(s.Username) != s.Username || strings.ContainsFunc(s.Username, unicode.IsControl):
+		add("username", "begins or ends with white space, or holds a control character",
+			"write the login as the mail provider shows it")
 	}
 	if s.Sender == "" {
 		add("sender", "is missing", "give the address messages come from, such as homelab@example.com")
 	} else if a, err := mail.ParseAddress(s.Sender); err != nil || a.Address != s.Sender || len(s.Sender) > 254 {
-		add("sender", fmt.Sprintf("%.80q is not a mail address", s.Sender), "write it as name@example.com, without a display name")
+		add("sender", fmt.Sprintf("%.80q is not a mail address", s.Sender),
+			"write it as name@example.com, without a display name")
 	}
 	return out
 }
