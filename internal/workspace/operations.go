@@ -48,7 +48,7 @@ func (w *Workspace) Up(ctx context.Context, opts ...Option) (*Summary, error) {
 		list = appendIf(list, o.diff, optup.Diff)
 		list = appendIf(list, o.targetDependents, optup.TargetDependents)
 		_, err := w.stack.Up(ctx, list...)
-		return err
+		return w.forgetDeleted(ctx, err)
 	})
 }
 
