@@ -213,11 +213,23 @@ func testAddresses(t *testing.T, s *stage, session ticket) {
 func testLogs(t *testing.T, s *stage, session ticket) {
 	const secret = "a-secret-that-nobody-logs"
 	header := map[string]string{"X-Api-Key": secret, "X-Emby-Token": secret, "Authorization": "Bearer " + secret, "Referer": "https://x/?token=" + secret}
+	s.Service("jellyseerr").Take()
 	for path, b := range map[string]*visitor.Browser{"/by-somebody-known": session.give(t, s.cloudflare.Browser("h2")), "/by-a-stranger": s.cloudflare.Browser("h2")} {
 		_, err := b.Do(t.Context(), visitor.Request{URL: requests + path + "?api_key=" + secret, Header: header})
 		require.NoError(t, err)
 	}
-	s.Service("jellyseerr").Take()
+	// Once more while the service is away: the proxy logs what went wrong, with the request. And where a stranger is sent: the portal's URL
+	// holds the one that he asked for.
+	s.StopService("jellyseerr")
+	for _, b := range []*visitor.Browser{session.give(t, s.cloudflare.Browser("h2")), s.cloudflare.Browser("h2")} {
+		a, err := b.Do(t.Context(), visitor.Request{URL: requests + "/away?api_key=" + secret, Header: header})
+		require.NoError(t, err)
+		if to := a.Header.Get("Location"); to != "" {
+			_, err = b.Get(t.Context(), to)
+			require.NoError(t, err)
+		}
+	}
+	require.NoError(t, s.StartService("jellyseerr"))
 	var access, known string
 	require.Eventually(t, func() bool {
 		access, known = s.file(t, "/opt/homelab/caddy/logs/access.log"), s.file(t, "/opt/homelab/caddy/logs/known.log")
@@ -225,7 +237,8 @@ func testLogs(t *testing.T, s *stage, session ticket) {
 	}, 5*time.Second, 50*time.Millisecond)
 	assert.NotContains(t, access, "/by-somebody-known", "the detectors take somebody whom the portal has let in for a suspect")
 	assert.NotContains(t, known, "/by-a-stranger", "the detectors do not see a stranger")
-	for _, log := range []string{access, known} {
+	s.Service("jellyseerr").Take()
+	for _, log := range []string{access, known, s.Log("caddy"), s.file(t, "/opt/homelab/authelia/logs/authelia.log")} {
 		assert.NotContains(t, log, secret)
 		assert.NotContains(t, log, session.value)
 	}

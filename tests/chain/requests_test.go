@@ -239,6 +239,7 @@ func testFrames(t *testing.T, s *stage, session ticket) {
 		"a request line in the method":   replace(":method", "GET /smuggled HTTP/1.1\r\nRemote-User: admin\r\n\r\nPOST"),
 		"a path without a slash":         replace(":path", "smuggled"),
 		"an absolute path":               replace(":path", "https://auth.example.com/"),
+		"a path of another host":         replace(":path", "http:x@auth.example.com/outer"),
 		"an empty path":                  replace(":path", ""),
 		"an authority with a path":       replace(":authority", "requests.example.com/x"),
 		"an authority with a user":       replace(":authority", "auth.example.com@requests.example.com"),

@@ -90,8 +90,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: appID, New: func() caddy.Module { return new(App) }}
 }
 
-// Provision reads the key and takes up what an earlier configuration of the same content shares. For
-// a new one it fetches the decisions once, so that a reload starts with all of them.
+// Provision reads the key and takes up what an earlier configuration of the same content shares.
 func (a *App) Provision(ctx caddy.Context) error {
 	if a.Interval == 0 {
 		a.Interval = caddy.Duration(DefaultInterval)
@@ -120,7 +119,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 		for name, pool := range a.Hold {
 			s.budgets[name] = newBudget(pool)
 		}
-		s.decisions.start()
 		return s, nil
 	})
 	if err != nil {
@@ -149,8 +147,12 @@ func (a *App) check() error {
 	return errors.Join(problems...)
 }
 
-// Start does nothing: the app works from Provision on.
-func (a *App) Start() error { return nil }
+// Start begins to fetch decisions, unless an earlier configuration of the same content does: not in Provision, because a
+// configuration that is only validated must not take news away from the running proxy.
+func (a *App) Start() error {
+	a.decisions.start()
+	return nil
+}
 
 // Stop does nothing: Cleanup ends what no configuration uses any longer.
 func (a *App) Stop() error { return nil }

@@ -23,6 +23,10 @@ const (
 	pullTimeout = 10 * time.Second
 	// firstPullTimeout bounds the fetch that a new configuration waits for.
 	firstPullTimeout = 2 * time.Second
+	// fullInterval is how often everything is fetched, not the news alone. The local API counts news as delivered to whoever
+	// asked last with our key, and answers 200 with a part of the list when its database fails (CrowdSec 1.7.8,
+	// streamDecisions): what was lost in these ways comes back.
+	fullInterval = 2 * time.Minute
 	// retryInterval is the pause between fetches until the first one succeeds.
 	retryInterval = time.Second
 	// maxDecisions bounds one answer of the local API, in bytes.
@@ -69,6 +73,7 @@ type decisions struct {
 	interval time.Duration
 	client   *http.Client
 	log      *zap.Logger
+	once     sync.Once
 	cancel   context.CancelFunc
 	done     chan struct{}
 
@@ -87,18 +92,24 @@ func newDecisions(lapi, key string, interval time.Duration, log *zap.Logger) *de
 	}
 }
 
-// start fetches the decisions once, briefly, and goes on fetching them in the background.
+// start fetches the decisions once, briefly, and goes on fetching them in the background. Further calls do nothing.
 func (d *decisions) start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	d.cancel = cancel
-	first, done := context.WithTimeout(ctx, firstPullTimeout)
-	err := d.pull(first, true)
-	done()
-	go d.run(ctx, err != nil)
+	d.once.Do(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		d.cancel = cancel
+		first, done := context.WithTimeout(ctx, firstPullTimeout)
+		err := d.pull(first, true)
+		done()
+		go d.run(ctx, err != nil)
+	})
 }
 
+// stop ends the fetching, if it has begun.
 func (d *decisions) stop() {
-	d.cancel()
+	d.once.Do(func() { close(d.done) })
+	if d.cancel != nil {
+		d.cancel()
+	}
 	<-d.done
 	d.client.CloseIdleConnections()
 }
@@ -107,6 +118,7 @@ func (d *decisions) stop() {
 // counts an answer as delivered as soon as it is written, whether or not it arrived.
 func (d *decisions) run(ctx context.Context, anew bool) {
 	defer close(d.done)
+	var full time.Time // the first round fetches everything as well
 	for {
 		pause := d.interval
 		if !d.loaded.Load() {
@@ -117,7 +129,10 @@ func (d *decisions) run(ctx context.Context, anew bool) {
 			return
 		case <-time.After(pause):
 		}
-		anew = d.pull(ctx, anew) != nil
+		everything := anew || time.Since(full) >= fullInterval
+		if anew = d.pull(ctx, everything) != nil; !anew && everything {
+			full = time.Now()
+		}
 	}
 }
 

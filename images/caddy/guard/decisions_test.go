@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"github.com/caddyserver/caddy/v2"
 	"net/http"
 	"testing"
 	"time"
@@ -76,6 +77,19 @@ func TestTheBouncer(t *testing.T) {
 	a.inUse = false
 	assert.True(t, again.decisions.banned(netipAddr(visitorAddress), time.Now()), "a reload lifts bans")
 	assert.True(t, again.decisions.loaded.Load())
+}
+
+// A configuration that is only validated fetches nothing, and is given up.
+func TestValidatingFetchesNothing(t *testing.T) {
+	e, address := newEngine(t)
+	a := guarded(t, address)
+	pulls := len(e.pulls)
+	validated := &App{LAPI: a.LAPI, AppSec: a.AppSec, KeyFile: a.KeyFile, Hold: map[string]Pool{"other": {Total: 2, Share: 1}}}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	defer cancel()
+	require.NoError(t, validated.Provision(ctx))
+	require.NoError(t, validated.Cleanup())
+	assert.Len(t, e.pulls, pulls)
 }
 
 // After a failure everything is asked for again: the local API takes what it has sent for delivered.

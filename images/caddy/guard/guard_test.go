@@ -120,6 +120,7 @@ func provision(t *testing.T, a *App) {
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 	t.Cleanup(cancel)
 	require.NoError(t, a.Provision(ctx))
+	require.NoError(t, a.Start())
 	t.Cleanup(func() { assert.NoError(t, a.Cleanup()) })
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 )
 
@@ -31,6 +32,7 @@ type hop struct {
 type hopConn struct {
 	net.Conn
 	address string
+	limit   *io.LimitedReader
 	in      *bufio.Reader
 	out     *bufio.Writer
 	since   time.Time
@@ -77,7 +79,7 @@ func (h *hop) connect(question *http.Request, deadline time.Time) (*hopConn, boo
 	for {
 		select {
 		case conn := <-h.idle:
-			if conn.address == question.URL.Host && time.Since(conn.since) < maxIdleTime {
+			if conn.address == question.URL.Host && time.Since(conn.since) < maxIdleTime && conn.quiet() {
 				return conn, true, nil
 			}
 			_ = conn.Close()
@@ -86,7 +88,8 @@ func (h *hop) connect(question *http.Request, deadline time.Time) (*hopConn, boo
 			if err != nil {
 				return nil, false, err
 			}
-			return &hopConn{Conn: conn, address: question.URL.Host, in: bufio.NewReader(conn), out: bufio.NewWriter(conn)}, false, nil
+			limit := &io.LimitedReader{R: conn}
+			return &hopConn{Conn: conn, address: question.URL.Host, limit: limit, in: bufio.NewReader(limit), out: bufio.NewWriter(conn)}, false, nil
 		}
 	}
 }
@@ -100,11 +103,32 @@ func (h *hop) keep(conn *hopConn) {
 	}
 }
 
+// quiet reports whether nothing has come since the last answer: neither a hang-up, nor what the next question would
+// take for its own answer.
+func (c *hopConn) quiet() bool {
+	conn, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	quiet := false
+	err = raw.Read(func(fd uintptr) bool {
+		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		quiet = errors.Is(err, syscall.EAGAIN)
+		return true
+	})
+	return err == nil && quiet
+}
+
 // exchange asks over the connection.
 func (c *hopConn) exchange(question *http.Request, deadline time.Time) (*http.Response, []byte, error) {
 	if err := c.SetDeadline(deadline); err != nil {
 		return nil, nil, errStale
 	}
+	c.limit.N = 2 * maxAnswer
 	if err := question.Write(c.out); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", errStale, err)
 	}
@@ -123,11 +147,11 @@ func (c *hopConn) exchange(question *http.Request, deadline time.Time) (*http.Re
 		return nil, nil, err
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	if err == nil && len(body) > maxAnswer {
+		err = fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
+	}
 	if err := errors.Join(err, answer.Body.Close()); err != nil {
 		return nil, nil, err
-	}
-	if len(body) > maxAnswer {
-		return nil, nil, fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
 	}
 	if answer.StatusCode < http.StatusOK || c.in.Buffered() > 0 {
 		// An answer before the answer, or more than one: nobody can tell what the next request would get.

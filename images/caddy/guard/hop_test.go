@@ -89,6 +89,34 @@ func TestHopRefusesOddAnswers(t *testing.T) {
 			assert.Empty(t, h.idle)
 		})
 	}
+	t.Run("another answer, later", func(t *testing.T) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = listener.Close() })
+		go func() {
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					_, _ = conn.Read(make([]byte, 4096))
+					_, _ = conn.Write([]byte(ok))
+					time.Sleep(20 * time.Millisecond)
+					_, _ = conn.Write([]byte(strings.ReplaceAll(ok, "ok", "no")))
+				}()
+			}
+		}()
+		h := newHop(time.Second)
+		for range 2 {
+			question, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String(), nil)
+			require.NoError(t, err)
+			_, text, err := h.do(question)
+			require.NoError(t, err)
+			assert.Equal(t, "ok", string(text), "an answer to nobody's question")
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = silent.Close() })

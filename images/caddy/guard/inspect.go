@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/netip"
 	"os"
@@ -116,6 +117,10 @@ func (i *Inspect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err != nil {
 		return refuse(w, http.StatusBadRequest)
 	}
+	// Of several, AppSec would see one, and the service perhaps another.
+	if len(r.Header.Values("User-Agent")) > 1 {
+		return i.refuse(w, r, http.StatusBadRequest, "not_inspectable")
+	}
 	if r.ContentLength == 0 || !i.Body {
 		return i.withoutBody(w, r, client, next)
 	}
@@ -157,6 +162,14 @@ func (i *Inspect) withoutBody(w http.ResponseWriter, r *http.Request, client net
 		if err := bound(w, r); err != nil {
 			return err
 		}
+	}
+	if r.ContentLength == 0 && len(r.Header.Values("Content-Type")) > 0 {
+		// AppSec does not see it, and there is no body that its parameters could describe.
+		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		if err != nil || len(r.Header.Values("Content-Type")) > 1 {
+			return i.refuse(w, r, http.StatusUnsupportedMediaType, "not_inspectable")
+		}
+		r.Header.Set("Content-Type", kind)
 	}
 	if caddyhttp.GetVar(r.Context(), inspectedVar) == nil {
 		if status, reason := outcome(i.app.inspector.inspect(r.Context(), r, client, nil)); status != 0 {

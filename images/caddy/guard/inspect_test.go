@@ -2,6 +2,7 @@ package guard
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -111,6 +113,29 @@ func TestInspect(t *testing.T) {
 		assert.Equal(t, http.StatusLengthRequired, response.StatusCode)
 		assert.Empty(t, s.engine.took())
 		assert.Empty(t, s.took())
+	})
+	t.Run("headers that AppSec would not see", func(t *testing.T) {
+		for name, c := range map[string]struct {
+			header http.Header
+			status int
+		}{
+			"an attack as a type without a body": {http.Header{"Content-Type": {"%{(#_='multipart/form-data')}"}}, http.StatusUnsupportedMediaType},
+			"two types":                          {http.Header{"Content-Type": {"text/plain", "text/html"}}, http.StatusUnsupportedMediaType},
+			"two user agents":                    {http.Header{"User-Agent": {"x", "${jndi:ldap://x}"}}, http.StatusBadRequest},
+			"a type without a body":              {http.Header{"Content-Type": {"application/json; charset=utf-16"}}, http.StatusOK},
+		} {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header = c.header
+			r = r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, map[string]any{caddyhttp.ClientIPVarKey: visitorAddress}))
+			w := httptest.NewRecorder()
+			inner := caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+				assert.Equal(t, "application/json", r.Header.Get("Content-Type"), name)
+				return nil
+			})
+			require.NoError(t, (&Inspect{Limit: limit, Body: true, Pool: "open", app: s.app}).ServeHTTP(w, r, inner))
+			assert.Equal(t, c.status, w.Code, name)
+		}
+		s.engine.took()
 	})
 	t.Run("nothing but consent lets it through", func(t *testing.T) {
 		for _, status := range []int{204, 302, 404, 417, 500, 503} {

@@ -31,6 +31,8 @@ func init() {
 //     whoever sends the request on, they could be those that the portal has set.
 //   - Of the upgrades, only that to a WebSocket is left.
 //   - An Expect is answered here; anything but 100-continue is refused with 417.
+//   - A target that does not begin with a slash is refused with 400: the portal would read it as the
+//     end of the host's name.
 //   - Trailers, and TE, which asks for some, are removed: nobody inspects them.
 type Normalize struct{}
 
@@ -41,6 +43,9 @@ func (Normalize) CaddyModule() caddy.ModuleInfo {
 
 // ServeHTTP changes the request and passes it on.
 func (Normalize) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if r.URL.Opaque != "" || !strings.HasPrefix(r.URL.RequestURI(), "/") {
+		return refuse(w, http.StatusBadRequest)
+	}
 	if expected := r.Header.Values("Expect"); len(expected) > 1 || (len(expected) == 1 && !strings.EqualFold(expected[0], "100-continue")) {
 		return refuse(w, http.StatusExpectationFailed)
 	}

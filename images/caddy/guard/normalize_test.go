@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -71,6 +72,18 @@ func TestExpectations(t *testing.T) {
 		w := httptest.NewRecorder()
 		require.NoError(t, Normalize{}.ServeHTTP(w, r, nothing))
 		assert.Equal(t, want, w.Code, "%q", expected)
+	}
+}
+
+func TestTargetsWithoutASlash(t *testing.T) {
+	for target, want := range map[string]int{"/a?b": 200, "//a": 200, "http:x@open.example.com/p": 400, "*": 400, "x@open.example.com": 400, "https://a.example.com/p": 200} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		parsed, err := url.Parse(target)
+		require.NoError(t, err)
+		r.URL = parsed
+		w := httptest.NewRecorder()
+		require.NoError(t, Normalize{}.ServeHTTP(w, r, nothing))
+		assert.Equal(t, want, w.Code, target)
 	}
 }
 

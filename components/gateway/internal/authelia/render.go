@@ -69,7 +69,9 @@ func Configuration(m Model) ([]byte, error) {
 				RateLimits: rateLimits{SecondFactorTOTP: rateLimit{Enable: true, Buckets: []bucket{{"1m", 10}, {"10m", 20}}}},
 			},
 		},
-		Log:       logging{Level: "info", Format: "json", FilePath: m.Paths.Log, KeepStdout: true},
+		// Failed logins are errors (Authelia 4.39). At level info the portal writes the whole URL of every request that it
+		// turns away, with what its query holds.
+		Log:       logging{Level: "warn", Format: "json", FilePath: m.Paths.Log, KeepStdout: true},
 		Telemetry: telemetry{Metrics: metrics{Enabled: true, Address: "tcp://" + m.Listen.Metrics + "/metrics"}},
 		TOTP:      totp{Issuer: m.Domain, Algorithm: "SHA1", Digits: 6, Period: 30, Skew: 1, SecretSize: 32},
 		WebAuthn:  webauthn{DisplayName: m.Domain, Timeout: "60s", Selection: selection{UserVerification: "preferred"}},

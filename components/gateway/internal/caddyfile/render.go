@@ -55,7 +55,7 @@ var unloggedFields = []string{
 // secretParameters are query parameters that carry credentials; names are compared exactly.
 var secretParameters = []string{
 	"ApiKey", "access_token", "api_key", "apikey", "auth", "client_secret", "code", "id_token", "jwt", "key",
-	"password", "refresh_token", "secret", "sid", "state", "token",
+	"password", "rd", "refresh_token", "secret", "sid", "state", "token",
 }
 
 // block is one hostname on one listener.
