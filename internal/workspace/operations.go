@@ -48,7 +48,7 @@ func (w *Workspace) Up(ctx context.Context, opts ...Option) (*Summary, error) {
 		list = appendIf(list, o.diff, optup.Diff)
 		list = appendIf(list, o.targetDependents, optup.TargetDependents)
 		_, err := w.stack.Up(ctx, list...)
-		return w.forgetDeleted(ctx, err)
+		return err
 	})
 }
 
@@ -137,6 +137,9 @@ func (w *Workspace) run(ctx context.Context, name string, opts []Option,
 		DurationSeconds: time.Since(began).Seconds(), Log: log.String(),
 	}
 	summary.summarize(collected.finish())
+	if err != nil && name == "up" && summary.touched {
+		err = w.forgetDeleted(ctx, err)
+	}
 	if err != nil {
 		err = w.failure(ctx, summary, err)
 	}

@@ -24,6 +24,11 @@ func TestWhatIsDeletedAlreadyIsForgotten(t *testing.T) {
 	assert.True(t, changed)
 	assert.JSONEq(t, want, string(got))
 
+	const interrupted = `{"pending_operations":[{"type":"creating"}],"resources":[{"urn":"network","pendingReplacement":true}]}`
+	_, changed, err = withoutDeleted(json.RawMessage(interrupted))
+	require.NoError(t, err)
+	assert.False(t, changed, "an interrupted operation would be forgotten")
+
 	again, changed, err := withoutDeleted(got)
 	require.NoError(t, err)
 	assert.False(t, changed)
