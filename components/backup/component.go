@@ -91,7 +91,9 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err := ctx.RegisterComponentResourceV2(Type, name, inputs, b, opts...); err != nil {
 		return nil, fmt.Errorf("registering the backup: %w", err)
 	}
-	key, err := tls.NewPrivateKey(ctx, name+"-ssh-key", &tls.PrivateKeyArgs{Algorithm: pulumi.String("ED25519")}, pulumi.Parent(b))
+	// Another machine gets another key: who had the old one had perhaps its key.
+	key, err := tls.NewPrivateKey(ctx, name+"-ssh-key", &tls.PrivateKeyArgs{Algorithm: pulumi.String("ED25519")}, pulumi.Parent(b),
+		pulumi.ReplacementTrigger(args.Host.Machine()))
 	if err != nil {
 		return nil, fmt.Errorf("making the backup's SSH key: %w", err)
 	}
