@@ -61,6 +61,7 @@ func prepare(t *testing.T) setup {
 	users, err := os.ReadFile(filepath.Join(goldens, "users.golden"))
 	require.NoError(t, err)
 	text := strings.NewReplacer(
+		"level: warn", "level: info", // the deployment's portal does not say that it started
 		"/config/", s.dir+"/", "/data/", s.dir+"/", "/var/log/authelia/", s.dir+"/",
 		"0.0.0.0:9091", s.portal, "0.0.0.0:9959", s.metrics,
 		"host: authelia-store", "host: "+s.redis.Host(), "port: 6379", "port: "+s.redis.Port(),

@@ -125,6 +125,7 @@ func (w *world) configure(change ...string) string {
 	users, err := os.ReadFile(filepath.Join(goldens, "users.golden"))
 	require.NoError(w.t, err)
 	pairs := append([]string{
+		"level: warn", "level: info", // the tests read what a deployment's portal does not log
 		"/config/", w.dir + "/", "/data/", w.dir + "/", "/var/log/authelia/", w.dir + "/",
 		"host: authelia-store", "host: " + w.redis.Host(), "port: 6379", "port: " + w.redis.Port(),
 	}, change...)
