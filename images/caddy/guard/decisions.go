@@ -71,6 +71,7 @@ type decisions struct {
 	address  string
 	key      string
 	interval time.Duration
+	full     time.Duration // fullInterval
 	client   *http.Client
 	log      *zap.Logger
 	once     sync.Once
@@ -86,7 +87,7 @@ type decisions struct {
 
 func newDecisions(lapi, key string, interval time.Duration, log *zap.Logger) *decisions {
 	return &decisions{
-		address: strings.TrimSuffix(lapi, "/") + "/v1/decisions/stream", key: key, interval: interval,
+		address: strings.TrimSuffix(lapi, "/") + "/v1/decisions/stream", key: key, interval: interval, full: fullInterval,
 		client: &http.Client{Timeout: pullTimeout}, log: log.Named("bouncer"), done: make(chan struct{}),
 		table: new(bart.Table[map[int64]time.Time]),
 	}
@@ -129,7 +130,7 @@ func (d *decisions) run(ctx context.Context, anew bool) {
 			return
 		case <-time.After(pause):
 		}
-		everything := anew || time.Since(full) >= fullInterval
+		everything := anew || time.Since(full) >= d.full
 		if anew = d.pull(ctx, everything) != nil; !anew && everything {
 			full = time.Now()
 		}

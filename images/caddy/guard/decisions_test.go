@@ -35,9 +35,10 @@ func TestDecisionsAgainstAddressesAndRanges(t *testing.T) {
 func TestDecisionsOfOneAddress(t *testing.T) {
 	now := time.Now()
 	d := newDecisions("http://lapi", "key", time.Second, nowhere)
-	d.apply(news{New: []decision{ban(1, "198.51.100.7", "4h"), ban(2, "198.51.100.7", "1h"), ban(3, "198.51.100.0/24", "1m")}}, true, now)
+	d.apply(news{New: []decision{ban(1, "198.51.100.7", "4h"), ban(2, "198.51.100.7", "1h")}}, true, now)
 	d.apply(news{Deleted: []decision{ban(1, "198.51.100.7", "-1s")}}, false, now)
 	assert.True(t, d.banned(netipAddr("198.51.100.7"), now), "the shorter ban is lost with the longer one")
+	d.apply(news{New: []decision{ban(3, "198.51.100.0/24", "1m")}}, false, now)
 	d.apply(news{Deleted: []decision{ban(2, "198.51.100.7", "-1s"), ban(9, "198.51.100.9", "-1s")}}, false, now)
 	assert.True(t, d.banned(netipAddr("198.51.100.7"), now), "the range is banned still")
 	assert.False(t, d.banned(netipAddr("198.51.100.7"), now.Add(2*time.Minute)))
@@ -90,6 +91,27 @@ func TestValidatingFetchesNothing(t *testing.T) {
 	require.NoError(t, validated.Provision(ctx))
 	require.NoError(t, validated.Cleanup())
 	assert.Len(t, e.pulls, pulls)
+}
+
+// What an answer has lost comes back with the next one that has everything.
+func TestEverythingIsFetchedAgainAndAgain(t *testing.T) {
+	e, address := newEngine(t)
+	d := newDecisions(address, engineKey, 10*time.Millisecond, nowhere)
+	d.full = 100 * time.Millisecond
+	d.start()
+	defer d.stop()
+	require.Eventually(t, func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		everything, last := 0, ""
+		for _, pull := range e.pulls {
+			if pull == "true false" && last == "false false" {
+				everything++
+			}
+			last = pull
+		}
+		return everything >= 2
+	}, 5*time.Second, 10*time.Millisecond)
 }
 
 // After a failure everything is asked for again: the local API takes what it has sent for delivered.
