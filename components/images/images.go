@@ -1,12 +1,15 @@
 // Package images pins every container image the program runs: name, tag and the digest of the image index.
 //
-// An Image can only be made here, so a container with a floating tag does not compile. A tag says what a person meant, the digest says what
+// An Image can only be made here, so a container with a floating tag does not compile; an operator's own
+// is read by imageref, which refuses one without a digest. A tag says what a person meant, the digest says what
 // runs; both move together, in one commit that a person reads.
 package images
 
 import (
 	"fmt"
 	"regexp"
+
+	"homelab/components/internal/imageref"
 )
 
 // Image is one pinned image. Its zero value is refused by everything that takes an Image.
@@ -28,6 +31,11 @@ func (i Image) Validate() error {
 		return fmt.Errorf("image %q is not pinned: use one of the images declared in components/images", i.repository)
 	}
 	return nil
+}
+
+// FromOperator is the image of a service of the operator's own, which names its digest.
+func FromOperator(r imageref.Reference) Image {
+	return Image{repository: r.Repository, tag: r.Tag, digest: r.Digest}
 }
 
 var digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)

@@ -10,6 +10,8 @@ import (
 
 	"homelab/components/host"
 	"homelab/components/images"
+	"homelab/components/internal/access"
+	"homelab/components/service"
 	"homelab/components/workload"
 )
 
@@ -22,71 +24,66 @@ const jellyfinAdministrator = "admin"
 //go:embed files/homelab-jellyfin
 var jellyfinProgram string
 
-// NewJellyfin runs the media server and gives it its administrator. A route to its endpoint depends on that: until then, whoever reaches Jellyfin
-// first owns it.
-func NewJellyfin(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*Service, error) {
-	s, err := newService(ctx, JellyfinType, name, args, definition{
-		port:    jellyfinPort,
-		library: "/media",
-		spec: workload.Spec{
-			Image:   images.Jellyfin,
-			Scratch: map[string]int{"/tmp": 256},
-			// While it starts, another server answers in its place, with status 200 and "Degraded".
-			Health: workload.Health{Command: []string{
-				"sh", "-c", fmt.Sprintf(`[ "$(curl --fail --silent http://127.0.0.1:%d/health)" = Healthy ]`, jellyfinPort),
-			}},
-			Metrics: workload.NoMetrics("Jellyfin's metrics endpoint has no access control of its own"),
+// Jellyfin plays media. Its own apps for televisions and phones cannot pass the portal, so it keeps its
+// own login.
+func Jellyfin() service.Definition {
+	return service.Definition{
+		Name:  "jellyfin",
+		Type:  "homelab:media:Jellyfin",
+		Image: images.Jellyfin,
+		Port:  jellyfinPort,
+		// While it starts, another server answers in its place, with status 200 and "Degraded".
+		Health: service.Health{Command: []string{
+			"sh", "-c", fmt.Sprintf(`[ "$(curl --fail --silent http://127.0.0.1:%d/health)" = Healthy ]`, jellyfinPort),
+		}},
+		Metrics: workload.NoMetrics("Jellyfin's metrics endpoint has no access control of its own"),
+		Folders: []service.Folder{
+			{Base: "config", Target: "/config", Keeps: workload.Databases("data/*.db")},
+			{Base: "cache", Target: "/cache", Keeps: workload.Disposable("images and transcodes, which Jellyfin makes again")},
 		},
-		folders: map[string]folder{
-			"/config": {"config", workload.Databases("data/*.db")},
-			"/cache":  {"cache", workload.Disposable("images and transcodes, which Jellyfin makes again")},
+		Scratch: map[string]int{"/tmp": 256},
+		Library: service.ReadLibrary("/media"),
+		Default: service.Default{
+			Hostname:   "jellyfin",
+			Visibility: access.Tailnet,
+			Access:     access.Access{Policy: access.Native},
+			MemoryMiB:  4096,
 		},
-	}, opts)
+		Prepare: nameAdministrator,
+	}
+}
+
+// nameAdministrator completes Jellyfin's first set-up with a generated password, because until then
+// whoever reaches Jellyfin first owns it. It runs again for every new container, and does nothing to a
+// Jellyfin that has its administrator. The password travels on standard input, as everybody on the
+// machine can read a command line.
+func nameAdministrator(ctx *pulumi.Context, jellyfin *service.Running) (*service.Prepared, error) {
+	name := jellyfin.Name
+	password, err := random.NewRandomPassword(ctx, name+"-administrator-password", &random.RandomPasswordArgs{
+		Length: pulumi.Int(32), Special: pulumi.Bool(false),
+	}, jellyfin.Parent)
+	if err != nil {
+		return nil, fmt.Errorf("making the administrator's password: %w", err)
+	}
+	bin := host.Directory{Path: fmt.Sprintf("%s/%s/bin", host.Root, name), Mode: 0o755, Owner: "root:root"}
+	folder, err := jellyfin.Host.NewFolder(ctx, name+"-bin", bin, jellyfin.Parent)
 	if err != nil {
 		return nil, err
 	}
-	return s, s.nameAdministrator(ctx, name, args.Host)
-}
-
-// nameAdministrator completes Jellyfin's first set-up with a generated password, again for every new container: it does nothing to a Jellyfin that
-// has its administrator. The password travels on standard input, as everybody on the machine can read a command line.
-func (s *Service) nameAdministrator(ctx *pulumi.Context, name string, h *host.Host) error {
-	child := pulumi.Parent(s)
-	password, err := random.NewRandomPassword(ctx, name+"-administrator-password", &random.RandomPasswordArgs{
-		Length: pulumi.Int(32), Special: pulumi.Bool(false),
-	}, child)
+	program, err := folder.Write(ctx, name+"-program", "homelab-jellyfin", 0o755, pulumi.String(jellyfinProgram), jellyfin.Parent)
 	if err != nil {
-		return fmt.Errorf("making the password of the administrator of %s: %w", name, err)
+		return nil, err
 	}
-	folder, err := h.NewFolder(ctx, name+"-bin", host.Directory{Path: fmt.Sprintf("%s/%s/bin", host.Root, name), Mode: 0o755, Owner: "root:root"}, child)
-	if err != nil {
-		return err
-	}
-	program, err := folder.Write(ctx, name+"-program", "homelab-jellyfin", 0o755, pulumi.String(jellyfinProgram), child)
-	if err != nil {
-		return err
-	}
-	container := s.container.Resource()
-	named, err := h.Run(ctx, name+"-administrator", host.Action{
-		Command:  []string{program.Path, s.container.Name(), strconv.Itoa(s.port), jellyfinAdministrator},
+	named, err := jellyfin.Host.Run(ctx, name+"-administrator", host.Action{
+		Command:  []string{program.Path, name, strconv.Itoa(jellyfin.Port), jellyfinAdministrator},
 		Stdin:    password.Result,
-		Triggers: []pulumi.StringOutput{s.container.ID(), program.Digest},
-	}, child, pulumi.DependsOn([]pulumi.Resource{container, program.Resource}))
+		Triggers: []pulumi.StringOutput{jellyfin.Container.ID(), program.Digest},
+	}, jellyfin.Parent, pulumi.DependsOn([]pulumi.Resource{jellyfin.Container.Resource(), program.Resource}))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.ready = named
-	s.administrator = &Administrator{Name: jellyfinAdministrator, Password: password.Result}
-	return nil
+	return &service.Prepared{
+		Resource:      named,
+		Administrator: &service.Administrator{Name: jellyfinAdministrator, Password: password.Result},
+	}, nil
 }
-
-// Administrator is a service's own first login.
-type Administrator struct {
-	// Name is the login.
-	Name string
-	// Password is the generated one, a secret. Who changed it in the service has another.
-	Password pulumi.StringOutput
-}
-
-// Administrator is the service's own first login, or nil if it has none of its own.
-func (s *Service) Administrator() *Administrator { return s.administrator }

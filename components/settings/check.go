@@ -9,6 +9,8 @@ import (
 	"time"
 	// The zones are looked up in the program itself where the machine it runs on has no zone files.
 	_ "time/tzdata"
+
+	"homelab/components/internal/offer"
 )
 
 // checker turns the decoded configuration into settings and reports what makes no sense.
@@ -18,6 +20,8 @@ type checker struct {
 	given object
 	// passwords are those that the operator chose.
 	passwords passwords
+	// offers are the services of the catalogue.
+	offers []offer.Offer
 }
 
 // settings checks everything. The result is usable only if nothing was reported.
@@ -38,9 +42,9 @@ func (k *checker) settings(r raw) *Settings {
 	s.Users = k.users(r.Users)
 	k.passwordsHaveUsers(s.Users)
 	s.Auth = k.auth(r.Auth, s)
-	s.Services = k.services(r.Services, s)
-	k.sessionsReach(s)
-	k.hostnamesDiffer(r)
+	sites := k.services(r, s)
+	k.sessionsReach(sites, s)
+	k.hostnamesDiffer(sites)
 	return s
 }
 

@@ -7,32 +7,102 @@ import (
 
 	"homelab/components/internal/access"
 	"homelab/components/internal/memory"
+	"homelab/components/internal/offer"
 )
 
 // leastMemoryMiB is the smallest memory limit of a service: less than any of them starts with.
 const leastMemoryMiB = 64
 
-func (k *checker) services(r rawServices, s *Settings) Services {
-	const path = namespace + "services"
-	out := Services{
-		Jellyseerr: k.service(path+".jellyseerr", r.Jellyseerr, s),
-		Jellyfin:   k.service(path+".jellyfin", r.Jellyfin, s),
-	}
-	sum := r.Jellyseerr.MemoryMiB + r.Jellyfin.MemoryMiB
-	server, known := serverTypes[s.Server.Type]
-	if known && k.ok(path+".jellyseerr.memoryMiB", path+".jellyfin.memoryMiB") && sum+memory.Chain+systemMiB > server.memoryMiB {
-		k.add(path, fmt.Sprintf("may use %d MiB in all, the security chain %d and the system %d: %d MiB, but server type %s has %d",
-			sum, memory.Chain, systemMiB, sum+memory.Chain+systemMiB, s.Server.Type, server.memoryMiB), "lower a memoryMiB, or use a larger server type")
-	}
-	return out
+// site is a hostname with the place in the configuration that gives it.
+type site struct {
+	path, label, hostname string
+	guarded               bool
 }
 
-func (k *checker) service(path string, r rawService, s *Settings) Service {
+// checkNames reports the keys of homelab:services and homelab:customServices that can be no service's
+// name, and takes them out.
+func checkNames(c *collector, given object, offers []offer.Offer) {
+	names := make([]string, 0, len(offers))
+	for _, o := range offers {
+		names = append(names, o.Name)
+	}
+	services, _ := given["services"].(object)
+	for _, name := range sortedKeys(services) {
+		if slices.Contains(names, name) {
+			continue
+		}
+		remedy := "use one of " + strings.Join(names, ", ") + ", or declare a service of your own in " + namespace + "customServices"
+		if near := nearest(name, names); near != "" {
+			remedy = "did you mean " + namespace + "services." + near + "?"
+		}
+		c.reject(namespace+"services."+printable(name), "is no service of this program", remedy)
+		delete(services, name)
+	}
+	custom, _ := given["customServices"].(object)
+	for _, name := range sortedKeys(custom) {
+		path := namespace + "customServices." + printable(name)
+		switch {
+		case slices.Contains(names, name):
+			c.reject(path, "is the name of a service of this program", "configure that one in "+namespace+"services."+name+", or choose another name")
+		case !offer.Pattern.MatchString(name):
+			c.reject(path, "is not the name of a service", "use 1 to 32 lower-case letters, digits and inner hyphens, beginning with a letter")
+		default:
+			continue
+		}
+		delete(custom, name)
+	}
+}
+
+// services checks all services and puts those that are on into the settings. It returns everything that
+// has a hostname, the portal first.
+func (k *checker) services(r raw, s *Settings) []site {
+	sites := []site{{namespace + "auth.hostname", r.Auth.Hostname, s.Auth.Hostname, true}}
+	sum, limits := 0, []string{}
+	keep := func(path, label string, service Service) {
+		sites = append(sites, site{path + ".hostname", label, service.Hostname, service.Access.Policy != access.Native})
+		sum += service.MemoryMiB
+		limits = append(limits, path+".memoryMiB")
+	}
+	for _, o := range k.offers {
+		path, given := namespace+"services."+o.Name, r.Services[o.Name]
+		if !given.Enabled && !k.has("services."+o.Name) {
+			continue
+		}
+		service := k.service(path, o.Name, given, s)
+		if !given.Enabled {
+			continue
+		}
+		for _, used := range o.Uses {
+			if !r.Services[used].Enabled && k.ok(path, namespace+"services."+used) {
+				k.add(path, "uses "+used+", which is off", "enable "+namespace+"services."+used+", or set "+path+".enabled to false")
+			}
+		}
+		s.Services = append(s.Services, service)
+		keep(path, given.Hostname, service)
+	}
+	for _, name := range sortedKeys(r.CustomServices) {
+		path := namespace + "customServices." + name
+		service := k.custom(path, name, r.CustomServices[name], r, s)
+		s.CustomServices = append(s.CustomServices, service)
+		keep(path, r.CustomServices[name].Hostname, service.Service)
+	}
+	k.slotsDiffer(s.CustomServices)
+	k.usesEnd(r.CustomServices)
+	server, known := serverTypes[s.Server.Type]
+	if known && k.ok(limits...) && sum+memory.Chain+systemMiB > server.memoryMiB {
+		k.add(namespace+"services", fmt.Sprintf("may use %d MiB in all, the security chain %d and the system %d: %d MiB, but server type %s has %d",
+			sum, memory.Chain, systemMiB, sum+memory.Chain+systemMiB, s.Server.Type, server.memoryMiB), "lower a memoryMiB, or use a larger server type")
+	}
+	return sites
+}
+
+func (k *checker) service(path, name string, r rawService, s *Settings) Service {
 	v := access.Visibility(r.Visibility)
 	if k.optional(path+".visibility", r.Visibility) && !v.Valid() {
 		k.add(path+".visibility", quote(r.Visibility)+" is not a visibility", oneOf(access.Visibilities()))
 	}
 	out := Service{
+		Name:       name,
 		Hostname:   k.hostname(path+".hostname", r.Hostname, s, v == access.Public),
 		Visibility: v,
 		Access:     access.Access{Policy: access.Policy(r.Access.Policy), Groups: r.Access.Groups, Reason: r.Access.Reason},
@@ -109,19 +179,12 @@ func (k *checker) hostname(path, name string, s *Settings, public bool) string {
 }
 
 // sessionsReach reports host names that are the portal's to guard, and out of a session's reach.
-func (k *checker) sessionsReach(s *Settings) {
+func (k *checker) sessionsReach(sites []site, s *Settings) {
 	const path = namespace + "auth.sessionDomain"
 	if !k.ok(path) || s.Auth.SessionDomain == s.Domain {
 		return
 	}
-	for _, n := range []struct {
-		path, hostname string
-		guarded        bool
-	}{
-		{namespace + "auth.hostname", s.Auth.Hostname, true},
-		{namespace + "services.jellyfin.hostname", s.Services.Jellyfin.Hostname, s.Services.Jellyfin.Access.Policy != access.Native},
-		{namespace + "services.jellyseerr.hostname", s.Services.Jellyseerr.Hostname, s.Services.Jellyseerr.Access.Policy != access.Native},
-	} {
+	for _, n := range sites {
 		if !n.guarded || !k.ok(n.path) || strings.HasSuffix(n.hostname, "."+s.Auth.SessionDomain) {
 			continue
 		}
@@ -133,20 +196,16 @@ func (k *checker) sessionsReach(s *Settings) {
 }
 
 // hostnamesDiffer reports host names used for more than one thing.
-func (k *checker) hostnamesDiffer(r raw) {
+func (k *checker) hostnamesDiffer(sites []site) {
 	seen := map[string]string{}
-	for _, n := range []struct{ path, name string }{
-		{namespace + "auth.hostname", r.Auth.Hostname},
-		{namespace + "services.jellyfin.hostname", r.Services.Jellyfin.Hostname},
-		{namespace + "services.jellyseerr.hostname", r.Services.Jellyseerr.Hostname},
-	} {
+	for _, n := range sites {
 		if !k.ok(n.path) {
 			continue
 		}
-		if other, used := seen[n.name]; used {
-			k.add(n.path, quote(n.name)+" is the host name of "+other+" too", "give each its own host name")
+		if other, used := seen[n.label]; used {
+			k.add(n.path, quote(n.label)+" is the host name of "+other+" too", "give each its own host name")
 			continue
 		}
-		seen[n.name] = n.path
+		seen[n.label] = n.path
 	}
 }

@@ -48,7 +48,7 @@ func decode(c *collector, tree object) raw {
 		mistakes := mistakesIn(err)
 		if len(mistakes) == 0 {
 			for _, path := range meta.Unused {
-				unknown(c, path)
+				unknown(c, plainPath(path))
 			}
 			return out
 		}
@@ -135,7 +135,7 @@ func strict(from, to reflect.Value) (any, error) {
 	case reflect.Slice:
 		_, fits = v.(list)
 		want = "a list"
-	case reflect.Struct:
+	case reflect.Struct, reflect.Map:
 		_, fits = v.(object)
 		want = "an object"
 	default:
@@ -146,6 +146,13 @@ func strict(from, to reflect.Value) (any, error) {
 	}
 	return v, nil
 }
+
+// mapKey is a key of a map as the decoder writes it in a path: services[jellyfin].port.
+var mapKey = regexp.MustCompile(`\[([a-z][a-z0-9-]*)\]`)
+
+// plainPath returns the decoder's path of a value as it is written in the configuration:
+// services.jellyfin.port.
+func plainPath(path string) string { return mapKey.ReplaceAllString(path, ".$1") }
 
 // describe says what a JSON value is, showing it where it is short.
 func describe(v any) string {
@@ -173,7 +180,7 @@ func mistakesIn(err error) []mistake {
 		return nil
 	}
 	if d, ok := err.(*mapstructure.DecodeError); ok {
-		m := mistake{path: d.Name(), what: d.Unwrap().Error(), remedy: "write it as Pulumi.yaml describes the key"}
+		m := mistake{path: plainPath(d.Name()), what: d.Unwrap().Error(), remedy: "write it as Pulumi.yaml describes the key"}
 		var k *kindError
 		if errors.As(d, &k) {
 			m.remedy = remedies[k.want]
@@ -280,6 +287,9 @@ func childrenOf(path string) []string {
 }
 
 func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
+	if t.Kind() == reflect.Map { // by name, so any key is one
+		return reflect.StructField{Type: t.Elem()}, true
+	}
 	if t.Kind() != reflect.Struct {
 		return reflect.StructField{}, false
 	}
@@ -299,9 +309,15 @@ func elem(t reflect.Type) reflect.Type {
 	return t
 }
 
+// anyName stands in a path for the name of a service.
+const anyName = "NAME"
+
 // allPaths returns the path of every key of the configuration below the object type t, sorted.
 func allPaths(prefix string, t reflect.Type) []string {
 	var out []string
+	if t.Kind() == reflect.Map {
+		return allPaths(prefix+anyName+".", elem(t.Elem()))
+	}
 	if t.Kind() != reflect.Struct {
 		return nil
 	}

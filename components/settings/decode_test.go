@@ -119,7 +119,7 @@ func FuzzLoad(f *testing.F) {
 			f.Add(i, text)
 		}
 	}
-	for _, cases := range [][]badCase{badEdge, badHost, badPasswords, badPeople, badServices, badShapes} {
+	for _, cases := range [][]badCase{badEdge, badHost, badPasswords, badPeople, badServices, badCustom, badShapes} {
 		for _, bad := range cases {
 			c := minimal()
 			bad.change(c)
@@ -135,7 +135,7 @@ func FuzzLoad(f *testing.F) {
 		src := fakeSource{values: c.text(), secret: c.secret}
 		src.values[namespace+all[(which%len(all)+len(all))%len(all)]] = text
 		names := sortedKeys(src.values)
-		got, err := load(src, "prod", names, nil)
+		got, err := load(src, "prod", catalogue(), names, nil)
 		if err == nil {
 			require.NotNil(t, got)
 			return
@@ -158,7 +158,7 @@ func FuzzLoad(f *testing.F) {
 				require.NotContains(t, err.Error(), value)
 			}
 		}
-		_, again := load(src, "prod", names, nil)
+		_, again := load(src, "prod", catalogue(), names, nil)
 		require.EqualError(t, again, err.Error())
 	})
 }

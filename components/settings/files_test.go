@@ -125,7 +125,7 @@ func TestProdFileLoads(t *testing.T) {
 	got, err := run(t, c)
 	require.NoError(t, err)
 	assert.Equal(t, "example.com", got.Domain)
-	assert.Equal(t, "requests.example.com", got.Services.Jellyseerr.Hostname)
+	assert.Equal(t, []string{"auth.example.com", "jellyfin.example.com", "requests.example.com"}, got.Hostnames())
 	assert.Len(t, got.Users, 2)
 	assert.Empty(t, got.Cloudflare.Rules, "the example blocks nobody that its owner did not choose")
 }
@@ -139,12 +139,14 @@ func TestProdFileIsComplete(t *testing.T) {
 		"tailscale.extraTagOwners.tag": true, "tailscale.extraTagOwners.owners": true,
 		"smtp": true, "smtp.host": true, "smtp.port": true, "smtp.tls": true, "smtp.username": true, "smtp.sender": true,
 		"server.breakGlass": true, "server.breakGlass.cidr": true, "server.breakGlass.reason": true,
-		"services.jellyseerr.bypass.path": true, "services.jellyseerr.bypass.methods": true, "services.jellyseerr.bypass.reason": true,
-		// Same shape as the other service's.
-		"services.jellyfin.bypass.path": true, "services.jellyfin.bypass.methods": true, "services.jellyfin.bypass.reason": true,
-		// Forbidden with the policy shown, or needed only with native on a public hostname.
-		"services.jellyfin.access.groups": true,
-		"services.jellyfin.access.reason": true, "services.jellyseerr.access.reason": true,
+		"services.NAME.bypass.path": true, "services.NAME.bypass.methods": true, "services.NAME.bypass.reason": true,
+		// Needed only with native on a public hostname.
+		"services.NAME.access.reason": true,
+		"customServices":              true,
+	}
+	// README.md shows a service of the operator's own; a test deploys it.
+	for _, path := range allPaths("customServices.", reflect.TypeFor[map[string]rawCustomService]()) {
+		shown[path] = true
 	}
 	set := map[string]bool{}
 	var walk func(prefix string, v any)
@@ -152,6 +154,9 @@ func TestProdFileIsComplete(t *testing.T) {
 		switch v := v.(type) {
 		case object:
 			for key, w := range v {
+				if prefix == "services" {
+					key = anyName
+				}
 				path := strings.TrimPrefix(prefix+"."+strings.TrimPrefix(key, namespace), ".")
 				set[path] = true
 				walk(path, w)
@@ -216,7 +221,7 @@ func TestStackFileNamesUnknownKeys(t *testing.T) {
 	t.Setenv(pulumi.EnvConfig, "")
 	c := minimal()
 	err := pulumi.RunErr(func(ctx *pulumi.Context) error {
-		_, err := Load(ctx, ctx.RootDirectory())
+		_, err := Load(ctx, ctx.RootDirectory(), catalogue())
 		return err
 	}, pulumi.WithMocks("homelab", "prod", &recorder{}), func(info *pulumi.RunInfo) {
 		info.Config, info.ConfigSecretKeys, info.RootDirectory = c.text(), sortedKeys(c.secret), dir
@@ -231,7 +236,7 @@ func TestStackFileNamesUnknownKeys(t *testing.T) {
 func TestLoadFailsWhereTheNamesCannotBeRead(t *testing.T) {
 	t.Setenv(pulumi.EnvConfig, "not JSON")
 	err := pulumi.RunErr(func(ctx *pulumi.Context) error {
-		_, err := Load(ctx, ctx.RootDirectory())
+		_, err := Load(ctx, ctx.RootDirectory(), catalogue())
 		return err
 	}, pulumi.WithMocks("homelab", "prod", &recorder{}))
 	require.ErrorContains(t, err, "listing the configuration of stack prod: PULUMI_CONFIG does not hold a JSON object")

@@ -17,6 +17,9 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"homelab/components/internal/access"
+	"homelab/components/internal/offer"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -27,6 +30,34 @@ type stackConfig struct {
 	values object
 	// secret are the keys set with --secret.
 	secret map[string]bool
+}
+
+// catalogue is what a program could offer: one service that is on for everybody, one for the tailnet,
+// and one that is off and needs another.
+func catalogue() []offer.Offer {
+	return []offer.Offer{
+		{Name: "jellyfin", Hostname: "jellyfin", Visibility: access.Tailnet, Access: access.Access{Policy: access.Native}, MemoryMiB: 4096},
+		{
+			Name: "jellyseerr", Hostname: "requests", Visibility: access.Public, MemoryMiB: 512, Uses: []string{"jellyfin"},
+			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"users"}},
+		},
+		{
+			Name: "radarr", Hostname: "radarr", Visibility: access.Tailnet, MemoryMiB: 512, Off: true,
+			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"admins"}},
+		},
+	}
+}
+
+// photos is a service of the operator's own, complete.
+func photos() object {
+	return object{
+		"image": "ghcr.io/example/photos:v3@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+		"port":  2342, "user": "2002:2002", "memoryMiB": 512, "health": object{"path": "/api/v1/status"},
+		"folders": list{object{"path": "/photos/storage", "databases": list{"index.db"}}, object{"path": "/cache", "disposable": "made again"}},
+		"uses":    list{"jellyfin"}, "reaches": "internet", "hostname": "photos", "visibility": "public",
+		"access":      object{"policy": "two-factor", "groups": list{"users"}},
+		"environment": list{object{"name": "PHOTOS_PORT", "value": "2342"}}, "scratch": list{"/tmp"}, "library": "read-only",
+	}
 }
 
 // minimal is the least a stack must set.
@@ -161,7 +192,7 @@ func run(t *testing.T, c *stackConfig) (*Settings, error) {
 	var got *Settings
 	err = pulumi.RunErr(func(ctx *pulumi.Context) error {
 		var err error
-		got, err = Load(ctx, ctx.RootDirectory())
+		got, err = Load(ctx, ctx.RootDirectory(), catalogue())
 		return err
 	}, pulumi.WithMocks("homelab", "prod", rec), func(info *pulumi.RunInfo) {
 		info.Config = text
@@ -227,7 +258,7 @@ func golden(t *testing.T, name, got string) {
 // TestGoldensAreUsed refuses golden files of cases that are gone.
 func TestGoldensAreUsed(t *testing.T) {
 	known := map[string]bool{}
-	for _, cases := range [][]badCase{badEdge, badHost, badPasswords, badPeople, badServices, badShapes} {
+	for _, cases := range [][]badCase{badEdge, badHost, badPasswords, badPeople, badServices, badCustom, badShapes} {
 		for _, bad := range cases {
 			require.False(t, known[bad.name], "two cases named %s", bad.name)
 			known[bad.name] = true

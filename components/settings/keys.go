@@ -3,6 +3,10 @@ package settings
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+
+	"homelab/components/internal/access"
+	"homelab/components/internal/offer"
 )
 
 // namespace is the namespace of the program's own keys: the project's name.
@@ -26,17 +30,19 @@ var keys = map[string]keyKind{
 	"auth":       kindObject,
 	"backup":     kindObject,
 	"cloudflare": kindObject,
-	"domain":     kindString,
-	"networks":   kindObject,
-	"ports":      kindObject,
-	"protect":    kindBoolean,
-	"server":     kindObject,
-	"services":   kindObject,
-	"smtp":       kindObject,
-	"storage":    kindObject,
-	"tailscale":  kindObject,
-	"timezone":   kindString,
-	"users":      kindArray,
+
+	"customServices": kindObject,
+	"domain":         kindString,
+	"networks":       kindObject,
+	"ports":          kindObject,
+	"protect":        kindBoolean,
+	"server":         kindObject,
+	"services":       kindObject,
+	"smtp":           kindObject,
+	"storage":        kindObject,
+	"tailscale":      kindObject,
+	"timezone":       kindString,
+	"users":          kindArray,
 }
 
 // defaults are the values of everything that may be left out. Objects merge with what the stack gives;
@@ -85,18 +91,45 @@ var defaults = object{
 	},
 	// Empty means that nothing is mailed.
 	"smtp": object{},
-	"services": object{
-		"jellyseerr": object{
-			"hostname": "requests", "visibility": "public", "memoryMiB": 512,
-			"access": object{"policy": "two-factor", "groups": list{"users"}},
-			"bypass": list{},
-		},
-		"jellyfin": object{
-			"hostname": "jellyfin", "visibility": "tailnet", "memoryMiB": 4096,
-			"access": object{"policy": "native"},
-			"bypass": list{},
-		},
-	},
+	// The catalogue has the defaults of its services; see serviceDefaults.
+	"services":       object{},
+	"customServices": object{},
+}
+
+// serviceDefaults are the defaults of the services of the catalogue, by name.
+func serviceDefaults(offers []offer.Offer) object {
+	out := object{}
+	for _, o := range offers {
+		out[o.Name] = object{
+			"enabled": !o.Off, "hostname": o.Hostname, "visibility": string(o.Visibility), "memoryMiB": o.MemoryMiB,
+			"access": accessDefault(o.Access), "bypass": list{},
+		}
+	}
+	return out
+}
+
+func accessDefault(a access.Access) object {
+	out := object{"policy": string(a.Policy)}
+	if len(a.Groups) > 0 {
+		groups := list{}
+		for _, g := range a.Groups {
+			groups = append(groups, g)
+		}
+		out["groups"] = groups
+	}
+	if a.Reason != "" {
+		out["reason"] = a.Reason
+	}
+	return out
+}
+
+// customDefaults are the defaults of a service of the operator's own: on the tailnet, for those who
+// administer the server, and with no way out.
+func customDefaults(name string) object {
+	return object{
+		"hostname": name, "visibility": string(access.Tailnet), "library": libraryNone, "reaches": reachesNone,
+		"access": object{"policy": string(access.TwoFactor), "groups": list{AdminsGroup}},
+	}
 }
 
 // object and list are JSON values.
@@ -107,8 +140,17 @@ type (
 
 // overlay returns the defaults with what the stack gives laid over them. An object is merged key by key,
 // except a service's access: its fields only make sense together, so giving one replaces all.
-func overlay(given object) (object, error) {
-	text, err := json.Marshal(defaults)
+func overlay(given object, offers []offer.Offer) (object, error) {
+	all := maps.Clone(defaults)
+	all["services"] = serviceDefaults(offers)
+	if custom, ok := given["customServices"].(object); ok {
+		own := object{}
+		for name := range custom {
+			own[name] = customDefaults(name)
+		}
+		all["customServices"] = own
+	}
+	text, err := json.Marshal(all)
 	if err != nil {
 		return nil, fmt.Errorf("copying the defaults: %w", err)
 	}

@@ -12,13 +12,15 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"gopkg.in/yaml.v3"
+
+	"homelab/components/internal/offer"
 )
 
 // Load reads the configuration of the stack being deployed; root is the project's folder, which only the caller knows
-// when the program runs inside another (the Automation API does not say). It registers nothing. Where the configuration
+// when the program runs inside another (the Automation API does not say); offers are the services of the catalogue. It registers nothing. Where the configuration
 // is wrong the error is a *Problems that lists everything wrong with it; any other error means that the
 // configuration could not be looked at.
-func Load(ctx *pulumi.Context, root string) (*Settings, error) {
+func Load(ctx *pulumi.Context, root string, offers []offer.Offer) (*Settings, error) {
 	names, err := configNames(root, ctx.Stack())
 	if err != nil {
 		return nil, fmt.Errorf("listing the configuration of stack %s: %w", ctx.Stack(), err)
@@ -27,7 +29,7 @@ func Load(ctx *pulumi.Context, root string) (*Settings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for passwords in the configuration of stack %s: %w", ctx.Stack(), err)
 	}
-	return load(ctx, ctx.Stack(), names, plain)
+	return load(ctx, ctx.Stack(), offers, names, plain)
 }
 
 // source is where configuration values come from; *pulumi.Context is one.
@@ -38,7 +40,7 @@ type source interface {
 
 // load reads the configuration from src. names are the keys known to be set, of any namespace; they serve
 // to find those nobody reads, and the secrets not to show. plain are the users whose password is known not to be encrypted.
-func load(src source, stack string, names, plain []string) (*Settings, error) {
+func load(src source, stack string, offers []offer.Offer, names, plain []string) (*Settings, error) {
 	_, secrets, _ := givenPasswords(src)
 	for _, name := range append(secretNames(), names...) {
 		if value, _ := src.GetConfig(name); src.IsConfigSecret(name) || slices.Contains(secretNames(), name) {
@@ -58,12 +60,13 @@ func load(src source, stack string, names, plain []string) (*Settings, error) {
 	checkDefaultProviders(c, src)
 	credentials, chosen := readCredentials(c, src), readPasswords(c, src, plain)
 
-	tree, err := overlay(given)
+	checkNames(c, given, offers)
+	tree, err := overlay(given, offers)
 	if err != nil {
 		return nil, err
 	}
 	r := decode(c, tree)
-	k := &checker{collector: c, given: given, passwords: chosen}
+	k := &checker{collector: c, given: given, passwords: chosen, offers: offers}
 	s := k.settings(r)
 	s.Credentials = credentials
 	if err := c.err(stack); err != nil {

@@ -88,7 +88,7 @@ func TestAPasswordInPlainTextBesideAnEncryptedOne(t *testing.T) {
 		})
 		t.Setenv(pulumi.EnvConfig, "{}")
 		err := pulumi.RunErr(func(ctx *pulumi.Context) error {
-			_, err := Load(ctx, dir)
+			_, err := Load(ctx, dir, catalogue())
 			return err
 		}, pulumi.WithMocks("homelab", "prod", &recorder{}), func(info *pulumi.RunInfo) {
 			info.Config, info.ConfigSecretKeys = c.text(), sortedKeys(c.secret)

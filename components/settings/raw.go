@@ -19,7 +19,9 @@ type (
 		Networks   rawNetworks   `mapstructure:"networks"`
 		Users      []rawUser     `mapstructure:"users"`
 		Auth       rawAuth       `mapstructure:"auth"`
-		Services   rawServices   `mapstructure:"services"`
+
+		Services       map[string]rawService       `mapstructure:"services"`
+		CustomServices map[string]rawCustomService `mapstructure:"customServices"`
 	}
 
 	rawCloudflare struct {
@@ -164,17 +166,49 @@ type (
 		RememberMe        string `mapstructure:"rememberMe"`
 	}
 
-	rawServices struct {
-		Jellyseerr rawService `mapstructure:"jellyseerr"`
-		Jellyfin   rawService `mapstructure:"jellyfin"`
-	}
-
 	rawService struct {
+		Enabled    bool        `mapstructure:"enabled"`
 		Hostname   string      `mapstructure:"hostname"`
 		Visibility string      `mapstructure:"visibility"`
 		Access     rawAccess   `mapstructure:"access"`
 		Bypass     []rawBypass `mapstructure:"bypass"`
 		MemoryMiB  int         `mapstructure:"memoryMiB"`
+	}
+
+	rawCustomService struct {
+		Image       string            `mapstructure:"image"`
+		Port        int               `mapstructure:"port"`
+		User        string            `mapstructure:"user"`
+		Health      rawHealth         `mapstructure:"health"`
+		Environment []rawVariable     `mapstructure:"environment"`
+		Folders     []rawCustomFolder `mapstructure:"folders"`
+		Scratch     []string          `mapstructure:"scratch"`
+		Library     string            `mapstructure:"library"`
+		Uses        []string          `mapstructure:"uses"`
+		Reaches     string            `mapstructure:"reaches"`
+		Slot        int               `mapstructure:"slot"`
+		MemoryMiB   int               `mapstructure:"memoryMiB"`
+
+		Hostname   string      `mapstructure:"hostname"`
+		Visibility string      `mapstructure:"visibility"`
+		Access     rawAccess   `mapstructure:"access"`
+		Bypass     []rawBypass `mapstructure:"bypass"`
+	}
+
+	rawHealth struct {
+		Path    string   `mapstructure:"path"`
+		Command []string `mapstructure:"command"`
+	}
+
+	rawVariable struct {
+		Name  string `mapstructure:"name"`
+		Value string `mapstructure:"value"`
+	}
+
+	rawCustomFolder struct {
+		Path       string   `mapstructure:"path"`
+		Databases  []string `mapstructure:"databases"`
+		Disposable string   `mapstructure:"disposable"`
 	}
 
 	rawAccess struct {

@@ -6,6 +6,7 @@ import (
 
 	"homelab/components/internal/access"
 	"homelab/components/internal/grants"
+	"homelab/components/internal/imageref"
 	"homelab/components/internal/plan"
 	"homelab/components/internal/smtp"
 )
@@ -43,15 +44,24 @@ type Settings struct {
 	Users []User
 	// Auth is the portal (homelab:auth).
 	Auth Auth
-	// Services are the services offered (homelab:services).
-	Services Services
+	// Services are the services of the catalogue that are on, in its order (homelab:services).
+	Services []Service
+	// CustomServices are the operator's own services, sorted by name (homelab:customServices; default none).
+	CustomServices []CustomService
 	// Credentials are the secrets the stack works with, each under a key of its own.
 	Credentials Credentials
 }
 
 // Hostnames are the full names of everything that is served, the portal's first.
 func (s *Settings) Hostnames() []string {
-	return []string{s.Auth.Hostname, s.Services.Jellyfin.Hostname, s.Services.Jellyseerr.Hostname}
+	out := []string{s.Auth.Hostname}
+	for _, service := range s.Services {
+		out = append(out, service.Hostname)
+	}
+	for _, service := range s.CustomServices {
+		out = append(out, service.Hostname)
+	}
+	return out
 }
 
 // Cloudflare is the zone and its rules.
@@ -307,17 +317,10 @@ type Auth struct {
 	RememberMe time.Duration
 }
 
-// Services are the services offered.
-type Services struct {
-	// Jellyseerr takes requests for media (jellyseerr; default requests.DOMAIN, public, two-factor, group
-	// users, 512 MiB).
-	Jellyseerr Service
-	// Jellyfin plays media (jellyfin; default jellyfin.DOMAIN, tailnet, native, 4096 MiB).
-	Jellyfin Service
-}
-
 // Service is how a service is reached and what it may use.
 type Service struct {
+	// Name is the service's name: its key in homelab:services or homelab:customServices.
+	Name string
 	// Hostname is the full name, such as requests.example.com (hostname; its label).
 	Hostname string
 	// Visibility is from where the hostname can be reached (visibility).
@@ -329,6 +332,47 @@ type Service struct {
 	Bypass []access.Bypass
 	// MemoryMiB is the container's memory limit in MiB, at least 64 (memoryMiB).
 	MemoryMiB int
+}
+
+// CustomService is a service of the operator's own. It can say no more than a service of the
+// catalogue can, so the same checks hold.
+type CustomService struct {
+	Service
+	// Image is what runs (image; required, with tag and digest).
+	Image imageref.Reference
+	// Port is the TCP port on which the service answers inside its container (port; required).
+	Port int
+	// User is the uid:gid in numbers that the container runs as, not root (user; required).
+	User string
+	// HealthPath is the path whose answer, below 400, says that the service works (health.path).
+	HealthPath string
+	// HealthCommand is the program in the container that says so, with its arguments (health.command);
+	// exactly one of HealthPath and HealthCommand is set.
+	HealthCommand []string
+	// Environment are variables that are no secrets (environment; default none).
+	Environment map[string]string
+	// Folders are where it keeps what must outlive the container (folders; default none).
+	Folders []CustomFolder
+	// Scratch are folders in memory, 64 MiB each, gone with the container (scratch; default none).
+	Scratch []string
+	// Library is where it finds the media library, to read; empty means nowhere (library; default none).
+	Library string
+	// Uses are the names of the services that it may open connections to (uses; default none).
+	Uses []string
+	// Internet lets it reach public addresses (reaches: none or internet; default none).
+	Internet bool
+	// Slot is its number in the range of the networks (slot; default: from its name).
+	Slot int
+}
+
+// CustomFolder is a folder of a service of the operator's own.
+type CustomFolder struct {
+	// Path is absolute, inside the container (path; required).
+	Path string
+	// Databases are the SQLite databases in it, as relative paths; * stands for any name (databases; default none).
+	Databases []string
+	// Disposable says why it need not be backed up; empty means that it is (disposable).
+	Disposable string
 }
 
 // Credentials are the secrets the stack works with.

@@ -50,14 +50,14 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 			Hostname: "auth.example.com", SessionDomain: "example.com",
 			SessionInactivity: time.Hour, SessionExpiration: 12 * time.Hour, RememberMe: 720 * time.Hour,
 		},
-		Services: Services{
-			Jellyseerr: Service{
-				Hostname: "requests.example.com", Visibility: access.Public, MemoryMiB: 512,
-				Access: access.Access{Policy: access.TwoFactor, Groups: []string{"users"}},
-			},
-			Jellyfin: Service{
-				Hostname: "jellyfin.example.com", Visibility: access.Tailnet, MemoryMiB: 4096,
+		Services: []Service{
+			{
+				Name: "jellyfin", Hostname: "jellyfin.example.com", Visibility: access.Tailnet, MemoryMiB: 4096,
 				Access: access.Access{Policy: access.Native},
+			},
+			{
+				Name: "jellyseerr", Hostname: "requests.example.com", Visibility: access.Public, MemoryMiB: 512,
+				Access: access.Access{Policy: access.TwoFactor, Groups: []string{"users"}},
 			},
 		},
 	}, got)
@@ -182,8 +182,8 @@ func TestSessions(t *testing.T) {
 	s, err = run(t, c)
 	require.NoError(t, err)
 	assert.Equal(t, "home.example.com", s.Auth.SessionDomain)
-	assert.Equal(t, "jellyfin.example.com", s.Services.Jellyfin.Hostname, "a service with its own login may be elsewhere")
-	assert.Equal(t, []string{"auth.home.example.com", "jellyfin.example.com", "requests.home.example.com"}, s.Hostnames())
+	assert.Equal(t, []string{"auth.home.example.com", "jellyfin.example.com", "requests.home.example.com"}, s.Hostnames(),
+		"a service with its own login may be elsewhere")
 }
 
 // Without a mode, a port or a server: what follows from the rest.
@@ -230,7 +230,7 @@ func TestListsAreSorted(t *testing.T) {
 	}, got.Users)
 	assert.Equal(t, []string{"DE", "FR"}, got.Cloudflare.BlockedCountries)
 	assert.Equal(t, []string{"bob@example.com", "zoe@example.com"}, got.Tailscale.Members)
-	assert.Equal(t, []string{"admins", "users"}, got.Services.Jellyseerr.Access.Groups)
+	assert.Equal(t, []string{"admins", "users"}, got.Services[1].Access.Groups)
 }
 
 // TestDefaultsAreNotChanged loads twice: the defaults are shared by every load.

@@ -23,9 +23,6 @@ func suggest(parent, key string) string {
 		}
 		return "did you mean " + namespace + near + "?"
 	}
-	if parent == "services" {
-		return "use one of " + strings.Join(siblings, ", ") + "; README.md says under \"Add a service\" how to make another"
-	}
 	elsewhere := ""
 	for _, path := range allPaths("", reflect.TypeFor[raw]()) {
 		if path == key || !strings.HasSuffix(path, "."+key) {
@@ -37,7 +34,7 @@ func suggest(parent, key string) string {
 		}
 		elsewhere = path
 	}
-	if elsewhere != "" {
+	if elsewhere != "" && !strings.Contains(elsewhere, "."+anyName+".") {
 		return "did you mean " + namespace + elsewhere + "?"
 	}
 	return "remove it; the keys here are " + strings.Join(siblings, ", ")

@@ -21,7 +21,9 @@ import (
 	"homelab/components/host"
 	"homelab/components/images"
 	"homelab/components/internal/access"
+	"homelab/components/internal/imageref"
 	"homelab/components/media"
+	"homelab/components/service"
 	"homelab/components/tailnet"
 	"homelab/components/workload"
 )
@@ -51,7 +53,7 @@ func TestAttemptsThatMustNotCompile(t *testing.T) {
 			assert.Regexp(t, want[1], compiled.Error.Err)
 		})
 	}
-	assert.GreaterOrEqual(t, attempts, 18)
+	assert.GreaterOrEqual(t, attempts, 24)
 }
 
 // recorder refuses every registration: an attempt must be refused before it reaches the engine.
@@ -87,6 +89,16 @@ func TestAttemptsThatMustBeRefused(t *testing.T) {
 			spec := decent()
 			change(&spec)
 			_, err := workload.New(ctx, "attempt", &spec)
+			return err
+		}
+	}
+	defines := func(change func(*service.Definition)) func(*pulumi.Context) error {
+		return func(ctx *pulumi.Context) error {
+			d := media.Jellyfin()
+			change(&d)
+			_, err := service.Run(ctx, &service.Args{Timezone: "Etc/UTC", Deployments: []service.Deployment{
+				{Definition: d, MemoryMiB: 64, Access: d.Default.Access},
+			}})
 			return err
 		}
 	}
@@ -157,9 +169,34 @@ func TestAttemptsThatMustBeRefused(t *testing.T) {
 			return err
 		}, "no listener"},
 		"a service without a machine": {func(ctx *pulumi.Context) error {
-			_, err := media.NewJellyfin(ctx, "attempt", &media.Args{MemoryMiB: 64, Timezone: "Etc/UTC"})
+			_, err := service.Run(ctx, &service.Args{Timezone: "Etc/UTC"})
 			return err
 		}, "no host"},
+		"a player that writes to the library": {defines(func(d *service.Definition) {
+			d.Library = service.WriteLibrary("/media")
+		}), "only a service that runs as host.MediaOwner can write to the library"},
+		"a writer to the library that visitors reach without the portal": {defines(func(d *service.Definition) {
+			d.Library, d.User = service.WriteLibrary("/media"), host.MediaOwner
+		}), "visitors reach it without the portal, so it cannot write to the library"},
+		"a service that uses one that does not run": {defines(func(d *service.Definition) {
+			d.Uses = []service.Use{service.On(media.Jellyseerr)}
+		}), "jellyfin uses jellyseerr, which does not run"},
+		"a service behind a tunnel that is not there": {defines(func(d *service.Definition) { d.BehindTunnel = true }), "there is none"},
+		"a service that the portal does not know":     {defines(func(d *service.Definition) { d.Login = &service.Login{} }), "it is not registered at the portal"},
+		"a service on a port of root's":               {defines(func(d *service.Definition) { d.Port = 80 }), "port 80 is not between 1024 and 65535"},
+		"two services of one name": {func(ctx *pulumi.Context) error {
+			d := service.Deployment{Definition: media.Jellyfin(), MemoryMiB: 64}
+			_, err := service.Run(ctx, &service.Args{Timezone: "Etc/UTC", Deployments: []service.Deployment{d, d}})
+			return err
+		}, "two services are called jellyfin"},
+		"a service of the operator's own without a digest": {defines(func(d *service.Definition) {
+			*d = service.Custom(service.CustomArgs{Name: "x", Image: imageref.Reference{Repository: "nginx", Tag: "1"}, Port: 8080, User: "2002:2002"})
+		}), "is not pinned"},
+		"a device that nobody made": {with(func(s *workload.Spec) { s.Devices = []workload.Device{{}} }), "must be made by workload.Tunnel or workload.Graphics"},
+		"a device without a reason": {with(func(s *workload.Spec) { s.Devices = []workload.Device{workload.Tunnel("")} }), "device /dev/net/tun needs a reason"},
+		"a container that writes to media": {with(func(s *workload.Spec) {
+			s.User, s.Mounts = service.Owner, []workload.Mount{{Media: &host.Media{}, Target: "/media"}}
+		}), "only a container that runs as the library's owner may write"},
 		"a file outside its folders": {func(*pulumi.Context) error {
 			return host.File{Path: "/etc/passwd", Mode: 0o600, Owner: "root:root", Content: pulumi.String("")}.Validate()
 		}, "below /opt/homelab or /etc/fail2ban"},

@@ -14,6 +14,7 @@ import (
 	"homelab/components/host"
 	"homelab/components/internal/preflight"
 	"homelab/components/media"
+	"homelab/components/service"
 	"homelab/components/settings"
 	"homelab/components/storage"
 	"homelab/components/tailnet"
@@ -49,7 +50,8 @@ func mayReach(ctx *pulumi.Context, s *settings.Settings, reach func(context.Cont
 
 // deploy reads like the chain: hostnames are the last thing it makes, because each needs a route, and a route needs everything else.
 func deploy(ctx *pulumi.Context, root string, reach func(context.Context) error) error {
-	s, err := settings.Load(ctx, root)
+	catalogue := media.Catalog()
+	s, err := settings.Load(ctx, root, service.Offers(catalogue))
 	if err != nil {
 		return err
 	}
@@ -88,7 +90,7 @@ func deploy(ctx *pulumi.Context, root string, reach func(context.Context) error)
 	if err != nil {
 		return err
 	}
-	sites, administrators, err := newServices(ctx, s, machine, networks, library, clouds.option())
+	sites, administrators, err := newServices(ctx, s, catalogue, machine, networks, library, clouds.option())
 	if err != nil {
 		return err
 	}
@@ -134,34 +136,35 @@ func deploy(ctx *pulumi.Context, root string, reach func(context.Context) error)
 }
 
 // newServices runs the services. Beside their sites it returns the first logins of those that have their own.
-func newServices(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, networks *workload.Networks, library *host.Media,
-	opts ...pulumi.ResourceOption,
+func newServices(ctx *pulumi.Context, s *settings.Settings, catalogue []service.Definition, machine *host.Host, networks *workload.Networks,
+	library *host.Media, opts ...pulumi.ResourceOption,
 ) ([]gateway.Site, pulumi.StringMapMap, error) {
-	var sites []gateway.Site
-	administrators := pulumi.StringMapMap{}
-	for _, service := range []struct {
-		name     string
-		settings settings.Service
-		new      func(*pulumi.Context, string, *media.Args, ...pulumi.ResourceOption) (*media.Service, error)
-	}{
-		{"jellyfin", s.Services.Jellyfin, media.NewJellyfin},
-		{"jellyseerr", s.Services.Jellyseerr, media.NewJellyseerr},
-	} {
-		running, err := service.new(ctx, service.name, &media.Args{
-			Host: machine, Proxy: networks.CaddyProxy, Library: library, MemoryMiB: service.settings.MemoryMiB, Timezone: s.Timezone,
-		}, opts...)
-		if err != nil {
-			return nil, nil, err
-		}
-		if a := running.Administrator(); a != nil {
-			administrators[service.name] = pulumi.StringMap{"name": pulumi.String(a.Name), "password": a.Password}
-		}
-		sites = append(sites, gateway.Site{
-			Name: service.name, Hostname: service.settings.Hostname, Visibility: service.settings.Visibility,
-			Access: service.settings.Access, Bypass: service.settings.Bypass, Upstream: running.Endpoint(),
-		})
+	wanted := deployments(s, catalogue)
+	registered, err := newLogins(ctx, s, wanted, opts...)
+	if err != nil {
+		return nil, nil, err
 	}
-	return sites, administrators, nil
+	args := &service.Args{Host: machine, Network: networks.CaddyProxy, Library: library, Timezone: s.Timezone}
+	sites := map[string]gateway.Site{}
+	for _, d := range wanted {
+		sites[d.deployment.Definition.Name] = d.site
+		args.Deployments = append(args.Deployments, d.deployment)
+	}
+	running, err := service.Run(ctx, args, opts...)
+	if err != nil {
+		return nil, nil, err
+	}
+	var out []gateway.Site
+	administrators := pulumi.StringMapMap{}
+	for _, r := range running {
+		if a := r.Administrator(); a != nil {
+			administrators[r.Name()] = pulumi.StringMap{"name": pulumi.String(a.Name), "password": a.Password}
+		}
+		site := sites[r.Name()]
+		site.Upstream, site.OpenID = r.Endpoint(), registered[r.Name()]
+		out = append(out, site)
+	}
+	return out, administrators, nil
 }
 
 func newGateway(ctx *pulumi.Context, root string, s *settings.Settings, shield *edge.Shield, machine *host.Host, networks *workload.Networks,

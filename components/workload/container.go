@@ -170,12 +170,26 @@ func arguments(name string, spec *Spec, image pulumi.StringOutput) *docker.Conta
 		Mounts:              mounts(spec),
 		NetworksAdvanced:    networks(spec),
 		Ports:               docker.ContainerPortArray{},
+		Devices:             optionalDevices(spec.Devices),
 		Healthcheck:         healthcheck(spec.Health),
 		Wait:                pulumi.Bool(true),
 		WaitTimeout:         pulumi.Int(spec.Health.seconds()),
 		StopTimeout:         pulumi.Int(grace),
 		DestroyGraceSeconds: pulumi.Int(grace), // unset means: kill at once
 	}
+}
+
+func optionalDevices(devices []Device) docker.ContainerDeviceArrayInput {
+	if len(devices) == 0 {
+		return nil
+	}
+	out := docker.ContainerDeviceArray{}
+	for _, d := range devices {
+		out = append(out, &docker.ContainerDeviceArgs{
+			HostPath: pulumi.String(d.path), ContainerPath: pulumi.String(d.path), Permissions: pulumi.String("rw"),
+		})
+	}
+	return out
 }
 
 func optional(values []string) pulumi.StringArrayInput {

@@ -1,11 +1,8 @@
 package workload
 
 import (
-	"path"
-	"regexp"
-	"strings"
-
 	"homelab/components/host"
+	"homelab/components/internal/containerrules"
 	"homelab/components/internal/validate"
 )
 
@@ -27,9 +24,6 @@ func Files() Contents { return Contents{said: true} }
 // Disposable says why nobody would miss the folder: it is not backed up.
 func Disposable(reason string) Contents { return Contents{said: reason != "", disposable: reason} }
 
-// databasePath is a relative path of plain names; the last may hold a *.
-var databasePath = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9._-]*/)*[A-Za-z0-9_*][A-Za-z0-9._*-]*$`)
-
 func (c Contents) validate(p *validate.Problems, m Mount) {
 	if m.Folder == nil || m.ReadOnly {
 		p.Require(!c.said, "mount %s: the container does not write to a folder of the machine there, so it cannot say what it keeps", m.Target)
@@ -37,8 +31,7 @@ func (c Contents) validate(p *validate.Problems, m Mount) {
 	}
 	p.Require(c.said, "mount %s: the backup must know what the container keeps: use workload.Databases, workload.Files or workload.Disposable", m.Target)
 	for _, database := range c.databases {
-		p.Require(databasePath.MatchString(database) && path.Clean(database) == database && !strings.Contains(database, ".."),
-			"mount %s: %q is not a relative path of a database", m.Target, database)
+		p.Require(containerrules.DatabasePath(database), "mount %s: %q is not a relative path of a database", m.Target, database)
 	}
 }
 

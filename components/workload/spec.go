@@ -15,6 +15,7 @@ import (
 
 	"homelab/components/host"
 	"homelab/components/images"
+	"homelab/components/internal/containerrules"
 	"homelab/components/internal/validate"
 )
 
@@ -47,6 +48,8 @@ type Spec struct {
 	MemoryMiB int
 	// Capabilities are added after all were dropped, as CAP_NAME.
 	Capabilities []string
+	// Devices are the machine's devices inside it, each with its reason.
+	Devices []Device
 	// Health is how the engine knows that it works.
 	Health Health
 	// Metrics is where they are, or why there are none.
@@ -65,8 +68,8 @@ type Spec struct {
 type Mount struct {
 	// Folder is the folder on the machine; exactly one of Folder, File and Media is set.
 	Folder *host.Folder
-	// Media is the library on the Storage Box, below Target. It must be read-only, and follows the machine's mount: one that comes again after
-	// it failed appears inside the running container.
+	// Media is the library on the Storage Box, below Target. It must be read-only unless the container runs as host.MediaOwner. It follows the
+	// machine's mount: one that comes again after it failed appears inside the running container.
 	Media *host.Media
 	// File is one file, always read-only, and only one that is also in RestartOn: a file that is replaced on the machine stays the old one
 	// inside a running container.
@@ -89,14 +92,14 @@ func (m Mount) source() string {
 	return m.Folder.Path()
 }
 
-func (m Mount) validate(p *validate.Problems, restartOn []*host.Written) {
+func (m Mount) validate(p *validate.Problems, user string, restartOn []*host.Written) {
 	p.Require(path.IsAbs(m.Target) && path.Clean(m.Target) == m.Target, "mount target %q is not a clean absolute path", m.Target)
 	switch {
 	case m.File != nil && m.Folder != nil, m.Media != nil && (m.File != nil || m.Folder != nil):
 		p.Add("mount %s: more than one of a file, a folder and the media", m.Target)
 	case m.Media != nil:
 		p.Merge(m.Media.Ready())
-		p.Require(m.ReadOnly, "mount %s: the media must be read-only", m.Target)
+		p.Require(m.ReadOnly || user == host.MediaOwner, "mount %s: only a container that runs as the library's owner may write to it", m.Target)
 	case m.File != nil:
 		p.Require(slices.Contains(restartOn, m.File), "mount %s: a mounted file must also be in RestartOn, or its changes never arrive", m.Target)
 	default:
@@ -180,7 +183,6 @@ func (m Metrics) label() string {
 var (
 	numericUser = regexp.MustCompile(`^[0-9]+:[0-9]+$`)
 	capability  = regexp.MustCompile(`^CAP_[A-Z_]+$`)
-	secretName  = regexp.MustCompile(`(?i)(password|secret|token|api_?key|private_?key)$`)
 )
 
 // forbidden capabilities are root on the machine by another name.
@@ -205,16 +207,19 @@ func (s *Spec) Validate(name string) error {
 		p.Merge(n.Ready())
 	}
 	for _, m := range s.Mounts {
-		m.validate(p, s.RestartOn)
+		m.validate(p, s.User, s.RestartOn)
 	}
 	for key := range s.Env {
-		p.Require(!secretName.MatchString(key), "environment variable %s would show a secret to whoever can inspect containers: give it in a file", key)
+		p.Require(!containerrules.SecretVariable.MatchString(key), "environment variable %s would show a secret to whoever can inspect containers: give it in a file", key)
 	}
 	p.Require(s.MemoryMiB > 0, "no memory limit")
 	p.Require(s.stage().Valid(), "there is no stage %q", s.Stage)
 	for _, c := range s.Capabilities {
 		p.Require(capability.MatchString(c), "capability %q is not written CAP_NAME", c)
 		p.Require(!slices.Contains(forbidden, c), "capability %s is root on the machine by another name", c)
+	}
+	for _, d := range s.Devices {
+		d.validate(p)
 	}
 	s.Health.validate(p)
 	s.Metrics.validate(p)

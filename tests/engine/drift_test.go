@@ -17,7 +17,7 @@ func requireComplete(t *testing.T, w *workspace.Workspace) {
 	require.NoError(t, err, "%s", logOf(again))
 	assert.False(t, again.HasChanges(), "%s", again.Counts())
 	assert.Empty(t, w.World().Unready())
-	assert.Equal(t, []string{"auth.example.com", "requests.example.com"}, w.World().PublicHostnames())
+	assert.Equal(t, publicHostnames(), w.World().PublicHostnames())
 }
 
 // looking makes every operation refresh first, as pulumi up --refresh does.

@@ -14,6 +14,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/stretchr/testify/require"
 
+	"homelab/components/media"
+	"homelab/components/service"
 	"homelab/components/settings"
 	"homelab/components/stack"
 	"homelab/internal/toolchain"
@@ -80,9 +82,9 @@ func isCloud(r apitype.ResourceV3) bool {
 // remembering.
 func chainOf(all []apitype.ResourceV3, record apitype.ResourceV3) []resource.URN {
 	var chain []resource.URN
-	_, service := tokens(string(record.URN))
+	_, site := tokens(string(record.URN))
 	for _, r := range all {
-		if !isCloud(r) || r.Type == typeDNS || beside(r.URN, service) {
+		if !isCloud(r) || r.Type == typeDNS || beside(r.URN, site) {
 			continue
 		}
 		chain = append(chain, r.URN)
@@ -91,28 +93,70 @@ func chainOf(all []apitype.ResourceV3, record apitype.ResourceV3) []resource.URN
 }
 
 // beside says whether a resource belongs to storage, to the backup, to the alerts, to another service, or to another service's route.
-func beside(urn resource.URN, service string) bool {
+func beside(urn resource.URN, site string) bool {
 	path, name := string(urn.QualifiedType()), urn.Name()
 	if strings.Contains(path, "homelab:storage:") || strings.Contains(path, "homelab:backup:") || strings.Contains(path, "homelab:host:Alerts") {
 		return true
 	}
-	// The library is the player's alone.
+	needed := usedBy(site)
+	// The library belongs to those who use it.
 	if strings.Contains(path, "homelab:host:Media") {
-		return service != "jellyfin"
+		return !slices.ContainsFunc(needed, func(d definition) bool { return d.Library != service.Library{} })
 	}
-	for owner, hostname := range map[string]string{"jellyfin": "jellyfin.example.com", "jellyseerr": "requests.example.com", "portal": "auth.example.com"} {
-		if owner == service {
+	for _, d := range media.Catalog() {
+		if d.Name == site {
 			continue
 		}
-		if name == "route-"+hostname {
+		if name == "route-"+hostnameOf(d) {
 			return true
 		}
-		if strings.Contains(path, "homelab:media:") && (name == owner || strings.HasPrefix(name, owner+"-")) {
+		theirs := strings.Contains(path, d.Type) && (name == d.Name || strings.HasPrefix(name, d.Name+"-"))
+		if theirs && !slices.ContainsFunc(needed, func(used definition) bool { return used.Name == d.Name }) {
 			return true
 		}
+	}
+	if name == "route-auth.example.com" {
+		return site != "portal"
 	}
 	// Networks that no service is on yet, and the tailnet's name service, carry nothing of the chain.
 	return slices.Contains([]string{"grafana-monitoring", "gluetun", "tailnet-dns"}, name)
+}
+
+type definition = service.Definition
+
+// hostnameOf is the full name of a service in the example's configuration.
+func hostnameOf(d definition) string { return d.Default.Hostname + ".example.com" }
+
+// offered are the services of the catalogue that are on in the example's configuration.
+func offered() []definition {
+	return slices.DeleteFunc(media.Catalog(), func(d definition) bool { return d.Default.Off })
+}
+
+// publicHostnames are the hostnames of the example's configuration that the internet sees, sorted.
+func publicHostnames() []string {
+	out := []string{"auth.example.com"}
+	for _, d := range offered() {
+		if d.Default.Visibility == "public" {
+			out = append(out, hostnameOf(d))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// usedBy returns a service of the catalogue and all those that it uses, directly or not; nothing for the portal.
+func usedBy(name string) []definition {
+	var out []definition
+	for _, d := range media.Catalog() {
+		if d.Name != name {
+			continue
+		}
+		out = append(out, d)
+		for _, used := range d.Offer().Uses {
+			out = append(out, usedBy(used)...)
+		}
+	}
+	return out
 }
 
 func records(all []apitype.ResourceV3) []apitype.ResourceV3 {

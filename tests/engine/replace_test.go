@@ -81,7 +81,7 @@ func TestAnotherMachine(t *testing.T) {
 
 			requireAnew(t, w.World().Journal()[start:], before)
 			requireHostnamesAround(t, w.World().Journal()[start:], after)
-			assert.Equal(t, []string{"auth.example.com", "requests.example.com"}, w.World().PublicHostnames())
+			assert.Equal(t, publicHostnames(), w.World().PublicHostnames())
 			again, err := w.Preview(t.Context())
 			require.NoError(t, err)
 			assert.False(t, again.HasChanges(), "%s", again.Counts())

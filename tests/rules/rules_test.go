@@ -77,7 +77,7 @@ func (s source) imports() []string {
 
 // order is the components from left to right: each may import only those to its left, and the helpers in components/internal.
 var order = []string{
-	"settings", "images", "edge", "tailnet", "storage", "host", "workload", "gateway", "vpn", "media", "monitoring", "backup", "exposure", "stack",
+	"settings", "images", "edge", "tailnet", "storage", "host", "workload", "service", "gateway", "vpn", "media", "monitoring", "backup", "exposure", "stack",
 }
 
 func component(pkg string) (name string, ok bool) {

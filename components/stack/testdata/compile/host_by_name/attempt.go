@@ -2,8 +2,8 @@
 package attempt
 
 import (
-	"homelab/components/media"
+	"homelab/components/service"
 )
 
 // want: cannot use "homelab" .* as \*host.Host value
-var _ = media.Args{Host: "homelab"}
+var _ = service.Args{Host: "homelab"}

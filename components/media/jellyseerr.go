@@ -1,0 +1,31 @@
+package media
+
+import (
+	"homelab/components/images"
+	"homelab/components/internal/access"
+	"homelab/components/service"
+	"homelab/components/workload"
+)
+
+// Jellyseerr takes requests for media. It knows its users from Jellyfin.
+func Jellyseerr() service.Definition {
+	return service.Definition{
+		Name:    "jellyseerr",
+		Type:    "homelab:media:Jellyseerr",
+		Image:   images.Jellyseerr,
+		Port:    5055,
+		Health:  service.Health{Path: "/api/v1/status"},
+		Metrics: workload.NoMetrics("the application has no metrics endpoint"),
+		Folders: []service.Folder{
+			{Base: "config", Target: "/app/config", Keeps: workload.Databases("db/db.sqlite3")},
+		},
+		Scratch: map[string]int{"/tmp": 64},
+		Uses:    []service.Use{service.On(Jellyfin)},
+		Default: service.Default{
+			Hostname:   "requests",
+			Visibility: access.Public,
+			Access:     access.Access{Policy: access.TwoFactor, Groups: []string{"users"}},
+			MemoryMiB:  512,
+		},
+	}
+}

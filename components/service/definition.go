@@ -1,0 +1,246 @@
+// Package service runs services. A service is a Definition, plain data in a file of its own; what it
+// needs on the machine, its place in the chain, its backup and its settings follow from it.
+package service
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/host"
+	"homelab/components/images"
+	"homelab/components/internal/access"
+	"homelab/components/internal/offer"
+	"homelab/components/internal/validate"
+	"homelab/components/workload"
+)
+
+// Owner is the user that services run as unless they name another. It is not the library's
+// (host.MediaOwner), because few services write to the library, and a mount that comes back into a
+// running container is as writable as its files say. Its number is above every system user of Debian.
+const Owner = "2001:2001"
+
+// Definition is all that is said of a service. Everything that the program does for a service follows
+// from it, so a service is added by writing one.
+type Definition struct {
+	// Name is the service's name on the machine and in the settings: a DNS label; unique.
+	Name string
+	// Type is the type token of the service's component, such as homelab:media:Jellyfin.
+	Type string
+	// Image is what runs.
+	Image images.Image
+	// Port is the TCP port on which the service answers, 1024 or above.
+	Port int
+	// User is the uid:gid in numbers that the container and its folders have; empty means Owner.
+	User string
+	// Command replaces the image's default arguments; empty keeps them.
+	Command []string
+	// Environment is visible to everybody who can inspect containers: switches and the names of files,
+	// never secrets.
+	Environment map[string]string
+	// Health is how the engine knows that the service works.
+	Health Health
+	// Metrics is where its metrics are, or why there are none.
+	Metrics workload.Metrics
+	// Folders are where it writes what outlives the container.
+	Folders []Folder
+	// Secrets are the names of secrets that are generated for it, such as api-key. It gets them in Files.
+	Secrets []string
+	// Files are its configuration, made at deployment. Secrets reach a service in no other way.
+	Files []File
+	// Scratch are folders in memory, by path, in MiB.
+	Scratch map[string]int
+	// Library is how it uses the media library; the zero value means not at all.
+	Library Library
+	// Uses are the services to which it may open connections. Each of them runs before it.
+	Uses []Use
+	// BehindTunnel means that its only network is the VPN tunnel's. It is refused where there is no tunnel.
+	BehindTunnel bool
+	// Devices are the machine's devices that it needs, each with its reason.
+	Devices []workload.Device
+	// Login lets the service log its users in at the portal by OpenID Connect; nil if it does not.
+	Login *Login
+	// StopGrace is how long it may take to stop; 0 means workload's default.
+	StopGrace time.Duration
+	// Default is how the service is offered unless the stack's configuration says otherwise.
+	Default Default
+	// Prepare does what must be done to the running service before anything can reach it; nil for
+	// nothing. A route to the service depends on the resource that it returns.
+	Prepare func(ctx *pulumi.Context, running *Running) (*Prepared, error)
+}
+
+// Health is how the engine knows that a service works; exactly one of the two is set.
+type Health struct {
+	// Path is the path of a URL that answers with success. The image must have wget.
+	Path string
+	// Command is a program in the container, with its arguments, that fails when the service does.
+	Command []string
+}
+
+func (h Health) check(port int) workload.Health {
+	if h.Path == "" {
+		return workload.Health{Command: h.Command}
+	}
+	return workload.Health{Command: []string{
+		"wget", "--quiet", "--output-document=/dev/null", fmt.Sprintf("http://127.0.0.1:%d%s", port, h.Path),
+	}}
+}
+
+// Folder is where a service writes.
+type Folder struct {
+	// Base is the folder's name below the service's own on the machine.
+	Base string
+	// Target is its absolute path in the container.
+	Target string
+	// Keeps is what the service writes there.
+	Keeps workload.Contents
+}
+
+// File is a file of configuration, made at deployment. It is mounted read-only, together with the
+// other files of its folder, and a change of it replaces the container.
+type File struct {
+	// Target is its absolute path in the container. All files of one folder there are mounted together.
+	Target string
+	// Content renders it.
+	Content func(Given) (pulumi.StringInput, error)
+}
+
+// Given is what is known when a service's files are made.
+type Given struct {
+	// Secrets are the generated secrets by name.
+	Secrets map[string]pulumi.StringOutput
+	// Timezone is an IANA name.
+	Timezone string
+	// Login is the service's registration at the portal; nil without one.
+	Login *Credentials
+
+	endpoints map[string]workload.Endpoint
+}
+
+// Address returns host:port of a service that is among the definition's Uses, on the containers' network.
+func (g Given) Address(definition func() Definition) (string, error) {
+	name := definition().Name
+	endpoint, ok := g.endpoints[name]
+	if !ok {
+		return "", fmt.Errorf("%s is not among the services that this one uses", name)
+	}
+	return endpoint.Address(), nil
+}
+
+// Login is how a service logs its users in at the portal.
+type Login struct {
+	// RedirectPaths are the paths of the service to which the portal sends a browser back; at least one.
+	RedirectPaths []string
+	// Scopes are what the service may learn of a user beside who it is: email, groups, profile.
+	Scopes []string
+}
+
+// Credentials are a service's registration at the portal.
+type Credentials struct {
+	// ClientID is the service's name at the portal.
+	ClientID string
+	// ClientSecret is what it proves itself with.
+	ClientSecret pulumi.StringOutput
+	// Issuer is the portal's address.
+	Issuer string
+}
+
+// Default is how a service is offered.
+type Default struct {
+	// Hostname is the host name below the domain.
+	Hostname string
+	// Visibility is from where the hostname can be reached.
+	Visibility access.Visibility
+	// Access is who may use the service.
+	Access access.Access
+	// MemoryMiB is the container's memory limit, in MiB.
+	MemoryMiB int
+	// Off keeps the service from running unless the configuration enables it.
+	Off bool
+}
+
+// Library is how a service uses the media library, made by ReadLibrary or WriteLibrary. The zero value
+// means that it does not.
+type Library struct {
+	target string
+	write  bool
+}
+
+// ReadLibrary lets a service read the library, at an absolute path in its container.
+func ReadLibrary(target string) Library { return Library{target: target} }
+
+// WriteLibrary lets a service change the library. It must run as host.MediaOwner, and no visitor may
+// reach it without the portal's permission.
+func WriteLibrary(target string) Library { return Library{target: target, write: true} }
+
+// Use is a service that another may open connections to. Only On makes one: there is no way to name it
+// by a text.
+type Use struct{ definition func() Definition }
+
+// On is the use of the service that a function of the catalogue defines.
+func On(definition func() Definition) Use { return Use{definition} }
+
+func (u Use) name() string { return u.definition().Name }
+
+// Offer is what the settings need to know of the service.
+func (d Definition) Offer() offer.Offer {
+	out := offer.Offer{
+		Name: d.Name, Hostname: d.Default.Hostname, Visibility: d.Default.Visibility, Access: d.Default.Access,
+		MemoryMiB: d.Default.MemoryMiB, Off: d.Default.Off,
+	}
+	for _, use := range d.Uses {
+		out.Uses = append(out.Uses, use.name())
+	}
+	return out
+}
+
+// Offers are the offers of a catalogue, in its order.
+func Offers(catalogue []Definition) []offer.Offer {
+	out := make([]offer.Offer, 0, len(catalogue))
+	for _, d := range catalogue {
+		out = append(out, d.Offer())
+	}
+	return out
+}
+
+func (d Definition) user() string {
+	if d.User == "" {
+		return Owner
+	}
+	return d.User
+}
+
+var namePattern = regexp.MustCompile(`^[a-z](?:[a-z0-9-]{0,46}[a-z0-9])?$`)
+
+// Validate returns everything wrong with the definition, as far as it can be said without the machine.
+// What it says of its container is checked by workload.
+func (d Definition) Validate() error {
+	p := validate.Of("service " + d.Name)
+	p.Require(namePattern.MatchString(d.Name), "the name must be a DNS label that begins with a letter, of at most 48 characters")
+	p.Require(strings.HasPrefix(d.Type, "homelab:") && strings.Count(d.Type, ":") == 2, "type %q is not homelab:MODULE:NAME", d.Type)
+	p.Merge(d.Image.Validate())
+	p.Require(d.Port >= 1024 && d.Port < 1<<16, "port %d is not between 1024 and 65535", d.Port)
+	p.Require((d.Health.Path == "") != (len(d.Health.Command) == 0), "health needs either a path or a command")
+	p.Require(d.Library == Library{} || path.IsAbs(d.Library.target), "the library's place %q is not an absolute path", d.Library.target)
+	p.Require(!d.Library.write || d.user() == host.MediaOwner, "only a service that runs as host.MediaOwner can write to the library")
+	p.Require(!d.BehindTunnel, "it lives behind a VPN tunnel, and there is none")
+	bases := map[string]bool{}
+	for _, f := range d.Folders {
+		p.Require(f.Base != "" && !bases[f.Base], "two folders are called %q, or one has no name", f.Base)
+		bases[f.Base] = true
+	}
+	for i, s := range d.Secrets {
+		p.Require(s != "" && slices.Index(d.Secrets, s) == i, "two secrets are called %q, or one has no name", s)
+	}
+	for _, f := range d.Files {
+		p.Require(path.IsAbs(f.Target) && path.Clean(f.Target) == f.Target && path.Dir(f.Target) != "/", "file %q is not in a folder of the container", f.Target)
+		p.Require(f.Content != nil, "file %s has no content", f.Target)
+	}
+	p.Require(d.Login == nil || len(d.Login.RedirectPaths) > 0, "its login names no path to come back to")
+	return p.Err()
+}

@@ -1,0 +1,288 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/pulumi/pulumi-random/sdk/v4/go/random"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/host"
+	"homelab/components/internal/access"
+	"homelab/components/internal/validate"
+	"homelab/components/workload"
+)
+
+// Args is what services need of the machine.
+type Args struct {
+	// Host is the machine.
+	Host *host.Host
+	// Network is where the proxy finds the services.
+	Network *workload.Network
+	// Library is the mounted media library.
+	Library *host.Media
+	// Timezone is an IANA name.
+	Timezone string
+	// Deployments are the services to run, in any order.
+	Deployments []Deployment
+}
+
+// Deployment is a service to run, with what the stack's configuration says of it.
+type Deployment struct {
+	// Definition is the service.
+	Definition Definition
+	// Access is who may use it.
+	Access access.Access
+	// MemoryMiB is the container's memory limit, in MiB.
+	MemoryMiB int
+	// Login is its registration at the portal; required if the definition has a Login.
+	Login *Credentials
+}
+
+// Validate returns every problem of the arguments.
+func (a *Args) Validate() error {
+	p := validate.Of("services")
+	p.Merge(a.Host.Ready())
+	p.Merge(a.Network.Ready())
+	p.Require(a.Timezone != "", "no timezone")
+	names := map[string]bool{}
+	for _, d := range a.Deployments {
+		name := d.Definition.Name
+		p.Merge(d.Definition.Validate())
+		p.Require(!names[name], "two services are called %s", name)
+		names[name] = true
+		p.Require(d.MemoryMiB > 0, "%s: no memory limit", name)
+		if d.Definition.Library != (Library{}) {
+			p.Merge(a.Library.Ready())
+		}
+		p.Require(!d.Definition.Library.write || d.Access.Policy != access.Native,
+			"%s: visitors reach it without the portal, so it cannot write to the library: give it access two-factor or one-factor", name)
+		p.Require(d.Definition.Login == nil || d.Login != nil, "%s: it is not registered at the portal", name)
+	}
+	for _, d := range a.Deployments {
+		for _, use := range d.Definition.Uses {
+			p.Require(names[use.name()], "%s uses %s, which does not run", d.Definition.Name, use.name())
+		}
+	}
+	return p.Err()
+}
+
+// Service is a running service. Only Run makes a usable one.
+type Service struct {
+	pulumi.ResourceState
+
+	name          string
+	port          int
+	container     *workload.Container
+	prepared      pulumi.Resource // nil if it may be reached as soon as it is healthy
+	administrator *Administrator
+}
+
+// Running is a service whose container is healthy and which nothing can reach yet.
+type Running struct {
+	// Host is the machine.
+	Host *host.Host
+	// Name is the service's name and its container's.
+	Name string
+	// Port is where it answers.
+	Port int
+	// Container is its container.
+	Container *workload.Container
+	// Parent is the option that makes a resource the service's.
+	Parent pulumi.ResourceOption
+}
+
+// Prepared is a service that may be reached.
+type Prepared struct {
+	// Resource exists once the service may be reached.
+	Resource pulumi.Resource
+	// Administrator is the service's own first login; nil if it has none.
+	Administrator *Administrator
+}
+
+// Administrator is a service's own first login.
+type Administrator struct {
+	// Name is the login.
+	Name string
+	// Password is the generated one, a secret. Who changed it in the service has another.
+	Password pulumi.StringOutput
+}
+
+// Run runs the services, each after those that it uses, and returns them sorted by name.
+func Run(ctx *pulumi.Context, args *Args, opts ...pulumi.ResourceOption) ([]*Service, error) {
+	if err := args.Validate(); err != nil {
+		return nil, err
+	}
+	deployments, err := inOrder(args.Deployments)
+	if err != nil {
+		return nil, err
+	}
+	endpoints := map[string]workload.Endpoint{}
+	var out []*Service
+	for _, d := range deployments {
+		s, err := run(ctx, args, d, endpoints, opts)
+		if err != nil {
+			return nil, err
+		}
+		endpoints[s.name] = s.Endpoint()
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b *Service) int { return strings.Compare(a.name, b.name) })
+	return out, nil
+}
+
+// inOrder returns the deployments so that each comes after those that it uses; otherwise by name.
+func inOrder(deployments []Deployment) ([]Deployment, error) {
+	byName := map[string]Deployment{}
+	for _, d := range deployments {
+		byName[d.Definition.Name] = d
+	}
+	var out []Deployment
+	done := map[string]bool{}
+	var add func(name string, way []string) error
+	add = func(name string, way []string) error {
+		if done[name] {
+			return nil
+		}
+		if slices.Contains(way, name) {
+			return fmt.Errorf("services use each other in a circle: %s", strings.Join(append(way, name), " uses "))
+		}
+		for _, use := range byName[name].Definition.Uses {
+			if err := add(use.name(), append(slices.Clone(way), name)); err != nil {
+				return err
+			}
+		}
+		done[name] = true
+		out = append(out, byName[name])
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		if err := add(name, nil); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]workload.Endpoint, opts []pulumi.ResourceOption) (*Service, error) {
+	def := d.Definition
+	s := &Service{name: def.Name, port: def.Port}
+	if err := ctx.RegisterComponentResourceV2(def.Type, def.Name, pulumi.Map{"memoryMiB": pulumi.Int(d.MemoryMiB)}, s, opts...); err != nil {
+		return nil, fmt.Errorf("registering %s: %w", def.Name, err)
+	}
+	spec := workload.Spec{
+		Host: args.Host, Image: def.Image, User: def.user(), Networks: []*workload.Network{args.Network},
+		Command: def.Command, Env: maps.Clone(def.Environment), MemoryMiB: d.MemoryMiB, Scratch: def.Scratch,
+		Health: def.Health.check(def.Port), Metrics: def.Metrics, StopGrace: def.StopGrace, Devices: def.Devices,
+	}
+	if spec.Env == nil {
+		spec.Env = map[string]string{}
+	}
+	spec.Env["TZ"] = args.Timezone
+	given := Given{Timezone: args.Timezone, Login: d.Login, endpoints: map[string]workload.Endpoint{}}
+	for _, use := range def.Uses {
+		endpoint := endpoints[use.name()]
+		spec.After = append(spec.After, endpoint.Resource())
+		given.endpoints[use.name()] = endpoint
+	}
+	if err := s.folders(ctx, args.Host, def, &spec); err != nil {
+		return nil, err
+	}
+	if err := s.files(ctx, args.Host, def, given, &spec); err != nil {
+		return nil, err
+	}
+	if def.Library != (Library{}) {
+		spec.Mounts = append(spec.Mounts, workload.Mount{Media: args.Library, Target: def.Library.target, ReadOnly: !def.Library.write})
+	}
+	var err error
+	if s.container, err = workload.New(ctx, def.Name, &spec, pulumi.Parent(s)); err != nil {
+		return nil, err
+	}
+	if def.Prepare != nil {
+		prepared, err := def.Prepare(ctx, &Running{Host: args.Host, Name: def.Name, Port: def.Port, Container: s.container, Parent: pulumi.Parent(s)})
+		if err != nil {
+			return nil, fmt.Errorf("preparing %s: %w", def.Name, err)
+		}
+		s.prepared, s.administrator = prepared.Resource, prepared.Administrator
+	}
+	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{"address": pulumi.String(s.Endpoint().Address())})
+}
+
+// folders makes the folders that the service writes to.
+func (s *Service) folders(ctx *pulumi.Context, h *host.Host, def Definition, spec *workload.Spec) error {
+	folders := slices.SortedFunc(slices.Values(def.Folders), func(a, b Folder) int { return strings.Compare(a.Target, b.Target) })
+	for _, f := range folders {
+		made, err := h.NewFolder(ctx, def.Name+"-"+f.Base, host.Directory{
+			Path: path.Join(host.Root, def.Name, f.Base), Mode: 0o750, Owner: def.user(),
+		}, pulumi.Parent(s))
+		if err != nil {
+			return err
+		}
+		spec.Mounts = append(spec.Mounts, workload.Mount{Folder: made, Target: f.Target, Keeps: f.Keeps})
+	}
+	return nil
+}
+
+// files makes the service's secrets and the files that hold them. Each folder of the container that
+// files are in is a folder of its own on the machine, which only the service's user can read.
+func (s *Service) files(ctx *pulumi.Context, h *host.Host, def Definition, given Given, spec *workload.Spec) error {
+	child := pulumi.Parent(s)
+	given.Secrets = map[string]pulumi.StringOutput{}
+	for _, name := range def.Secrets {
+		secret, err := random.NewRandomPassword(ctx, def.Name+"-"+name, &random.RandomPasswordArgs{Length: pulumi.Int(48), Special: pulumi.Bool(false)}, child)
+		if err != nil {
+			return fmt.Errorf("making the secret %s of %s: %w", name, def.Name, err)
+		}
+		given.Secrets[name] = secret.Result
+	}
+	made := map[string]*host.Folder{}
+	for _, f := range slices.SortedFunc(slices.Values(def.Files), func(a, b File) int { return strings.Compare(a.Target, b.Target) }) {
+		target := path.Dir(f.Target)
+		base := "files" + strings.ReplaceAll(target, "/", "-")
+		if made[target] == nil {
+			folder, err := h.NewFolder(ctx, def.Name+"-"+base, host.Directory{Path: path.Join(host.Root, def.Name, base), Mode: 0o700, Owner: def.user()}, child)
+			if err != nil {
+				return err
+			}
+			made[target] = folder
+			spec.Mounts = append(spec.Mounts, workload.Mount{Folder: folder, Target: target, ReadOnly: true})
+		}
+		content, err := f.Content(given)
+		if err != nil {
+			return fmt.Errorf("rendering %s of %s: %w", f.Target, def.Name, err)
+		}
+		written, err := made[target].Write(ctx, def.Name+"-"+base+"-"+path.Base(f.Target), path.Base(f.Target), 0o400, content, child)
+		if err != nil {
+			return err
+		}
+		spec.RestartOn = append(spec.RestartOn, written)
+	}
+	return nil
+}
+
+// Ready reports a Service that Run did not make.
+func (s *Service) Ready() error {
+	if s == nil || s.container == nil {
+		return errors.New("no service: pass the value that service.Run returned")
+	}
+	return nil
+}
+
+// Name is the service's name.
+func (s *Service) Name() string { return s.name }
+
+// Endpoint is where the service answers. It exists once the service may be reached.
+func (s *Service) Endpoint() workload.Endpoint {
+	endpoint := s.container.Endpoint(s.port)
+	if s.prepared != nil {
+		return endpoint.Once(s.prepared)
+	}
+	return endpoint
+}
+
+// Administrator is the service's own first login, or nil if it has none of its own.
+func (s *Service) Administrator() *Administrator { return s.administrator }

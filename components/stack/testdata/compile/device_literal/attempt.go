@@ -1,0 +1,7 @@
+package deviceliteral
+
+import "homelab/components/workload"
+
+// Disk gives a container a disk of the machine.
+// want: unknown field path|unexported field
+var Disk = workload.Device{path: "/dev/sda", reason: "files"}

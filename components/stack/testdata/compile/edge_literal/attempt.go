@@ -1,0 +1,7 @@
+package edgeliteral
+
+import "homelab/components/service"
+
+// Use makes the use of a service without a definition.
+// want: unknown field definition|unexported field
+var Use = service.Use{definition: nil}

@@ -1,0 +1,7 @@
+package serviceimagebyname
+
+import "homelab/components/service"
+
+// Definition runs whatever a tag says.
+// want: cannot use "nginx:latest"
+var Definition = service.Definition{Image: "nginx:latest"}
