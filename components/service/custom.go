@@ -26,6 +26,8 @@ type CustomArgs struct {
 	Port int
 	// User is its uid:gid in numbers.
 	User string
+	// Command replaces the image's default arguments; empty keeps them.
+	Command []string
 	// Environment are variables that are no secrets.
 	Environment map[string]string
 	// Health is how the engine knows that it works. The path is asked for with wget or curl, whichever the image has.
@@ -68,7 +70,7 @@ const customScratchMiB = 64
 func Custom(args CustomArgs) Definition {
 	d := Definition{
 		Name: customPrefix + args.Name, Type: CustomType, Image: images.FromOperator(args.Image), Port: args.Port, User: args.User,
-		Environment: args.Environment, Health: args.Health, Uses: args.Uses,
+		Command: args.Command, Environment: args.Environment, Health: args.Health, Uses: args.Uses,
 		Metrics: workload.NoMetrics("a service of the operator's own, whose metrics nobody has named"),
 	}
 	if args.Health.Path != "" {

@@ -47,7 +47,7 @@ func (k *checker) custom(at, name string, r rawCustomService, all raw, s *Settin
 		Service: k.service(at, name, rawService{
 			Enabled: true, Hostname: r.Hostname, Visibility: r.Visibility, Access: r.Access, Bypass: r.Bypass, MemoryMiB: r.MemoryMiB,
 		}, s),
-		Port: r.Port, User: r.User, Uses: slices.Clone(r.Uses),
+		Port: r.Port, User: r.User, Command: slices.Clone(r.Command), Uses: slices.Clone(r.Uses),
 	}
 	if k.required(at+".image", r.Image, "name the image with its tag and digest, such as docker.io/library/nginx:1.29@sha256:…") {
 		image, err := imageref.Parse(r.Image)
@@ -157,7 +157,7 @@ func (k *checker) customFolders(at string, r rawCustomService, out *CustomServic
 		if f.Disposable != "" && len(f.Databases) > 0 {
 			k.add(where+".disposable", "says that nothing need be kept, but there are databases", "remove one of the two")
 		}
-		out.Folders = append(out.Folders, CustomFolder{Path: f.Path, Databases: f.Databases, Disposable: f.Disposable})
+		out.Folders = append(out.Folders, CustomFolder(f))
 	}
 	for i, target := range r.Scratch {
 		add(fmt.Sprintf("%s.scratch[%d]", at, i), target)

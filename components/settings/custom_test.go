@@ -18,6 +18,7 @@ func TestCustomServices(t *testing.T) {
 		"notes": object{
 			"image": "nginx:1.29@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
 			"port":  8080, "user": "2003:2003", "memoryMiB": 64, "health": object{"command": list{"/app", "check"}}, "uses": list{"photos"},
+			"command": list{"serve", "--all"},
 		},
 	})
 	got, err := run(t, c)
@@ -30,7 +31,7 @@ func TestCustomServices(t *testing.T) {
 			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"admins"}},
 		},
 		Image: imageref.Reference{Repository: "docker.io/library/nginx", Tag: "1.29", Digest: digest},
-		Port:  8080, User: "2003:2003", HealthCommand: []string{"/app", "check"}, Uses: []string{"photos"}, Slot: got.CustomServices[0].Slot,
+		Port:  8080, User: "2003:2003", HealthCommand: []string{"/app", "check"}, Command: []string{"serve", "--all"}, Uses: []string{"photos"}, Slot: got.CustomServices[0].Slot,
 	}, got.CustomServices[0])
 	assert.Equal(t, CustomService{
 		Service: Service{

@@ -180,6 +180,7 @@ type (
 		Port        int               `mapstructure:"port"`
 		User        string            `mapstructure:"user"`
 		Health      rawHealth         `mapstructure:"health"`
+		Command     []string          `mapstructure:"command"`
 		Environment []rawVariable     `mapstructure:"environment"`
 		Folders     []rawCustomFolder `mapstructure:"folders"`
 		Scratch     []string          `mapstructure:"scratch"`

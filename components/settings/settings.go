@@ -349,6 +349,8 @@ type CustomService struct {
 	// HealthCommand is the program in the container that says so, with its arguments (health.command);
 	// exactly one of HealthPath and HealthCommand is set.
 	HealthCommand []string
+	// Command replaces the image's default arguments (command; default the image's own).
+	Command []string
 	// Environment are variables that are no secrets (environment; default none).
 	Environment map[string]string
 	// Folders are where it keeps what must outlive the container (folders; default none).

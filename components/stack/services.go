@@ -43,7 +43,7 @@ func deployments(s *settings.Settings, catalogue []service.Definition) []*wanted
 
 func customService(own settings.CustomService, defined map[string]func() service.Definition) service.Definition {
 	args := service.CustomArgs{
-		Name: own.Name, Image: own.Image, Port: own.Port, User: own.User, Environment: own.Environment,
+		Name: own.Name, Image: own.Image, Port: own.Port, User: own.User, Command: own.Command, Environment: own.Environment,
 		Health:  service.Health{Path: own.HealthPath, Command: own.HealthCommand},
 		Scratch: own.Scratch, Library: own.Library,
 	}

@@ -25,16 +25,23 @@ import (
 const OriginPullExpires = "originPullCertificateExpires"
 
 // Deploy registers the whole server, from the folder that the engine calls the project's.
-func Deploy(ctx *pulumi.Context) error { return deploy(ctx, ctx.RootDirectory(), preflight.OnTailnet) }
+func Deploy(ctx *pulumi.Context) error {
+	return deploy(ctx, ctx.RootDirectory(), media.Catalog(), preflight.OnTailnet)
+}
 
 // Real is Deploy for a program that runs inside another: the Automation API does not say where the project is.
 func Real(root string) pulumi.RunFunc {
-	return func(ctx *pulumi.Context) error { return deploy(ctx, root, preflight.OnTailnet) }
+	return func(ctx *pulumi.Context) error { return deploy(ctx, root, media.Catalog(), preflight.OnTailnet) }
 }
 
 // From is Real for simulated clouds, whose servers are reached from anywhere.
-func From(root string) pulumi.RunFunc {
-	return func(ctx *pulumi.Context) error { return deploy(ctx, root, anywhere) }
+func From(root string) pulumi.RunFunc { return FromCatalog(media.Catalog())(root) }
+
+// FromCatalog is From for a program that offers other services.
+func FromCatalog(catalogue []service.Definition) func(root string) pulumi.RunFunc {
+	return func(root string) pulumi.RunFunc {
+		return func(ctx *pulumi.Context) error { return deploy(ctx, root, catalogue, anywhere) }
+	}
 }
 
 func anywhere(context.Context) error { return nil }
@@ -49,8 +56,7 @@ func mayReach(ctx *pulumi.Context, s *settings.Settings, reach func(context.Cont
 }
 
 // deploy reads like the chain: hostnames are the last thing it makes, because each needs a route, and a route needs everything else.
-func deploy(ctx *pulumi.Context, root string, reach func(context.Context) error) error {
-	catalogue := media.Catalog()
+func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, reach func(context.Context) error) error {
 	s, err := settings.Load(ctx, root, service.Offers(catalogue))
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func TestWhatTheDashboardMadeIsTakenOver(t *testing.T) {
 		}
 	}
 	require.NotEmpty(t, theirs)
-	pulumi(t, w, strings.NewReplacer("$zone", zone, "$id", theirs).Replace(importLine(t, told[0])))
+	runCLI(t, w, strings.NewReplacer("$zone", zone, "$id", theirs).Replace(importLine(t, told[0])))
 	up(t, w)
 	assert.Equal(t, publicHostnames(), world.PublicHostnames())
 	again, err := w.Preview(t.Context())
@@ -67,8 +67,8 @@ func importLine(t *testing.T, hint string) string {
 
 var argument = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
 
-// pulumi runs the Pulumi CLI on the simulation, as its owner would.
-func pulumi(t *testing.T, w *workspace.Workspace, line string) {
+// runCLI runs the Pulumi CLI on the simulation, as its owner would.
+func runCLI(t *testing.T, w *workspace.Workspace, line string) {
 	t.Helper()
 	path, err := cli()
 	require.NoError(t, err)
