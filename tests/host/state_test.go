@@ -52,6 +52,10 @@ type engine struct {
 	names []string
 }
 
+// sample are the containers that these tests watch: the gateway's, a service that needs the library, and one that does not. How many more
+// there are does not matter to the order in which they start.
+var sample = []string{"authelia", "authelia-store", "caddy", "crowdsec", "jellyfin", "jellyseerr"}
+
 // newEngine is right after a boot: every container has ended, and no gate is there.
 func newEngine(t *testing.T) *engine {
 	t.Helper()
@@ -64,6 +68,9 @@ func newEngine(t *testing.T) *engine {
 			continue
 		}
 		name, _ := r.Inputs["name"].(string)
+		if !slices.Contains(sample, name) {
+			continue
+		}
 		list, ok := r.Inputs["mounts"].([]any)
 		require.True(t, ok, "%s: %v", name, r.Inputs["mounts"])
 		var sources []string
@@ -77,7 +84,7 @@ func newEngine(t *testing.T) *engine {
 		e.put("containers/"+name+"/mounts", strings.Join(sources, "\n")+"\n", 0o644)
 		e.becomes(name, "exited", "Exited (137) 1 minute ago")
 	}
-	require.Len(t, e.names, 6)
+	require.ElementsMatch(t, sample, e.names)
 	machine := files(t, commands(w))
 	e.put("homelab-containers", machine["/opt/homelab/state/homelab-containers"], 0o755)
 	e.put("unit", machine["/etc/systemd/system/homelab-containers.service"], 0o644)
