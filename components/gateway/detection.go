@@ -93,6 +93,8 @@ func NewDetection(ctx *pulumi.Context, name string, args *DetectionArgs, opts ..
 		RootReason:     "the image's entry point fills /etc/crowdsec and registers the bouncer as root",
 		WritableReason: "the image's entry point rewrites /etc/crowdsec at every start",
 		Networks:       []*workload.Network{args.Network},
+		Slot:           detectionSlot,
+		WayOut:         workload.Internet, // the hub and the community's decisions
 		Mounts: append(mounts,
 			workload.Mount{Folder: args.Logs.caddy, Target: path.Dir(model.Logs.Caddy), ReadOnly: true},
 			workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(model.Logs.Authelia), ReadOnly: true}),

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path"
 	"slices"
 	"time"
@@ -67,6 +68,8 @@ type IdentityArgs struct {
 	SessionInactivity, SessionExpiration, RememberMe time.Duration
 	// TailnetRanges are the addresses of the tailnet.
 	TailnetRanges []string
+	// SessionNetwork is the IPv4 range of the network between the portal and its session store.
+	SessionNetwork netip.Prefix
 	// Mail sends the portal's codes; nil writes them to a file on the machine.
 	Mail *Mail
 }
@@ -116,6 +119,14 @@ func (a *IdentityArgs) model() authelia.Model {
 	}
 }
 
+// wayOut is what the portal may reach: a mail server, if there is one.
+func (a *IdentityArgs) wayOut() workload.WayOut {
+	if a.Mail == nil {
+		return workload.WayOut{}
+	}
+	return workload.Internet
+}
+
 // Identity is the running portal. Only NewIdentity makes a usable one.
 type Identity struct {
 	pulumi.ResourceState
@@ -140,7 +151,7 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 	if err := ctx.RegisterComponentResourceV2(IdentityType, name, inputs, i, opts...); err != nil {
 		return nil, fmt.Errorf("registering the portal: %w", err)
 	}
-	store, err := newStore(ctx, i, args.Host)
+	store, err := newStore(ctx, i, args.Host, args.SessionNetwork)
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +165,9 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 		Image:     images.Authelia,
 		User:      autheliaOwner,
 		Networks:  []*workload.Network{args.Proxy, store.network},
+		Slot:      identitySlot,
+		Uses:      []workload.Endpoint{store.container.Endpoint(storePort)},
+		WayOut:    args.wayOut(),
 		Mounts:    append(mounts, workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(paths.Log), Keeps: keepsLogs}),
 		Scratch:   map[string]int{"/tmp": 16},
 		Env:       withGoMemory(args.model().Environment(), memory.Authelia),
@@ -162,7 +176,7 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 		Metrics:   workload.Scrape(9959, "/metrics"),
 		RestartOn: files,
 		Stage:     host.StagePortal,
-		After:     append(slices.Clone(args.Logs.files), store.container.Resource()),
+		After:     args.Logs.files,
 	}, pulumi.Parent(i))
 	if err != nil {
 		return nil, err

@@ -220,6 +220,17 @@ func (p *Proxy) caddyfile(args *ProxyArgs) pulumi.StringOutput {
 	}).(pulumi.StringOutput)
 }
 
+// uses is what the proxy asks, and what it forwards to.
+func (p *Proxy) uses(args *ProxyArgs) []workload.Endpoint {
+	out := []workload.Endpoint{
+		args.Detection.container.Endpoint(lapiPort), args.Detection.container.Endpoint(appsecPort), args.Identity.container.Endpoint(autheliaPort),
+	}
+	for _, s := range p.sites {
+		out = append(out, s.Upstream)
+	}
+	return out
+}
+
 func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, files *proxyFiles) (*workload.Container, error) {
 	image, err := workload.Build(ctx, caddyName, args.Host, args.ImageRoot, imageFolder, pulumi.Parent(p))
 	if err != nil {
@@ -231,6 +242,9 @@ func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, files *proxyFile
 		Built:    image,
 		User:     caddyOwner,
 		Networks: []*workload.Network{args.Network},
+		Slot:     proxySlot,
+		Uses:     p.uses(args),
+		WayOut:   workload.Internet, // certificates
 		Mounts:   files.mounts,
 		Scratch:  map[string]int{"/config": 16, path.Dir(caddyfile.DefaultPaths().AdminSocket): 1, "/tmp": 64},
 		// The configuration is reloaded without a restart; only the secrets, which are read at start, need one.
@@ -242,7 +256,6 @@ func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, files *proxyFile
 		Metrics:   workload.Scrape(listen.Metrics, "/metrics"),
 		After: slices.Concat([]pulumi.Resource{
 			files.caddyfile.Resource, files.originPullCA.Resource,
-			args.Detection.container.Resource(), args.Identity.container.Resource(),
 		}, args.Logs.files, args.Jails.guards()),
 	}, []workload.Publication{
 		{Listener: args.Host.PublicListener(), Port: listen.Public},

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -27,9 +28,9 @@ type store struct {
 	password  pulumi.StringOutput
 }
 
-func newStore(ctx *pulumi.Context, parent pulumi.Resource, h *host.Host) (*store, error) {
+func newStore(ctx *pulumi.Context, parent pulumi.Resource, h *host.Host, subnet netip.Prefix) (*store, error) {
 	child := pulumi.Parent(parent)
-	network, err := workload.NewNetwork(ctx, "authelia-session", &workload.NetworkArgs{Host: h, Internal: true}, child)
+	network, err := workload.NewNetwork(ctx, "authelia-session", &workload.NetworkArgs{Host: h, Subnet: subnet, Internal: true}, child)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +60,7 @@ func newStore(ctx *pulumi.Context, parent pulumi.Resource, h *host.Host) (*store
 		Image:    images.Valkey,
 		User:     storeOwner,
 		Networks: []*workload.Network{network},
+		Slot:     storeSlot,
 		Mounts: []workload.Mount{
 			{Folder: folder, Target: "/run/secrets", ReadOnly: true},
 			{Folder: data, Target: "/data", Keeps: workload.Disposable("sessions live in memory only: the store writes nothing here")},

@@ -21,7 +21,7 @@ func bootFiles(v bootValues) ([]bootFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	filter, err := renderPacketFilter(packetFilter{HTTPSPort: v.HTTPSPort, SSHPort: v.SSHPort, TailscalePort: v.TailscalePort, Include: rangesFiles})
+	filter, err := renderPacketFilter(packetFilter{HTTPSPort: v.HTTPSPort, SSHPort: v.SSHPort, TailscalePort: v.TailscalePort, Include: rangesFiles, Metadata: metadata})
 	if err != nil {
 		return nil, err
 	}

@@ -89,6 +89,9 @@ type Host struct {
 	guards      []pulumi.Resource
 	gatekeeper  pulumi.Resource
 	inventory   inventory
+	// closed exists once the packet filter drops what containers send; proof is the program that tries it.
+	closed pulumi.Resource
+	proof  *Written
 }
 
 // New makes the machine and waits until it says that it is ready.

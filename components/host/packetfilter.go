@@ -1,7 +1,6 @@
 package host
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
 	"path"
@@ -16,8 +15,8 @@ import (
 
 // rangesFile fills the packet filter's sets. It is not part of the first boot because Cloudflare's ranges change.
 const (
-	rangesFile  = Root + "/firewall/cloudflare.nft"
-	rangesFiles = Root + "/firewall/*.nft"
+	rangesFile  = firewallFolder + "/cloudflare.nft"
+	rangesFiles = firewallFolder + "/*.nft"
 )
 
 // packetFilter is what the filter of the first boot depends on.
@@ -25,19 +24,17 @@ type packetFilter struct {
 	HTTPSPort, SSHPort, TailscalePort int
 	// Include is the pattern of the files that fill the sets.
 	Include string
+	// Metadata is the address of the metadata service.
+	Metadata string
 }
 
 var templateFunctions = template.FuncMap{"join": strings.Join}
 
 var filterTemplates = template.Must(template.New("").Funcs(templateFunctions).
-	ParseFS(files, "files/firewall.nft.tmpl", "files/ranges.nft.tmpl"))
+	ParseFS(files, "files/*.nft.tmpl"))
 
 func renderPacketFilter(f packetFilter) (string, error) {
-	var out bytes.Buffer
-	if err := filterTemplates.ExecuteTemplate(&out, "firewall.nft.tmpl", f); err != nil {
-		return "", fmt.Errorf("rendering the packet filter: %w", err)
-	}
-	return out.String(), nil
+	return renderFilter("firewall.nft.tmpl", f)
 }
 
 // renderRanges writes the sets' elements. What is not a range is an error: a word more in this file would be a rule.
@@ -56,11 +53,7 @@ func renderRanges(ranges []string) (string, error) {
 	}
 	slices.Sort(sets.IPv4)
 	slices.Sort(sets.IPv6)
-	var out bytes.Buffer
-	if err := filterTemplates.ExecuteTemplate(&out, "ranges.nft.tmpl", sets); err != nil {
-		return "", fmt.Errorf("rendering Cloudflare's ranges: %w", err)
-	}
-	return out.String(), nil
+	return renderFilter("ranges.nft.tmpl", sets)
 }
 
 // fillPacketFilter lets Cloudflare's ranges, and nothing else, reach the proxy's port.
@@ -81,5 +74,5 @@ func (h *Host) fillPacketFilter(ctx *pulumi.Context, name string, ranges pulumi.
 		return err
 	}
 	h.guards = append(h.guards, loaded)
-	return nil
+	return h.closeContainers(ctx, name, folder)
 }

@@ -31,14 +31,14 @@ func (h *Host) showState(ctx *pulumi.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	reads := []*Written{written}
+	reads := []*Written{written, h.proof}
 	var started []pulumi.Resource
 	for _, unit := range []string{"homelab-containers.service", "homelab.target"} {
 		content, err := renderState(unit)
 		if err != nil {
 			return err
 		}
-		file, err := h.WriteUnit(ctx, name+"-"+unit, Unit{Name: unit, Content: pulumi.String(content)}, child, pulumi.DependsOn(append(started, written.Resource)))
+		file, err := h.WriteUnit(ctx, name+"-"+unit, Unit{Name: unit, Content: pulumi.String(content)}, child, pulumi.DependsOn(append(started, written.Resource, h.proof.Resource, h.closed)))
 		if err != nil {
 			return err
 		}
@@ -63,9 +63,9 @@ func renderState(unit string) (string, error) {
 	}
 	var out bytes.Buffer
 	model := struct {
-		Program string
-		Stages  []string
-	}{stateProgram, stages()}
+		Program, Proof string
+		Stages         []string
+	}{stateProgram, proofProgram, stages()}
 	if err := stateTemplates.ExecuteTemplate(&out, name, model); err != nil {
 		return "", fmt.Errorf("rendering %s: %w", unit, err)
 	}

@@ -43,6 +43,8 @@ func Jellyfin() service.Definition {
 		},
 		Scratch: map[string]int{"/tmp": 256},
 		Library: service.ReadLibrary("/media"),
+		Slot:    16,
+		WayOut:  workload.Internet, // what it knows of films and series
 		Default: service.Default{
 			Hostname:   "jellyfin",
 			Visibility: access.Tailnet,

@@ -14,13 +14,15 @@ func Jellyseerr() service.Definition {
 		Type:    "homelab:media:Jellyseerr",
 		Image:   images.Jellyseerr,
 		Port:    5055,
-		Health:  service.Health{Path: "/api/v1/status"},
+		Health:  service.Health{Path: "/api/v1/settings/public"}, // its status asks GitHub at every call,
 		Metrics: workload.NoMetrics("the application has no metrics endpoint"),
 		Folders: []service.Folder{
 			{Base: "config", Target: "/app/config", Keeps: workload.Databases("db/db.sqlite3")},
 		},
 		Scratch: map[string]int{"/tmp": 64},
+		Slot:    17,
 		Uses:    []service.Use{service.On(Jellyfin)},
+		WayOut:  workload.Internet, // what it knows of films and series
 		Default: service.Default{
 			Hostname:   "requests",
 			Visibility: access.Public,

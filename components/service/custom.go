@@ -38,8 +38,12 @@ type CustomArgs struct {
 	Scratch []string
 	// Library is where it reads the media library; empty means nowhere.
 	Library string
+	// Slot is its number in the ranges of the networks, from 32.
+	Slot int
 	// Uses are the services to which it may open connections.
 	Uses []Use
+	// Internet lets it reach public addresses.
+	Internet bool
 }
 
 // CustomFolder is a folder of a service of the operator's own.
@@ -70,12 +74,15 @@ const customScratchMiB = 64
 func Custom(args CustomArgs) Definition {
 	d := Definition{
 		Name: customPrefix + args.Name, Type: CustomType, Image: images.FromOperator(args.Image), Port: args.Port, User: args.User,
-		Command: args.Command, Environment: args.Environment, Health: args.Health, Uses: args.Uses,
+		Command: args.Command, Environment: args.Environment, Health: args.Health, Slot: args.Slot, Uses: args.Uses,
 		Metrics: workload.NoMetrics("a service of the operator's own, whose metrics nobody has named"),
 	}
 	if args.Health.Path != "" {
 		url := fmt.Sprintf("http://127.0.0.1:%d%s", args.Port, args.Health.Path)
 		d.Health = Health{Command: []string{"sh", "-c", `wget -q -O /dev/null "$0" || curl -fsS -o /dev/null "$0"`, url}}
+	}
+	if args.Internet {
+		d.WayOut = workload.Internet
 	}
 	for _, f := range args.Folders {
 		d.Folders = append(d.Folders, Folder{Base: strings.ReplaceAll(strings.Trim(f.Path, "/"), "/", "-"), Target: f.Path, Keeps: f.keeps()})

@@ -57,8 +57,13 @@ type Definition struct {
 	Scratch map[string]int
 	// Library is how it uses the media library; the zero value means not at all.
 	Library Library
+	// Slot is the service's number, 16 to 31, from which its address follows; unique in the catalogue. The operator's own services have the
+	// numbers from 32.
+	Slot int
 	// Uses are the services to which it may open connections. Each of them runs before it.
 	Uses []Use
+	// WayOut is what it may reach beside them; the zero value is nothing.
+	WayOut workload.WayOut
 	// BehindTunnel means that its only network is the VPN tunnel's. It is refused where there is no tunnel.
 	BehindTunnel bool
 	// Devices are the machine's devices that it needs, each with its reason.

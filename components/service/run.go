@@ -175,7 +175,7 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]wor
 		return nil, fmt.Errorf("registering %s: %w", def.Name, err)
 	}
 	spec := workload.Spec{
-		Host: args.Host, Image: def.Image, User: def.user(), Networks: []*workload.Network{args.Network},
+		Host: args.Host, Image: def.Image, User: def.user(), Networks: []*workload.Network{args.Network}, Slot: def.Slot, WayOut: def.WayOut,
 		Command: def.Command, Env: maps.Clone(def.Environment), MemoryMiB: d.MemoryMiB, Scratch: def.Scratch,
 		Health: def.Health.check(def.Port), Metrics: def.Metrics, StopGrace: def.StopGrace, Devices: def.Devices,
 	}
@@ -186,7 +186,7 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]wor
 	given := Given{Timezone: args.Timezone, Login: d.Login, endpoints: map[string]workload.Endpoint{}}
 	for _, use := range def.Uses {
 		endpoint := endpoints[use.name()]
-		spec.After = append(spec.After, endpoint.Resource())
+		spec.Uses = append(spec.Uses, endpoint)
 		given.endpoints[use.name()] = endpoint
 	}
 	if err := s.folders(ctx, args.Host, def, &spec); err != nil {

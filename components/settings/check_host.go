@@ -170,7 +170,7 @@ func (k *checker) backup(r rawBackup) Backup {
 var dockerBridge = netip.MustParsePrefix("172.17.0.0/16")
 
 // narrowestNetwork is the fewest addresses a container network may have, as a prefix length.
-const narrowestNetwork = 28
+const narrowestNetwork = 26
 
 func (k *checker) networks(r rawNetworks) Networks {
 	const path = namespace + "networks"
@@ -179,6 +179,7 @@ func (k *checker) networks(r rawNetworks) Networks {
 		key, text string
 		to        *netip.Prefix
 	}{
+		{"autheliaSession", r.AutheliaSession, &out.AutheliaSession},
 		{"caddyProxy", r.CaddyProxy, &out.CaddyProxy},
 		{"gluetun", r.Gluetun, &out.Gluetun},
 		{"grafanaMonitoring", r.GrafanaMonitoring, &out.GrafanaMonitoring},

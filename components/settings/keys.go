@@ -81,6 +81,7 @@ var defaults = object{
 		"caddyProxy":        "172.30.1.0/24",
 		"grafanaMonitoring": "172.30.2.0/24",
 		"gluetun":           "172.30.3.0/24",
+		"autheliaSession":   "172.30.4.0/24",
 	},
 	"auth": object{
 		"hostname":          "auth",

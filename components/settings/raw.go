@@ -149,6 +149,7 @@ type (
 		CaddyProxy        string `mapstructure:"caddyProxy"`
 		GrafanaMonitoring string `mapstructure:"grafanaMonitoring"`
 		Gluetun           string `mapstructure:"gluetun"`
+		AutheliaSession   string `mapstructure:"autheliaSession"`
 	}
 
 	rawUser struct {

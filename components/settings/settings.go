@@ -273,7 +273,7 @@ type Keep struct {
 	Yearly int
 }
 
-// Networks are the container networks: private IPv4, at least /28, not overlapping.
+// Networks are the container networks: private IPv4, at least /26, not overlapping. Containers have fixed addresses in them.
 type Networks struct {
 	// CaddyProxy joins the proxy and what it forwards to (caddyProxy; default 172.30.1.0/24).
 	CaddyProxy netip.Prefix
@@ -281,6 +281,8 @@ type Networks struct {
 	GrafanaMonitoring netip.Prefix
 	// Gluetun is behind the VPN tunnel (gluetun; default 172.30.3.0/24).
 	Gluetun netip.Prefix
+	// AutheliaSession joins the portal and its session store (autheliaSession; default 172.30.4.0/24).
+	AutheliaSession netip.Prefix
 }
 
 // User is a person the portal knows.

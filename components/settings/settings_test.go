@@ -44,6 +44,7 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 			CaddyProxy:        netip.MustParsePrefix("172.30.1.0/24"),
 			GrafanaMonitoring: netip.MustParsePrefix("172.30.2.0/24"),
 			Gluetun:           netip.MustParsePrefix("172.30.3.0/24"),
+			AutheliaSession:   netip.MustParsePrefix("172.30.4.0/24"),
 		},
 		Users: []User{{Name: "admin", DisplayName: "admin", Email: "admin@example.com", Groups: []string{"admins", "users"}}},
 		Auth: Auth{
@@ -99,7 +100,7 @@ func TestLimitsAreReached(t *testing.T) {
 			c.set("homelab:backup", object{"jitterMinutes": 0, "drillDay": 28, "keep": object{"daily": 1, "weekly": 0, "monthly": 0, "yearly": 0}})
 		},
 		"narrow networks": func(c *stackConfig) {
-			c.set("homelab:networks", object{"caddyProxy": "10.0.0.0/28", "grafanaMonitoring": "10.0.0.16/28", "gluetun": "192.168.0.0/16"})
+			c.set("homelab:networks", object{"caddyProxy": "10.0.0.0/26", "grafanaMonitoring": "10.0.0.64/26", "gluetun": "192.168.0.0/16"})
 		},
 		"break glass": func(c *stackConfig) {
 			c.set("homelab:server.breakGlass", object{"cidr": "203.0.0.0/16", "reason": "moving"})

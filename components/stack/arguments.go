@@ -90,7 +90,7 @@ func hostArgs(s *settings.Settings, shield *edge.Shield, private *tailnet.Tailne
 		Shield: shield, Tailnet: private,
 		ServerType: s.Server.Type, Location: s.Server.Location, Image: s.Server.Image, Generation: s.Server.Generation, Timezone: s.Timezone,
 		HTTPSPort: s.Ports.HTTPS, SSHPort: s.Ports.SSH, TailscalePort: s.Ports.Tailscale, Protect: s.Protect,
-		Networks: []netip.Prefix{s.Networks.CaddyProxy, s.Networks.GrafanaMonitoring, s.Networks.Gluetun},
+		Networks: []netip.Prefix{s.Networks.CaddyProxy, s.Networks.GrafanaMonitoring, s.Networks.Gluetun, s.Networks.AutheliaSession},
 	}
 	if b := s.Server.BreakGlass; b != nil {
 		args.BreakGlass = &host.BreakGlass{CIDR: b.CIDR, Reason: b.Reason}
@@ -101,7 +101,7 @@ func hostArgs(s *settings.Settings, shield *edge.Shield, private *tailnet.Tailne
 func identityArgs(s *settings.Settings, machine *host.Host, logs *gateway.Logs, networks *workload.Networks, sites []gateway.Site) *gateway.IdentityArgs {
 	args := &gateway.IdentityArgs{
 		Host: machine, Logs: logs, Proxy: networks.CaddyProxy, Domain: s.Domain, Hostname: s.Auth.Hostname, Sites: sites, TailnetRanges: tailnet.Ranges(),
-		SessionDomain:     s.Auth.SessionDomain,
+		SessionDomain: s.Auth.SessionDomain, SessionNetwork: s.Networks.AutheliaSession,
 		SessionInactivity: s.Auth.SessionInactivity, SessionExpiration: s.Auth.SessionExpiration, RememberMe: s.Auth.RememberMe,
 	}
 	if s.SMTP != nil {

@@ -53,7 +53,7 @@ func TestAttemptsThatMustNotCompile(t *testing.T) {
 			assert.Regexp(t, want[1], compiled.Error.Err)
 		})
 	}
-	assert.GreaterOrEqual(t, attempts, 24)
+	assert.GreaterOrEqual(t, attempts, 26)
 }
 
 // recorder refuses every registration: an attempt must be refused before it reaches the engine.
@@ -212,12 +212,13 @@ func TestAttemptsThatMustBeRefused(t *testing.T) {
 		"a check that proves nothing": {with(func(s *workload.Spec) {
 			s.Health.Command = []string{"/bin/ping", "127.0.0.1"}
 		}), "proves nothing about the service"},
-		"no metrics":            {with(func(s *workload.Spec) { s.Metrics = workload.Metrics{} }), "no metrics"},
-		"no metrics, no reason": {with(func(s *workload.Spec) { s.Metrics = workload.NoMetrics("") }), "no metrics"},
-		"no network":            {with(func(s *workload.Spec) {}), "no network"},
-		"a network that is not": {with(func(s *workload.Spec) { s.Networks = []*workload.Network{{}} }), "no network: pass the value"},
-		"root without a reason": {with(func(s *workload.Spec) { s.User = "0:0" }), "runs as root without a reason"},
-		"a user by name":        {with(func(s *workload.Spec) { s.User = "root" }), "must be uid:gid in numbers"},
+		"no metrics":                         {with(func(s *workload.Spec) { s.Metrics = workload.Metrics{} }), "no metrics"},
+		"no metrics, no reason":              {with(func(s *workload.Spec) { s.Metrics = workload.NoMetrics("") }), "no metrics"},
+		"no network":                         {with(func(s *workload.Spec) {}), "no network"},
+		"a network that is not":              {with(func(s *workload.Spec) { s.Networks = []*workload.Network{{}} }), "no network: pass the value"},
+		"an endpoint that no container made": {with(func(s *workload.Spec) { s.Uses = []workload.Endpoint{{}} }), "no endpoint: only workload.Container.Endpoint makes one"},
+		"root without a reason":              {with(func(s *workload.Spec) { s.User = "0:0" }), "runs as root without a reason"},
+		"a user by name":                     {with(func(s *workload.Spec) { s.User = "root" }), "must be uid:gid in numbers"},
 		"a secret in the environment": {with(func(s *workload.Spec) {
 			s.Env = map[string]string{"DB_PASSWORD": "x"}
 		}), "DB_PASSWORD would show a secret"},

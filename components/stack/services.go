@@ -45,7 +45,7 @@ func customService(own settings.CustomService, defined map[string]func() service
 	args := service.CustomArgs{
 		Name: own.Name, Image: own.Image, Port: own.Port, User: own.User, Command: own.Command, Environment: own.Environment,
 		Health:  service.Health{Path: own.HealthPath, Command: own.HealthCommand},
-		Scratch: own.Scratch, Library: own.Library,
+		Scratch: own.Scratch, Library: own.Library, Slot: own.Slot, Internet: own.Internet,
 	}
 	for _, f := range own.Folders {
 		args.Folders = append(args.Folders, service.CustomFolder(f))

@@ -32,6 +32,8 @@ type Container struct {
 	pulumi.ResourceState
 
 	name     string
+	networks []*Network
+	slot     int
 	resource *docker.Container
 	healthy  pulumi.Resource
 }
@@ -72,7 +74,12 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 	if err := spec.declare(); err != nil {
 		return nil, fmt.Errorf("container %s: %w", name, err)
 	}
-	c := &Container{name: name}
+	for _, n := range spec.Networks {
+		if err := n.claim(spec.Slot, name); err != nil {
+			return nil, fmt.Errorf("container %s: %w", name, err)
+		}
+	}
+	c := &Container{name: name, networks: slices.Clone(spec.Networks), slot: spec.Slot}
 	inputs := pulumi.Map{"memoryMiB": pulumi.Int(spec.MemoryMiB), "user": pulumi.String(spec.User)}
 	if err := ctx.RegisterComponentResourceV2(ContainerType, name, inputs, c, opts...); err != nil {
 		return nil, fmt.Errorf("registering container %s: %w", name, err)
@@ -87,7 +94,14 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 			Internal: pulumi.Int(p.Port), External: pulumi.Int(p.Listener.Port()), Ip: p.Listener.Address(), Protocol: pulumi.String("tcp"),
 		})
 	}
-	after := append(slices.Clone(spec.After), spec.Host.Gatekeeper())
+	reach, err := c.allowReach(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	after := append(slices.Clone(spec.After), spec.Host.Gatekeeper(), reach)
+	for _, e := range spec.Uses {
+		after = append(after, e.Resource())
+	}
 	for _, f := range spec.RestartOn {
 		after = append(after, f.Resource)
 	}
@@ -248,7 +262,11 @@ func mounts(spec *Spec) docker.ContainerMountArray {
 func networks(spec *Spec) docker.ContainerNetworksAdvancedArray {
 	out := docker.ContainerNetworksAdvancedArray{}
 	for _, n := range spec.Networks {
-		out = append(out, &docker.ContainerNetworksAdvancedArgs{Name: n.resource.Name})
+		address, err := n.address(spec.Slot)
+		if err != nil {
+			continue // Validate has refused it
+		}
+		out = append(out, &docker.ContainerNetworksAdvancedArgs{Name: n.resource.Name, Ipv4Address: pulumi.String(address.String())})
 	}
 	return out
 }

@@ -1,9 +1,11 @@
 package workload
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"github.com/pulumi/pulumi-docker/sdk/v4/go/docker"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -18,14 +20,18 @@ const NetworksType = "homelab:workload:Networks"
 // Network is a bridge network on the machine.
 type Network struct {
 	name     string
+	subnet   netip.Prefix
 	resource *docker.Network
+
+	mu      sync.Mutex
+	claimed map[int]string // the containers by slot
 }
 
 // NetworkArgs describes a network.
 type NetworkArgs struct {
 	// Host is the machine.
 	Host *host.Host
-	// Subnet is its IPv4 range; invalid means that Docker picks one.
+	// Subnet is its IPv4 range, at least a /26: containers have fixed addresses in it.
 	Subnet netip.Prefix
 	// Internal networks have no way out of the machine.
 	Internal bool
@@ -33,7 +39,10 @@ type NetworkArgs struct {
 
 // NewNetwork makes a network with the given name.
 func NewNetwork(ctx *pulumi.Context, name string, args *NetworkArgs, opts ...pulumi.ResourceOption) (*Network, error) {
-	if err := args.Host.Ready(); err != nil {
+	p := validate.Of("network " + name)
+	p.Merge(args.Host.Ready())
+	p.Require(args.Subnet.IsValid() && args.Subnet.Addr().Is4() && args.Subnet.Bits() <= smallestSubnet, "%s is not an IPv4 range of at least a /%d", args.Subnet, smallestSubnet)
+	if err := p.Err(); err != nil {
 		return nil, err
 	}
 	in := &docker.NetworkArgs{
@@ -42,14 +51,12 @@ func NewNetwork(ctx *pulumi.Context, name string, args *NetworkArgs, opts ...pul
 		Internal: pulumi.Bool(args.Internal),
 		Ipv6:     pulumi.Bool(false),
 		Labels:   docker.NetworkLabelArray{&docker.NetworkLabelArgs{Label: pulumi.String(labelMachine), Value: args.Host.Machine()}},
-	}
-	if args.Subnet.IsValid() {
-		in.IpamConfigs = docker.NetworkIpamConfigArray{&docker.NetworkIpamConfigArgs{
+		IpamConfigs: docker.NetworkIpamConfigArray{&docker.NetworkIpamConfigArgs{
 			Subnet: pulumi.String(args.Subnet.String()),
 			// Docker takes this one by itself, but shows it only after the daemon was restarted: undeclared, a preview would then
 			// replace the network and all that is on it.
 			Gateway: pulumi.String(args.Subnet.Masked().Addr().Next().String()),
-		}}
+		}},
 	}
 	// Two networks cannot have one name or one range, so the old one goes first.
 	opts = append(opts, args.Host.Docker(), pulumi.DeleteBeforeReplace(true))
@@ -57,7 +64,7 @@ func NewNetwork(ctx *pulumi.Context, name string, args *NetworkArgs, opts ...pul
 	if err != nil {
 		return nil, fmt.Errorf("making network %s: %w", name, err)
 	}
-	return &Network{name: name, resource: resource}, nil
+	return &Network{name: name, subnet: args.Subnet.Masked(), resource: resource, claimed: map[int]string{}}, nil
 }
 
 // Ready reports a Network that NewNetwork did not make.
@@ -68,10 +75,35 @@ func (n *Network) Ready() error {
 	return nil
 }
 
-// Name is the network's name.
-func (n *Network) Name() string { return n.name }
+// smallestSubnet is the longest prefix of a network: it must hold this program's containers, 2 to 31, and the operator's.
+const smallestSubnet = 26
 
-// Networks are the machine's three networks. A service is on as few as it needs.
+// firstSlot is the first number of a container in a network's range: the first address is the machine's own.
+const firstSlot = 2
+
+// address is the address of a container with this number.
+func (n *Network) address(slot int) (netip.Addr, error) {
+	size := 1 << (32 - n.subnet.Bits())
+	if slot < firstSlot || slot >= size-1 { // the last address is for broadcasts
+		return netip.Addr{}, fmt.Errorf("slot %d is not between %d and %d, the containers of network %s", slot, firstSlot, size-2, n.name)
+	}
+	base := n.subnet.Addr().As4()
+	value := binary.BigEndian.Uint32(base[:]) + uint32(slot)
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, value))), nil
+}
+
+// claim gives a number of the network's range to a container, once.
+func (n *Network) claim(slot int, container string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if other, taken := n.claimed[slot]; taken {
+		return fmt.Errorf("its slot %d in network %s is that of %s: give it another", slot, n.name, other)
+	}
+	n.claimed[slot] = container
+	return nil
+}
+
+// Networks are the machine's networks. A container is on as few as it needs.
 type Networks struct {
 	pulumi.ResourceState
 
@@ -115,15 +147,16 @@ func NewNetworks(ctx *pulumi.Context, name string, args *NetworksArgs, opts ...p
 		return nil, fmt.Errorf("registering networks %s: %w", name, err)
 	}
 	for _, network := range []struct {
-		into   **Network
-		name   string
-		subnet netip.Prefix
+		into     **Network
+		name     string
+		subnet   netip.Prefix
+		internal bool
 	}{
-		{&n.CaddyProxy, "caddy-proxy", args.CaddyProxy},
-		{&n.GrafanaMonitoring, "grafana-monitoring", args.GrafanaMonitoring},
-		{&n.Gluetun, "gluetun", args.Gluetun},
+		{&n.CaddyProxy, "caddy-proxy", args.CaddyProxy, false},
+		{&n.GrafanaMonitoring, "grafana-monitoring", args.GrafanaMonitoring, true},
+		{&n.Gluetun, "gluetun", args.Gluetun, false},
 	} {
-		made, err := NewNetwork(ctx, network.name, &NetworkArgs{Host: args.Host, Subnet: network.subnet}, pulumi.Parent(n))
+		made, err := NewNetwork(ctx, network.name, &NetworkArgs{Host: args.Host, Subnet: network.subnet, Internal: network.internal}, pulumi.Parent(n))
 		if err != nil {
 			return nil, err
 		}

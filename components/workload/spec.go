@@ -32,8 +32,15 @@ type Spec struct {
 	User string
 	// RootReason says why the program must start as root; it still has no capability that is not listed.
 	RootReason string
-	// Networks are where it can be reached and what it can reach; at least one.
+	// Networks are those that it is on; at least one. A network alone lets it reach nobody.
 	Networks []*Network
+	// Slot is its number in the range of each of its networks, and so its address there, which does not move when others come or go. No two
+	// containers of a network have the same. 2 to 31 are this program's own containers, the rest the operator's.
+	Slot int
+	// Uses are what it may open connections to. Each must be healthy before it starts, and be on one of its networks.
+	Uses []Endpoint
+	// WayOut is what it may reach beside them; the zero value is nothing.
+	WayOut WayOut
 	// Mounts are folders of the machine, in order.
 	Mounts []Mount
 	// Scratch are folders in memory, by path, in MiB.
@@ -204,7 +211,19 @@ func (s *Spec) Validate(name string) error {
 	p.Require(!strings.HasPrefix(s.User, "0:") || s.RootReason != "", "it runs as root without a reason")
 	p.Require(len(s.Networks) > 0, "no network")
 	for _, n := range s.Networks {
-		p.Merge(n.Ready())
+		if err := n.Ready(); err != nil {
+			p.Merge(err)
+		} else if _, err := n.address(s.Slot); err != nil {
+			p.Merge(err)
+		}
+	}
+	for _, e := range s.Uses {
+		if err := e.Ready(); err != nil {
+			p.Merge(err)
+			continue
+		}
+		shared := slices.ContainsFunc(s.Networks, func(n *Network) bool { return slices.Contains(e.container.networks, n) })
+		p.Require(shared, "it uses %s, which is on none of its networks", e.Address())
 	}
 	for _, m := range s.Mounts {
 		m.validate(p, s.User, s.RestartOn)

@@ -19,8 +19,8 @@ import (
 	"homelab/tests/chain/internal/box"
 	"homelab/tests/chain/internal/deployed"
 	"homelab/tests/chain/internal/lab"
-	"homelab/tests/chain/internal/netns"
 	"homelab/tests/chain/internal/visitor"
+	"homelab/tests/internal/netns"
 )
 
 // Hostnames of the production example.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"homelab/internal/workspace"
 )
 
 // fakeDocker stands in for Docker's program and engine, as strictly as the real ones are about what homelab-containers does: it knows these
@@ -56,6 +58,16 @@ type engine struct {
 // there are does not matter to the order in which they start.
 var sample = []string{"authelia", "authelia-store", "caddy", "crowdsec", "jellyfin", "jellyseerr"}
 
+// containersFilter is the file that closes the container networks. The one of the first boot includes it where it is on a machine.
+func containersFilter(w *workspace.Workspace) string {
+	for _, c := range w.World().Commands("") {
+		if strings.HasSuffix(c.Script, "/opt/homelab/firewall/00-containers.nft") && c.Stdin != "" {
+			return "\n" + c.Stdin
+		}
+	}
+	return ""
+}
+
 // newEngine is right after a boot: every container has ended, and no gate is there.
 func newEngine(t *testing.T) *engine {
 	t.Helper()
@@ -87,9 +99,10 @@ func newEngine(t *testing.T) *engine {
 	require.ElementsMatch(t, sample, e.names)
 	machine := files(t, commands(w))
 	e.put("homelab-containers", machine["/opt/homelab/state/homelab-containers"], 0o755)
+	e.put("homelab-filter-proof", machine["/opt/homelab/firewall/homelab-filter-proof"], 0o755)
 	e.put("unit", machine["/etc/systemd/system/homelab-containers.service"], 0o644)
 	boot := bootFiles(t, w.World().Machines()[0].UserData)
-	e.put("firewall.nft", boot["/etc/homelab/firewall.nft"], 0o644)
+	e.put("firewall.nft", boot["/etc/homelab/firewall.nft"]+containersFilter(w), 0o644)
 	e.put("firewall.unit", boot["/etc/systemd/system/homelab-firewall.service"], 0o644)
 	e.put("docker", fakeDocker, 0o755)
 	e.put("systemd-notify", "#!/bin/sh\ncase $1 in --ready) : >"+e.dir+"/ready ;; *) echo \"$*\" >"+e.dir+"/status.new; mv "+e.dir+"/status.new "+e.dir+"/status; echo >>"+e.dir+"/turns ;; esac\n", 0o755)
@@ -242,7 +255,7 @@ func TestABootWithoutThePacketFilter(t *testing.T) {
 	require.NoError(t, os.Symlink("../docker", e.dir+"/bin/docker"))
 	for name, content := range map[string]string{
 		"homelab-firewall.service":             strings.ReplaceAll(e.read("firewall.unit"), "/etc/homelab/firewall.nft", e.dir+"/firewall.nft"),
-		"homelab-containers.service":           strings.Replace(e.read("unit"), "/opt/homelab/state/", e.dir+"/", 1),
+		"homelab-containers.service":           strings.NewReplacer("/opt/homelab/state/", e.dir+"/", "/opt/homelab/firewall/", e.dir+"/").Replace(e.read("unit")),
 		"homelab-firewall.service.d/test.conf": "[Service]\nStandardError=append:" + e.dir + "/journal\n",
 		"homelab-containers.service.d/test.conf": "[Service]\nStandardError=append:" + e.dir + "/journal\nRestartSec=1\nEnvironment=PATH=" + e.dir + "/bin:" + machinePath +
 			" HOMELAB_RUN=" + e.dir + "/run HOMELAB_CONTAINERS_INTERVAL=0.1\n",

@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"time"
 
-	"homelab/tests/chain/internal/netns"
+	"homelab/tests/internal/netns"
 )
 
 // variable carries the Spec to the process that becomes the program.

@@ -18,8 +18,8 @@ import (
 	"homelab/tests/chain/internal/box"
 	"homelab/tests/chain/internal/deployed"
 	"homelab/tests/chain/internal/echo"
-	"homelab/tests/chain/internal/netns"
 	"homelab/tests/chain/internal/programs"
+	"homelab/tests/internal/netns"
 )
 
 // Containers of the deployment: real programs in the order in which they start, and services that echo, with their ports.

@@ -12,7 +12,7 @@ import (
 
 	"homelab/tests/chain/internal/box"
 	"homelab/tests/chain/internal/deployed"
-	"homelab/tests/chain/internal/netns"
+	"homelab/tests/internal/netns"
 )
 
 // neighbours are the proxies that a measurement compares the real one with, and their places in its network.

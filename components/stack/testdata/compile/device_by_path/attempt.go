@@ -1,4 +1,4 @@
-package devicebypath
+package attempt
 
 import "homelab/components/workload"
 

@@ -1,4 +1,4 @@
-package deviceliteral
+package attempt
 
 import "homelab/components/workload"
 

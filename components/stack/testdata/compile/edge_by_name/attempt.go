@@ -1,4 +1,4 @@
-package edgebyname
+package attempt
 
 import "homelab/components/service"
 

@@ -1,4 +1,4 @@
-package edgeliteral
+package attempt
 
 import "homelab/components/service"
 

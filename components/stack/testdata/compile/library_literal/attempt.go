@@ -1,4 +1,4 @@
-package libraryliteral
+package attempt
 
 import "homelab/components/service"
 

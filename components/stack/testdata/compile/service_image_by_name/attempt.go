@@ -1,4 +1,4 @@
-package serviceimagebyname
+package attempt
 
 import "homelab/components/service"
 

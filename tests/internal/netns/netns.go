@@ -34,17 +34,35 @@ type job struct {
 func New(name string) (*Namespace, error) {
 	n := &Namespace{name: name, jobs: make(chan job)}
 	ready := make(chan error)
-	go n.serve(ready)
+	go n.serve(ready, func() error { return unix.Unshare(unix.CLONE_NEWNET) })
 	if err := <-ready; err != nil {
 		return nil, fmt.Errorf("making network namespace %s: %w", name, err)
 	}
 	return n, n.IP("link set lo up")
 }
 
+// Of returns the namespace that a process is in. It needs root.
+func Of(name string, pid int) (*Namespace, error) {
+	n := &Namespace{name: name, jobs: make(chan job)}
+	ready := make(chan error)
+	go n.serve(ready, func() error {
+		file, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		return unix.Setns(int(file.Fd()), unix.CLONE_NEWNET)
+	})
+	if err := <-ready; err != nil {
+		return nil, fmt.Errorf("entering network namespace %s: %w", name, err)
+	}
+	return n, nil
+}
+
 // serve works inside the namespace. Its thread is never unlocked, so the runtime ends it with the goroutine instead of reusing it.
-func (n *Namespace) serve(ready chan<- error) {
+func (n *Namespace) serve(ready chan<- error, enter func() error) {
 	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+	if err := enter(); err != nil {
 		ready <- err
 		return
 	}

@@ -1,0 +1,163 @@
+package host
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"net/netip"
+	"path"
+	"regexp"
+	"slices"
+
+	"github.com/pulumi/pulumi-command/sdk/go/command/remote"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"homelab/components/internal/validate"
+)
+
+// firewallFolder is the folder whose files the packet filter of the first boot includes, in alphabetical order.
+const firewallFolder = Root + "/firewall"
+
+const (
+	// containersFile makes the tables that the other files add to, so it is the first of the folder.
+	containersFile = "00-containers.nft"
+	// proofProgram tries with real packets whether the filter drops them.
+	proofProgram = firewallFolder + "/homelab-filter-proof"
+)
+
+// metadata is the address of Hetzner's metadata service. It answers everybody on the machine, without a
+// login, and gives out the user data of the first boot.
+const metadata = "169.254.169.254"
+
+// closed are the IPv4 ranges that are not the internet: what RFC 6890 and its successors reserve, with
+// private networks, the tailnet's 100.64.0.0/10 and the metadata service's link-local range.
+var closed = []string{
+	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
+	"192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
+}
+
+// Edge is a TCP port of one container that another may connect to.
+type Edge struct {
+	// From and To are their addresses in a network that both are on.
+	From, To netip.Addr
+	// Port is the TCP port.
+	Port int
+}
+
+// Reach is what a container may open connections to. Everything else is dropped.
+type Reach struct {
+	// Container is the container's name.
+	Container string
+	// Edges are ports of other containers.
+	Edges []Edge
+	// Internet are its own addresses from which it may reach public addresses; empty means none.
+	Internet []netip.Addr
+}
+
+var containerName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+
+// Validate returns everything wrong with the reach, or nil.
+func (r Reach) Validate() error {
+	p := validate.Of("reach of " + r.Container)
+	p.Require(containerName.MatchString(r.Container), "%q is not the name of a container", r.Container)
+	for _, e := range r.Edges {
+		p.Require(private(e.From) && private(e.To), "the edge from %s to %s is not between private IPv4 addresses", e.From, e.To)
+		p.Require(e.From != e.To, "the edge from %s to %s leads nowhere", e.From, e.To)
+		p.Require(e.Port > 0 && e.Port < 1<<16, "%d is not a port", e.Port)
+	}
+	for _, a := range r.Internet {
+		p.Require(private(a), "%s is not a private IPv4 address", a)
+	}
+	return p.Err()
+}
+
+func private(a netip.Addr) bool { return a.Is4() && a.IsPrivate() }
+
+// renderContainers writes the tables in which everything between containers is dropped.
+func renderContainers() (string, error) {
+	return renderFilter("containers.nft.tmpl", struct {
+		Closed   []string
+		Metadata string
+	}{closed, metadata})
+}
+
+// renderReach writes what a container may reach, as elements of the tables' sets.
+func renderReach(r Reach) (string, error) {
+	if err := r.Validate(); err != nil {
+		return "", err
+	}
+	r.Edges, r.Internet = slices.Clone(r.Edges), slices.Clone(r.Internet)
+	slices.SortFunc(r.Edges, func(a, b Edge) int {
+		return cmp.Or(a.From.Compare(b.From), a.To.Compare(b.To), cmp.Compare(a.Port, b.Port))
+	})
+	r.Edges = slices.Compact(r.Edges)
+	slices.SortFunc(r.Internet, netip.Addr.Compare)
+	return renderFilter("reach.nft.tmpl", r)
+}
+
+func renderFilter(name string, model any) (string, error) {
+	var out bytes.Buffer
+	if err := filterTemplates.ExecuteTemplate(&out, name, model); err != nil {
+		return "", fmt.Errorf("rendering %s: %w", name, err)
+	}
+	return out.String(), nil
+}
+
+// AllowReach lets a container reach what r says, and nothing else, from before it starts until it is
+// gone: what starts the container depends on the resource that is returned. The file is written and the
+// filter loaded in one step, and the step's undoing removes the file and loads again, so that the filter
+// never allows what is not in the graph. A change of r is loaded in place and restarts nothing.
+func (h *Host) AllowReach(ctx *pulumi.Context, name string, r Reach, opts ...pulumi.ResourceOption) (pulumi.Resource, error) {
+	if err := h.Ready(); err != nil {
+		return nil, err
+	}
+	content, err := renderReach(r)
+	if err != nil {
+		return nil, err
+	}
+	const load = "sudo -n /usr/local/sbin/homelab-unit firewall"
+	file := path.Join(firewallFolder, r.Container+".nft")
+	command, err := remote.NewCommand(ctx, name, &remote.CommandArgs{
+		Connection:             h.connection(),
+		Create:                 pulumi.Sprintf("sudo -n /usr/local/sbin/homelab-file put 0400 root:root %s && %s", file, load),
+		Delete:                 pulumi.Sprintf("sudo -n /usr/local/sbin/homelab-file remove %s && %s", file, load),
+		Stdin:                  pulumi.String(content),
+		Triggers:               pulumi.Array{h.server.ID()},
+		AddPreviousOutputInEnv: pulumi.Bool(false),
+	}, append(h.onMachine(opts), pulumi.DeleteBeforeReplace(true), pulumi.DependsOn([]pulumi.Resource{h.closed}))...)
+	if err != nil {
+		return nil, fmt.Errorf("letting %s reach what it uses: %w", r.Container, err)
+	}
+	return command, nil
+}
+
+// closeContainers makes the tables in which every packet from a container is dropped that no reach
+// allows. It returns the program that proves it.
+func (h *Host) closeContainers(ctx *pulumi.Context, name string, folder *Folder) error {
+	child := pulumi.Parent(h)
+	content, err := renderContainers()
+	if err != nil {
+		return err
+	}
+	written, err := folder.Write(ctx, name+"-containers-filter", containersFile, 0o400, pulumi.String(content), child)
+	if err != nil {
+		return err
+	}
+	h.closed, err = h.Run(ctx, name+"-containers-filter-loaded", Action{
+		Command:  []string{"sudo", "-n", "/usr/local/sbin/homelab-unit", "firewall"},
+		Triggers: []pulumi.StringOutput{written.Digest},
+	}, child, pulumi.DependsOn([]pulumi.Resource{written.Resource}))
+	if err != nil {
+		return err
+	}
+	program, err := files.ReadFile("files/homelab-filter-proof")
+	if err != nil {
+		return fmt.Errorf("reading the embedded homelab-filter-proof: %w", err)
+	}
+	h.proof, err = folder.Write(ctx, name+"-homelab-filter-proof", path.Base(proofProgram), 0o755, pulumi.String(program), child)
+	if err != nil {
+		return err
+	}
+	h.guards = append(h.guards, h.closed)
+	return nil
+}

@@ -1,0 +1,54 @@
+package workload
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestAddressesOfANetwork(t *testing.T) {
+	n := &Network{name: "n", subnet: netip.MustParsePrefix("172.30.1.0/26"), claimed: map[int]string{}}
+	for slot, want := range map[int]string{2: "172.30.1.2", 31: "172.30.1.31", 62: "172.30.1.62"} {
+		got, err := n.address(slot)
+		require.NoError(t, err)
+		assert.Equal(t, want, got.String())
+	}
+	for _, slot := range []int{-1, 0, 1, 63, 64} {
+		_, err := n.address(slot)
+		require.ErrorContains(t, err, "is not between 2 and 62, the containers of network n", "%d", slot)
+	}
+	wide := &Network{name: "wide", subnet: netip.MustParsePrefix("10.0.0.0/8")}
+	got, err := wide.address(300)
+	require.NoError(t, err)
+	assert.Equal(t, "10.0.1.44", got.String())
+
+	require.NoError(t, n.claim(5, "caddy"))
+	require.ErrorContains(t, n.claim(5, "other"), "its slot 5 in network n is that of caddy")
+	require.NoError(t, n.claim(6, "other"))
+}
+
+// Two containers that share two networks reach each other on both; one on no shared network is refused.
+func TestEdgesFollowTheNetworks(t *testing.T) {
+	one := &Network{name: "one", subnet: netip.MustParsePrefix("172.30.1.0/24")}
+	two := &Network{name: "two", subnet: netip.MustParsePrefix("172.30.2.0/24")}
+	provider := &Container{name: "provider", networks: []*Network{one, two}, slot: 9}
+	spec := &Spec{Networks: []*Network{one, two}, Slot: 8, Uses: []Endpoint{{container: provider, port: 80}}, WayOut: Internet}
+	reach, err := spec.reach("consumer")
+	require.NoError(t, err)
+	require.Len(t, reach.Edges, 2)
+	assert.Equal(t, "172.30.1.8", reach.Edges[0].From.String())
+	assert.Equal(t, "172.30.1.9", reach.Edges[0].To.String())
+	assert.Equal(t, "172.30.2.9", reach.Edges[1].To.String())
+	assert.Len(t, reach.Internet, 2)
+
+	spec.Networks, spec.WayOut = []*Network{two}, WayOut{}
+	reach, err = spec.reach("consumer")
+	require.NoError(t, err)
+	require.Len(t, reach.Edges, 1)
+	assert.Empty(t, reach.Internet)
+
+	provider.networks = []*Network{one}
+	assert.ErrorContains(t, spec.Validate("consumer"), "it uses provider:80, which is on none of its networks")
+}
