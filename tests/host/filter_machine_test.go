@@ -217,4 +217,3 @@ func (f *filtered) load() {
 	f.t.Helper()
 	require.NoError(f.t, f.machine.Run(nil, "nft", "--file", f.dir+"/firewall.nft"))
 }
-
