@@ -43,7 +43,7 @@ func Jellyfin() service.Definition {
 		},
 		Scratch: map[string]int{"/tmp": 256},
 		Library: service.ReadLibrary("/media"),
-		Slot:    16,
+		Slot:    32,
 		WayOut:  workload.Internet, // what it knows of films and series
 		Default: service.Default{
 			Hostname:   "jellyfin",

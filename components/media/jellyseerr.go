@@ -20,7 +20,7 @@ func Jellyseerr() service.Definition {
 			{Base: "config", Target: "/app/config", Keeps: workload.Databases("db/db.sqlite3")},
 		},
 		Scratch: map[string]int{"/tmp": 64},
-		Slot:    17,
+		Slot:    33,
 		Uses:    []service.Use{service.On(Jellyfin)},
 		WayOut:  workload.Internet, // what it knows of films and series
 		Default: service.Default{

@@ -38,7 +38,7 @@ type CustomArgs struct {
 	Scratch []string
 	// Library is where it reads the media library; empty means nowhere.
 	Library string
-	// Slot is its number in the ranges of the networks, from 32.
+	// Slot is its number in the ranges of the networks, from 64.
 	Slot int
 	// Uses are the services to which it may open connections.
 	Uses []Use

@@ -57,8 +57,8 @@ type Definition struct {
 	Scratch map[string]int
 	// Library is how it uses the media library; the zero value means not at all.
 	Library Library
-	// Slot is the service's number, 16 to 31, from which its address follows; unique in the catalogue. The operator's own services have the
-	// numbers from 32.
+	// Slot is the service's number, 32 to 63, from which its address follows; unique in the catalogue. The operator's own services have the
+	// numbers from 64.
 	Slot int
 	// Uses are the services to which it may open connections. Each of them runs before it.
 	Uses []Use
@@ -220,6 +220,9 @@ func (d Definition) user() string {
 	return d.User
 }
 
+// firstSlot is the first number of a service in the range of a network; see workload.Spec.Slot.
+const firstSlot = 32
+
 var namePattern = regexp.MustCompile(`^[a-z](?:[a-z0-9-]{0,46}[a-z0-9])?$`)
 
 // Validate returns everything wrong with the definition, as far as it can be said without the machine.
@@ -230,6 +233,7 @@ func (d Definition) Validate() error {
 	p.Require(strings.HasPrefix(d.Type, "homelab:") && strings.Count(d.Type, ":") == 2, "type %q is not homelab:MODULE:NAME", d.Type)
 	p.Merge(d.Image.Validate())
 	p.Require(d.Port >= 1024 && d.Port < 1<<16, "port %d is not between 1024 and 65535", d.Port)
+	p.Require(d.Slot >= firstSlot, "slot %d is not one of a service: they begin at %d", d.Slot, firstSlot)
 	p.Require((d.Health.Path == "") != (len(d.Health.Command) == 0), "health needs either a path or a command")
 	p.Require(d.Library == Library{} || path.IsAbs(d.Library.target), "the library's place %q is not an absolute path", d.Library.target)
 	p.Require(!d.Library.write || d.user() == host.MediaOwner, "only a service that runs as host.MediaOwner can write to the library")

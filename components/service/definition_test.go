@@ -16,7 +16,7 @@ import (
 
 func first() Definition {
 	return Definition{
-		Name: "first", Type: "homelab:test:First", Image: images.Jellyseerr, Port: 8080, Health: Health{Path: "/health"},
+		Name: "first", Type: "homelab:test:First", Image: images.Jellyseerr, Port: 8080, Slot: 40, Health: Health{Path: "/health"},
 		Metrics: workload.NoMetrics("none"), Default: Default{Hostname: "first", Visibility: access.Tailnet, MemoryMiB: 64},
 	}
 }
@@ -39,7 +39,7 @@ func TestValidateReportsEverything(t *testing.T) {
 	for _, problem := range []string{
 		"must be a DNS label", `type "bad" is not homelab:MODULE:NAME`, "is not pinned", "port 80 is not between", "either a path or a command",
 		`place "media" is not an absolute path`, "only a service that runs as host.MediaOwner", "there is none", `two folders are called "a"`,
-		`two secrets are called "k"`, `file "etc/x" is not in a folder`, `file "/x" is not in a folder`, "file /x has no content", "names no path to come back to",
+		`two secrets are called "k"`, `file "etc/x" is not in a folder`, `file "/x" is not in a folder`, "file /x has no content", "names no path to come back to", "slot 0 is not one of a service",
 	} {
 		assert.ErrorContains(t, err, problem)
 	}
@@ -83,7 +83,7 @@ func TestCustom(t *testing.T) {
 	d := Custom(CustomArgs{
 		Name:  "photos",
 		Image: imageref.Reference{Repository: "ghcr.io/example/photos", Tag: "v3", Digest: "sha256:" + strings.Repeat("0123456789abcdef", 4)},
-		Port:  2342, User: "2002:2002", Health: Health{Path: "/status"}, Uses: []Use{On(first)}, Scratch: []string{"/tmp"}, Library: "/media",
+		Port:  2342, Slot: 64, User: "2002:2002", Health: Health{Path: "/status"}, Uses: []Use{On(first)}, Scratch: []string{"/tmp"}, Library: "/media",
 		Folders: []CustomFolder{{Path: "/a/b", Databases: []string{"x.db"}}, {Path: "/c"}, {Path: "/d", Disposable: "made again"}},
 	})
 	require.NoError(t, d.Validate())

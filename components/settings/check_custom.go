@@ -30,7 +30,7 @@ const (
 
 // firstCustomSlot is the first number, in the range of a network, of the operator's own services; the
 // numbers before it belong to this program's.
-const firstCustomSlot = 32
+const firstCustomSlot = 64
 
 // smallestPort is the first port that a program can listen on without a privilege.
 const smallestPort = 1024

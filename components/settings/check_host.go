@@ -170,7 +170,7 @@ func (k *checker) backup(r rawBackup) Backup {
 var dockerBridge = netip.MustParsePrefix("172.17.0.0/16")
 
 // narrowestNetwork is the fewest addresses a container network may have, as a prefix length.
-const narrowestNetwork = 26
+const narrowestNetwork = 25
 
 func (k *checker) networks(r rawNetworks) Networks {
 	const path = namespace + "networks"

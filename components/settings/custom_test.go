@@ -137,7 +137,7 @@ var badCustom = []badCase{
 	}},
 	{"custom-slots", func(c *stackConfig) {
 		c.set("homelab:customServices", object{
-			"notes": with(object{"hostname": "notes", "slot": 40}), "photos": with(object{"slot": 40}),
+			"notes": with(object{"hostname": "notes", "slot": 70}), "photos": with(object{"slot": 70}),
 			"wiki": with(object{"hostname": "wiki", "slot": 255}),
 		})
 	}},

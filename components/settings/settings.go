@@ -273,7 +273,7 @@ type Keep struct {
 	Yearly int
 }
 
-// Networks are the container networks: private IPv4, at least /26, not overlapping. Containers have fixed addresses in them.
+// Networks are the container networks: private IPv4, at least /25, not overlapping. Containers have fixed addresses in them.
 type Networks struct {
 	// CaddyProxy joins the proxy and what it forwards to (caddyProxy; default 172.30.1.0/24).
 	CaddyProxy netip.Prefix

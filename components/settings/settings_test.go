@@ -100,7 +100,7 @@ func TestLimitsAreReached(t *testing.T) {
 			c.set("homelab:backup", object{"jitterMinutes": 0, "drillDay": 28, "keep": object{"daily": 1, "weekly": 0, "monthly": 0, "yearly": 0}})
 		},
 		"narrow networks": func(c *stackConfig) {
-			c.set("homelab:networks", object{"caddyProxy": "10.0.0.0/26", "grafanaMonitoring": "10.0.0.64/26", "gluetun": "192.168.0.0/16"})
+			c.set("homelab:networks", object{"caddyProxy": "10.0.0.0/25", "grafanaMonitoring": "10.0.0.128/25", "gluetun": "192.168.0.0/16"})
 		},
 		"break glass": func(c *stackConfig) {
 			c.set("homelab:server.breakGlass", object{"cidr": "203.0.0.0/16", "reason": "moving"})

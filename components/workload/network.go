@@ -31,7 +31,7 @@ type Network struct {
 type NetworkArgs struct {
 	// Host is the machine.
 	Host *host.Host
-	// Subnet is its IPv4 range, at least a /26: containers have fixed addresses in it.
+	// Subnet is its IPv4 range, at least a /25: containers have fixed addresses in it.
 	Subnet netip.Prefix
 	// Internal networks have no way out of the machine.
 	Internal bool
@@ -75,11 +75,11 @@ func (n *Network) Ready() error {
 	return nil
 }
 
-// smallestSubnet is the longest prefix of a network: it must hold this program's containers, 2 to 31, and the operator's.
-const smallestSubnet = 26
+// smallestSubnet is the longest prefix of a network: it must hold this program's containers and the operator's; see Spec.Slot.
+const smallestSubnet = 25
 
-// firstSlot is the first number of a container in a network's range: the first address is the machine's own.
-const firstSlot = 2
+// firstSlot is the first number of a container in a network's range.
+const firstSlot = 16
 
 // address is the address of a container with this number.
 func (n *Network) address(slot int) (netip.Addr, error) {

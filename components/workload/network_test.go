@@ -9,15 +9,15 @@ import (
 )
 
 func TestAddressesOfANetwork(t *testing.T) {
-	n := &Network{name: "n", subnet: netip.MustParsePrefix("172.30.1.0/26"), claimed: map[int]string{}}
-	for slot, want := range map[int]string{2: "172.30.1.2", 31: "172.30.1.31", 62: "172.30.1.62"} {
+	n := &Network{name: "n", subnet: netip.MustParsePrefix("172.30.1.0/25"), claimed: map[int]string{}}
+	for slot, want := range map[int]string{16: "172.30.1.16", 63: "172.30.1.63", 126: "172.30.1.126"} {
 		got, err := n.address(slot)
 		require.NoError(t, err)
 		assert.Equal(t, want, got.String())
 	}
-	for _, slot := range []int{-1, 0, 1, 63, 64} {
+	for _, slot := range []int{-1, 0, 1, 2, 15, 127, 128} {
 		_, err := n.address(slot)
-		require.ErrorContains(t, err, "is not between 2 and 62, the containers of network n", "%d", slot)
+		require.ErrorContains(t, err, "is not between 16 and 126, the containers of network n", "%d", slot)
 	}
 	wide := &Network{name: "wide", subnet: netip.MustParsePrefix("10.0.0.0/8")}
 	got, err := wide.address(300)
@@ -33,14 +33,14 @@ func TestAddressesOfANetwork(t *testing.T) {
 func TestEdgesFollowTheNetworks(t *testing.T) {
 	one := &Network{name: "one", subnet: netip.MustParsePrefix("172.30.1.0/24")}
 	two := &Network{name: "two", subnet: netip.MustParsePrefix("172.30.2.0/24")}
-	provider := &Container{name: "provider", networks: []*Network{one, two}, slot: 9}
-	spec := &Spec{Networks: []*Network{one, two}, Slot: 8, Uses: []Endpoint{{container: provider, port: 80}}, WayOut: Internet}
+	provider := &Container{name: "provider", networks: []*Network{one, two}, slot: 39}
+	spec := &Spec{Networks: []*Network{one, two}, Slot: 38, Uses: []Endpoint{{container: provider, port: 80}}, WayOut: Internet}
 	reach, err := spec.reach("consumer")
 	require.NoError(t, err)
 	require.Len(t, reach.Edges, 2)
-	assert.Equal(t, "172.30.1.8", reach.Edges[0].From.String())
-	assert.Equal(t, "172.30.1.9", reach.Edges[0].To.String())
-	assert.Equal(t, "172.30.2.9", reach.Edges[1].To.String())
+	assert.Equal(t, "172.30.1.38", reach.Edges[0].From.String())
+	assert.Equal(t, "172.30.1.39", reach.Edges[0].To.String())
+	assert.Equal(t, "172.30.2.39", reach.Edges[1].To.String())
 	assert.Len(t, reach.Internet, 2)
 
 	spec.Networks, spec.WayOut = []*Network{two}, WayOut{}

@@ -35,7 +35,8 @@ type Spec struct {
 	// Networks are those that it is on; at least one. A network alone lets it reach nobody.
 	Networks []*Network
 	// Slot is its number in the range of each of its networks, and so its address there, which does not move when others come or go. No two
-	// containers of a network have the same. 2 to 31 are this program's own containers, the rest the operator's.
+	// containers of a network have the same. 16 to 31 are the gateway's and the monitoring's, 32 to 63 those of the catalogue's services, the rest
+	// the operator's. The numbers below stay free, because Docker gave them to the containers of version 0.1.0, which had no fixed ones.
 	Slot int
 	// Uses are what it may open connections to. Each must be healthy before it starts, and be on one of its networks.
 	Uses []Endpoint

@@ -23,7 +23,7 @@ import (
 func everything() service.Definition {
 	d := media.Jellyseerr()
 	d.Name, d.Type, d.Image = "everything", "homelab:media:Everything", images.Jellyseerr
-	d.Slot = 31
+	d.Slot = 63
 	d.User, d.Library = host.MediaOwner, service.WriteLibrary("/library")
 	d.Devices = []workload.Device{workload.Graphics("it transcodes")}
 	d.Secrets = []string{"api-key"}
