@@ -52,14 +52,14 @@ func TestThePortalIsWhereItsVisitorsAre(t *testing.T) {
 	site := func(v access.Visibility, p access.Policy) Site {
 		return Site{Visibility: v, Access: access.Access{Policy: p}}
 	}
-	assert.Equal(t, access.Tailnet, portalVisibility(nil))
-	assert.Equal(t, access.Tailnet, portalVisibility([]Site{site(access.Tailnet, access.TwoFactor), site(access.Public, access.Native)}))
-	assert.Equal(t, access.Public, portalVisibility([]Site{site(access.Tailnet, access.TwoFactor), site(access.Public, access.OneFactor)}))
+	assert.Equal(t, access.Tailnet, (&Sites{nil}).portalVisibility())
+	assert.Equal(t, access.Tailnet, (&Sites{[]Site{site(access.Tailnet, access.TwoFactor), site(access.Public, access.Native)}}).portalVisibility())
+	assert.Equal(t, access.Public, (&Sites{[]Site{site(access.Tailnet, access.TwoFactor), site(access.Public, access.OneFactor)}}).portalVisibility())
 
 	// A service's own login that ends at the portal needs it as much.
 	own := site(access.Public, access.Native)
 	own.OpenID = &OpenID{}
-	assert.Equal(t, access.Public, portalVisibility([]Site{own}))
+	assert.Equal(t, access.Public, (&Sites{[]Site{own}}).portalVisibility())
 }
 
 func TestTheStoresFilesRefuseWhatWouldMeanSomething(t *testing.T) {

@@ -41,7 +41,7 @@ type DetectionArgs struct {
 	// Network is where the proxy asks it.
 	Network *workload.Network
 	// Sites are the services.
-	Sites []Site
+	Sites *Sites
 	// TailnetRanges and ContainerRanges are never banned either.
 	TailnetRanges, ContainerRanges []string
 }
@@ -53,7 +53,7 @@ func (a *DetectionArgs) Validate() error {
 	p.Merge(a.Shield.Ready())
 	p.Merge(a.Logs.Ready())
 	p.Merge(a.Network.Ready())
-	p.Merge(validateSites(a.Sites))
+	p.Merge(a.Sites.Ready())
 	p.Require(len(a.TailnetRanges) > 0, "no tailnet ranges")
 	p.Require(len(a.ContainerRanges) > 0, "no container ranges")
 	return p.Err()
@@ -64,6 +64,7 @@ type Detection struct {
 	pulumi.ResourceState
 
 	host       *host.Host
+	sites      *Sites
 	container  *workload.Container
 	bouncerKey pulumi.StringOutput
 }
@@ -73,7 +74,7 @@ func NewDetection(ctx *pulumi.Context, name string, args *DetectionArgs, opts ..
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
-	d := &Detection{host: args.Host}
+	d := &Detection{host: args.Host, sites: args.Sites}
 	if err := ctx.RegisterComponentResourceV2(DetectionType, name, pulumi.Map{}, d, opts...); err != nil {
 		return nil, fmt.Errorf("registering the detection engine: %w", err)
 	}
@@ -115,7 +116,7 @@ func NewDetection(ctx *pulumi.Context, name string, args *DetectionArgs, opts ..
 
 func (a *DetectionArgs) model(cloudflare []string) crowdsec.Model {
 	return crowdsec.Model{
-		Sites: plain(a.Sites), CloudflareRanges: cloudflare, TailnetRanges: a.TailnetRanges, ContainerRanges: a.ContainerRanges,
+		Sites: a.Sites.declared(), CloudflareRanges: cloudflare, TailnetRanges: a.TailnetRanges, ContainerRanges: a.ContainerRanges,
 		Listen: crowdsec.DefaultListen(), Logs: crowdsec.DefaultLogs(),
 	}
 }

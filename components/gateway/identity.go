@@ -60,8 +60,8 @@ type IdentityArgs struct {
 	SessionDomain string
 	// Hostname is the portal's own.
 	Hostname string
-	// Sites are the services; the access rules follow from them.
-	Sites []Site
+	// Detection reads the portal's log, and knows the sites; the access rules follow from them.
+	Detection *Detection
 	// Users are the people; at least one.
 	Users []User
 	// SessionInactivity, SessionExpiration and RememberMe are how long a login lasts.
@@ -87,13 +87,11 @@ func (a *IdentityArgs) Validate() error {
 	p.Merge(a.Host.Ready())
 	p.Merge(a.Logs.Ready())
 	p.Merge(a.Proxy.Ready())
-	sites := validateSites(a.Sites)
-	p.Merge(sites)
-	if sites == nil {
+	if err := a.Detection.Ready(); err != nil {
+		p.Merge(err)
+	} else {
 		p.Merge(a.model().Validate())
-	}
-	for _, s := range a.Sites {
-		p.Require(s.OpenID == nil || s.OpenID.portal == a.Hostname, "%s is registered at another portal than %s", s.Name, a.Hostname)
+		p.Merge(a.Detection.sites.registeredAt(a.Hostname))
 	}
 	p.Require(a.Mail == nil || a.Mail.Password != nil, "no password at the mail server")
 	p.Require(len(a.Users) > 0, "no users: nobody could log in")
@@ -110,7 +108,7 @@ func (a *IdentityArgs) model() authelia.Model {
 		Domain:        a.Domain,
 		SessionDomain: a.SessionDomain,
 		Hostname:      a.Hostname,
-		Sites:         plain(a.Sites),
+		Sites:         a.Detection.sites.declared(),
 		TailnetRanges: a.TailnetRanges,
 		Store:         fmt.Sprintf("%s:%d", storeName, storePort),
 		Session:       authelia.Session{Inactivity: a.SessionInactivity, Expiration: a.SessionExpiration, RememberMe: a.RememberMe},
@@ -133,7 +131,7 @@ type Identity struct {
 
 	container *workload.Container
 	hostname  string
-	sites     []Site
+	detection *Detection
 	passwords pulumi.StringMap
 	// hashes are the passwords' digests by login.
 	hashes map[string]pulumi.StringOutput
@@ -146,7 +144,7 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
-	i := &Identity{hostname: args.Hostname, sites: slices.Clone(args.Sites), passwords: pulumi.StringMap{}, hashes: map[string]pulumi.StringOutput{}}
+	i := &Identity{hostname: args.Hostname, detection: args.Detection, passwords: pulumi.StringMap{}, hashes: map[string]pulumi.StringOutput{}}
 	inputs := pulumi.Map{"hostname": pulumi.String(args.Hostname), "users": pulumi.Int(len(args.Users))}
 	if err := ctx.RegisterComponentResourceV2(IdentityType, name, inputs, i, opts...); err != nil {
 		return nil, fmt.Errorf("registering the portal: %w", err)
@@ -216,7 +214,7 @@ func (i *Identity) files(ctx *pulumi.Context, args *IdentityArgs, s *store) ([]*
 	if err != nil {
 		return nil, nil, err
 	}
-	openID, err := i.openIDFiles(ctx, args.model(), args.Sites)
+	openID, err := i.openIDFiles(ctx, args.model(), args.Detection.sites.list)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -109,7 +109,8 @@ func TestARegistrationFitsItsSiteOnly(t *testing.T) {
 		}
 		other := fitting
 		other.OpenID = o
-		require.ErrorContains(t, (&IdentityArgs{Hostname: "login.example.com", Sites: []Site{other}}).Validate(), "another portal")
+		require.ErrorContains(t, (&Sites{[]Site{other}}).registeredAt("login.example.com"), "another portal")
+		require.NoError(t, (&Sites{[]Site{other}}).registeredAt("auth.example.com"))
 		return nil
 	})
 }

@@ -41,9 +41,7 @@ type ProxyArgs struct {
 	Host *host.Host
 	// Logs is where the access log goes.
 	Logs *Logs
-	// Detection is asked about every request.
-	Detection *Detection
-	// Identity is asked about every visitor.
+	// Identity is asked about every visitor. It knows the sites, and the detection, which is asked about every request.
 	Identity *Identity
 	// Jails read the proxy's log.
 	Jails *Jails
@@ -63,7 +61,6 @@ func (a *ProxyArgs) Validate() error {
 	p.Merge(a.Shield.Ready())
 	p.Merge(a.Host.Ready())
 	p.Merge(a.Logs.Ready())
-	p.Merge(a.Detection.Ready())
 	p.Merge(a.Identity.Ready())
 	p.Merge(a.Jails.Ready())
 	p.Merge(a.Network.Ready())
@@ -76,7 +73,7 @@ func (a *ProxyArgs) Validate() error {
 type Proxy struct {
 	pulumi.ResourceState
 
-	sites    []Site
+	sites    *Sites
 	portal   string
 	chain    []pulumi.Resource
 	loaded   map[string]pulumi.Resource
@@ -89,8 +86,8 @@ func NewProxy(ctx *pulumi.Context, name string, args *ProxyArgs, opts ...pulumi.
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
-	p := &Proxy{sites: slices.Clone(args.Identity.sites), portal: args.Identity.hostname, loaded: map[string]pulumi.Resource{}, upstream: map[string]pulumi.Resource{}}
-	inputs := pulumi.Map{"sites": pulumi.Int(len(p.sites))}
+	p := &Proxy{sites: args.Identity.detection.sites, portal: args.Identity.hostname, loaded: map[string]pulumi.Resource{}, upstream: map[string]pulumi.Resource{}}
+	inputs := pulumi.Map{"sites": pulumi.Int(len(p.sites.list))}
 	if err := ctx.RegisterComponentResourceV2(ProxyType, name, inputs, p, opts...); err != nil {
 		return nil, fmt.Errorf("registering the proxy: %w", err)
 	}
@@ -109,7 +106,7 @@ func NewProxy(ctx *pulumi.Context, name string, args *ProxyArgs, opts ...pulumi.
 	if err != nil {
 		return nil, err
 	}
-	enforcing, err := args.Detection.enforcedBy(ctx, caddyName, p, container.Resource(), reload, files.caddyfile.Digest)
+	enforcing, err := args.Identity.detection.enforcedBy(ctx, caddyName, p, container.Resource(), reload, files.caddyfile.Digest)
 	if err != nil {
 		return nil, err
 	}
@@ -124,8 +121,8 @@ func NewProxy(ctx *pulumi.Context, name string, args *ProxyArgs, opts ...pulumi.
 		p.loaded[hostname] = gate
 	}
 	p.chain = slices.Concat(args.Shield.Guards(), args.Host.Guards(), args.Jails.guards(), args.Identity.ended,
-		[]pulumi.Resource{args.Detection.container.Resource(), args.Identity.container.Resource(), container.Resource(), reload, enforcing})
-	for _, s := range p.sites {
+		[]pulumi.Resource{args.Identity.detection.container.Resource(), args.Identity.container.Resource(), container.Resource(), reload, enforcing})
+	for _, s := range p.sites.list {
 		p.upstream[s.Hostname] = s.Upstream.Resource()
 	}
 	p.upstream[p.portal] = args.Identity.container.Resource()
@@ -134,7 +131,7 @@ func NewProxy(ctx *pulumi.Context, name string, args *ProxyArgs, opts ...pulumi.
 
 func (p *Proxy) hostnames() []string {
 	out := []string{p.portal}
-	for _, s := range p.sites {
+	for _, s := range p.sites.list {
 		out = append(out, s.Hostname)
 	}
 	slices.Sort(out)
@@ -172,7 +169,7 @@ func (p *Proxy) files(ctx *pulumi.Context, args *ProxyArgs) (*proxyFiles, error)
 	out.mounts = append(out.mounts, workload.Mount{Folder: args.Logs.caddy, Target: path.Dir(paths.AccessLog), Keeps: keepsLogs})
 	// On the tailnet a name is enough to reach a site, without any DNS record: no site is in the configuration before its service may be reached.
 	var upstreams []pulumi.Resource
-	for _, s := range p.sites {
+	for _, s := range p.sites.list {
 		upstreams = append(upstreams, s.Upstream.Resource())
 	}
 	var err error
@@ -186,7 +183,7 @@ func (p *Proxy) files(ctx *pulumi.Context, args *ProxyArgs) (*proxyFiles, error)
 	for _, s := range []struct {
 		base    string
 		content pulumi.StringInput
-	}{{path.Base(paths.ACMEToken), args.ACMEToken}, {path.Base(paths.BouncerKey), args.Detection.bouncerKey}} {
+	}{{path.Base(paths.ACMEToken), args.ACMEToken}, {path.Base(paths.BouncerKey), args.Identity.detection.bouncerKey}} {
 		written, err := folders["secrets"].Write(ctx, caddyName+"-"+s.base, s.base, 0o400, s.content, child)
 		if err != nil {
 			return nil, err
@@ -198,15 +195,15 @@ func (p *Proxy) files(ctx *pulumi.Context, args *ProxyArgs) (*proxyFiles, error)
 
 func (p *Proxy) caddyfile(args *ProxyArgs) pulumi.StringOutput {
 	model := caddyfile.Model{
-		Sites: plain(p.sites),
+		Sites: p.sites.declared(),
 		Portal: caddyfile.Portal{
 			Hostname: p.portal, Upstream: args.Identity.container.Endpoint(autheliaPort).Address(),
-			Visibilities: []access.Visibility{portalVisibility(p.sites)},
+			Visibilities: []access.Visibility{p.sites.portalVisibility()},
 		},
 		ACME: caddyfile.ACME{Email: args.Email},
 		CrowdSec: caddyfile.CrowdSec{
-			LAPI:   "http://" + args.Detection.container.Endpoint(lapiPort).Address(),
-			AppSec: "http://" + args.Detection.container.Endpoint(appsecPort).Address(),
+			LAPI:   "http://" + args.Identity.detection.container.Endpoint(lapiPort).Address(),
+			AppSec: "http://" + args.Identity.detection.container.Endpoint(appsecPort).Address(),
 		},
 		SessionCookie: authelia.SessionCookie,
 		Listen:        caddyfile.DefaultListen(),
@@ -223,9 +220,9 @@ func (p *Proxy) caddyfile(args *ProxyArgs) pulumi.StringOutput {
 // uses is what the proxy asks, and what it forwards to.
 func (p *Proxy) uses(args *ProxyArgs) []workload.Endpoint {
 	out := []workload.Endpoint{
-		args.Detection.container.Endpoint(lapiPort), args.Detection.container.Endpoint(appsecPort), args.Identity.container.Endpoint(autheliaPort),
+		args.Identity.detection.container.Endpoint(lapiPort), args.Identity.detection.container.Endpoint(appsecPort), args.Identity.container.Endpoint(autheliaPort),
 	}
-	for _, s := range p.sites {
+	for _, s := range p.sites.list {
 		out = append(out, s.Upstream)
 	}
 	return out
@@ -282,8 +279,8 @@ func (p *Proxy) Routes() []Route {
 			proof: append(slices.Clone(p.chain), p.loaded[hostname], p.upstream[hostname]),
 		}
 	}
-	routes := []Route{route(portalName, p.portal, portalVisibility(p.sites), access.Native)}
-	for _, s := range p.sites {
+	routes := []Route{route(portalName, p.portal, p.sites.portalVisibility(), access.Native)}
+	for _, s := range p.sites.list {
 		routes = append(routes, route(s.Name, s.Hostname, s.Visibility, s.Access.Policy))
 	}
 	slices.SortFunc(routes, func(a, b Route) int { return cmp.Compare(a.name, b.name) })

@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"errors"
+	"slices"
+
 	"homelab/components/gateway/internal/site"
 	"homelab/components/internal/access"
 	"homelab/components/internal/validate"
@@ -27,22 +30,13 @@ type Site struct {
 	OpenID *OpenID
 }
 
-func plain(sites []Site) []site.Site {
-	out := make([]site.Site, 0, len(sites))
-	for _, s := range sites {
-		declared := site.Site{
-			Name: s.Name, Hostname: s.Hostname, Visibility: s.Visibility, Access: s.Access, Bypass: s.Bypass,
-			Upstream: s.Upstream.Address(), MaxBodyMB: s.MaxBodyMB,
-		}
-		if s.OpenID != nil {
-			declared.OpenID = s.OpenID.declared
-		}
-		out = append(out, declared)
-	}
-	return site.Sorted(out)
-}
+// Sites are all services that want a hostname, checked one by one and together. Detection takes them, and
+// the portal and the proxy get them from it, so that none of the three can know others. Only NewSites
+// makes a usable one.
+type Sites struct{ list []Site }
 
-func validateSites(sites []Site) error {
+// NewSites checks the sites.
+func NewSites(sites []Site) (*Sites, error) {
 	p := validate.Of("sites")
 	ready := true
 	for _, s := range sites {
@@ -57,19 +51,59 @@ func validateSites(sites []Site) error {
 			p.Add("%s: %w", s.Name, err)
 		}
 	}
+	out := &Sites{list: slices.Clone(sites)}
 	if ready {
-		p.Merge(site.ValidateAll(plain(sites)))
+		p.Merge(site.ValidateAll(out.declared()))
 	}
-	return p.Err()
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	if out.list == nil {
+		out.list = []Site{}
+	}
+	return out, nil
+}
+
+// Ready reports Sites that NewSites did not make.
+func (s *Sites) Ready() error {
+	if s == nil || s.list == nil {
+		return errors.New("no sites: pass the value that gateway.NewSites returned")
+	}
+	return nil
+}
+
+// declared are the sites as the renderers read them.
+func (s *Sites) declared() []site.Site {
+	out := make([]site.Site, 0, len(s.list))
+	for _, of := range s.list {
+		declared := site.Site{
+			Name: of.Name, Hostname: of.Hostname, Visibility: of.Visibility, Access: of.Access, Bypass: of.Bypass,
+			Upstream: of.Upstream.Address(), MaxBodyMB: of.MaxBodyMB,
+		}
+		if of.OpenID != nil {
+			declared.OpenID = of.OpenID.declared
+		}
+		out = append(out, declared)
+	}
+	return site.Sorted(out)
 }
 
 // portalVisibility puts the portal where its visitors are: on the public side as soon as one public service asks for a login, before or after it
 // was reached.
-func portalVisibility(sites []Site) access.Visibility {
-	for _, s := range sites {
-		if s.Visibility == access.Public && (s.Access.Policy != access.Native || s.OpenID != nil) {
+func (s *Sites) portalVisibility() access.Visibility {
+	for _, of := range s.list {
+		if of.Visibility == access.Public && (of.Access.Policy != access.Native || of.OpenID != nil) {
 			return access.Public
 		}
 	}
 	return access.Tailnet
+}
+
+// registeredAt reports the sites whose services log their users in at another portal.
+func (s *Sites) registeredAt(portal string) error {
+	p := validate.Of("sites")
+	for _, of := range s.list {
+		p.Require(of.OpenID == nil || of.OpenID.portal == portal, "%s is registered at another portal than %s", of.Name, portal)
+	}
+	return p.Err()
 }

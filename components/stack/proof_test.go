@@ -53,7 +53,7 @@ func TestAttemptsThatMustNotCompile(t *testing.T) {
 			assert.Regexp(t, want[1], compiled.Error.Err)
 		})
 	}
-	assert.GreaterOrEqual(t, attempts, 26)
+	assert.GreaterOrEqual(t, attempts, 28)
 }
 
 // recorder refuses every registration: an attempt must be refused before it reaches the engine.
@@ -125,10 +125,14 @@ func TestAttemptsThatMustBeRefused(t *testing.T) {
 			_, err := host.New(ctx, "attempt", &host.Args{})
 			return err
 		}, "no tailnet"},
-		"a proxy without detection": {func(ctx *pulumi.Context) error {
-			_, err := gateway.NewProxy(ctx, "attempt", &gateway.ProxyArgs{Detection: &gateway.Detection{}})
+		"a portal without detection": {func(ctx *pulumi.Context) error {
+			_, err := gateway.NewIdentity(ctx, "attempt", &gateway.IdentityArgs{Detection: &gateway.Detection{}})
 			return err
 		}, "no detection"},
+		"detection of sites that nobody checked": {func(ctx *pulumi.Context) error {
+			_, err := gateway.NewDetection(ctx, "attempt", &gateway.DetectionArgs{Sites: &gateway.Sites{}})
+			return err
+		}, "no sites"},
 		"a proxy without identity": {func(ctx *pulumi.Context) error {
 			_, err := gateway.NewProxy(ctx, "attempt", &gateway.ProxyArgs{})
 			return err
@@ -138,16 +142,16 @@ func TestAttemptsThatMustBeRefused(t *testing.T) {
 			return err
 		}, "no jails"},
 		"a site without a running service": {func(ctx *pulumi.Context) error {
-			_, err := gateway.NewIdentity(ctx, "attempt", &gateway.IdentityArgs{Sites: []gateway.Site{{
+			_, err := gateway.NewSites([]gateway.Site{{
 				Name: "attempt", Hostname: "attempt.example.com", Visibility: access.Public, Access: access.Access{Policy: access.TwoFactor, Groups: []string{"users"}},
-			}}})
+			}})
 			return err
 		}, "no endpoint"},
 		"a login at the portal that the portal does not know": {func(ctx *pulumi.Context) error {
-			_, err := gateway.NewIdentity(ctx, "attempt", &gateway.IdentityArgs{Sites: []gateway.Site{{
+			_, err := gateway.NewSites([]gateway.Site{{
 				Name: "attempt", Hostname: "attempt.example.com", Visibility: access.Public, Access: access.Access{Policy: access.TwoFactor, Groups: []string{"users"}},
 				OpenID: &gateway.OpenID{},
-			}}})
+			}})
 			return err
 		}, "no registration at the portal"},
 		"a login at the portal that comes back anywhere": {func(ctx *pulumi.Context) error {

@@ -174,8 +174,12 @@ func newServices(ctx *pulumi.Context, s *settings.Settings, catalogue []service.
 }
 
 func newGateway(ctx *pulumi.Context, root string, s *settings.Settings, shield *edge.Shield, machine *host.Host, networks *workload.Networks,
-	sites []gateway.Site, opts ...pulumi.ResourceOption,
+	services []gateway.Site, opts ...pulumi.ResourceOption,
 ) (*gateway.Proxy, *gateway.Identity, error) {
+	sites, err := gateway.NewSites(services)
+	if err != nil {
+		return nil, nil, err
+	}
 	logs, err := gateway.NewLogs(ctx, "logs", machine, opts...)
 	if err != nil {
 		return nil, nil, err
@@ -187,7 +191,7 @@ func newGateway(ctx *pulumi.Context, root string, s *settings.Settings, shield *
 	if err != nil {
 		return nil, nil, err
 	}
-	identity, err := gateway.NewIdentity(ctx, "authelia", identityArgs(s, machine, logs, networks, sites), opts...)
+	identity, err := gateway.NewIdentity(ctx, "authelia", identityArgs(s, machine, logs, networks, detection), opts...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -199,7 +203,7 @@ func newGateway(ctx *pulumi.Context, root string, s *settings.Settings, shield *
 		return nil, nil, err
 	}
 	proxy, err := gateway.NewProxy(ctx, "caddy", &gateway.ProxyArgs{
-		Shield: shield, Host: machine, Logs: logs, Detection: detection, Identity: identity, Jails: jails, Network: networks.CaddyProxy,
+		Shield: shield, Host: machine, Logs: logs, Identity: identity, Jails: jails, Network: networks.CaddyProxy,
 		Email: s.AdminEmail, ACMEToken: s.Credentials.CloudflareACMEToken.Output(), ImageRoot: root,
 	}, opts...)
 	if err != nil {

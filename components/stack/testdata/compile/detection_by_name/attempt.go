@@ -6,4 +6,4 @@ import (
 )
 
 // want: cannot use "crowdsec" .* as \*gateway.Detection value
-var _ = gateway.ProxyArgs{Detection: "crowdsec"}
+var _ = gateway.IdentityArgs{Detection: "crowdsec"}
