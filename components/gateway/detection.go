@@ -11,6 +11,7 @@ import (
 	"homelab/components/gateway/internal/crowdsec"
 	"homelab/components/host"
 	"homelab/components/images"
+	"homelab/components/internal/apply"
 	"homelab/components/internal/memory"
 	"homelab/components/internal/validate"
 	"homelab/components/workload"
@@ -82,7 +83,7 @@ func NewDetection(ctx *pulumi.Context, name string, args *DetectionArgs, opts ..
 	if d.bouncerKey, err = newSecret(ctx, d, crowdsecName+"-bouncer-key"); err != nil {
 		return nil, err
 	}
-	files, mounts, err := d.files(ctx, args)
+	placed, err := workload.Place(ctx, args.Host, crowdsecName, crowdsecOwner, d.folders(args), pulumi.Parent(d))
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +97,7 @@ func NewDetection(ctx *pulumi.Context, name string, args *DetectionArgs, opts ..
 		Networks:       []*workload.Network{args.Network},
 		Slot:           detectionSlot,
 		WayOut:         workload.Internet, // the hub and the community's decisions
-		Mounts: append(mounts,
+		Mounts: append(placed.Mounts,
 			workload.Mount{Folder: args.Logs.caddy, Target: path.Dir(model.Logs.Caddy), ReadOnly: true},
 			workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(model.Logs.Authelia), ReadOnly: true}),
 		Scratch:   map[string]int{"/tmp": 64},
@@ -105,7 +106,7 @@ func NewDetection(ctx *pulumi.Context, name string, args *DetectionArgs, opts ..
 		Stage:     host.StageGuards,
 		Health:    workload.Health{Command: []string{"cscli", "lapi", "status"}},
 		Metrics:   workload.Scrape(6060, "/metrics"),
-		RestartOn: files,
+		RestartOn: placed.Files(),
 		After:     args.Logs.files,
 	}, pulumi.Parent(d))
 	if err != nil {
@@ -121,29 +122,10 @@ func (a *DetectionArgs) model(cloudflare []string) crowdsec.Model {
 	}
 }
 
-// files puts the engine's configuration and the bouncer's key on the machine. The image owns the folders around its configuration, so the
-// files are mounted one by one.
-func (d *Detection) files(ctx *pulumi.Context, args *DetectionArgs) ([]*host.Written, []workload.Mount, error) {
-	child := pulumi.Parent(d)
-	folders := map[string]*host.Folder{}
-	for _, base := range []string{"config", "data", "secrets"} {
-		folder, err := args.Host.NewFolder(ctx, crowdsecName+"-"+base, host.Directory{
-			Path: fmt.Sprintf("%s/%s/%s", host.Root, crowdsecName, base), Mode: 0o700, Owner: crowdsecOwner,
-		}, child)
-		if err != nil {
-			return nil, nil, err
-		}
-		folders[base] = folder
-	}
-	mounts := []workload.Mount{
-		{Folder: folders["data"], Target: "/var/lib/crowdsec/data", Keeps: workload.Databases("crowdsec.db")},
-		{Folder: folders["secrets"], Target: crowdsec.SecretsDir, ReadOnly: true},
-	}
-	key, err := folders["secrets"].Write(ctx, crowdsecName+"-bouncer-key", crowdsec.BouncerSecretFile(""), 0o400, d.bouncerKey, child)
-	if err != nil {
-		return nil, nil, err
-	}
-	written := []*host.Written{key}
+// folders are the engine's configuration and the bouncer's key. The image owns the folders around its configuration, so those files are mounted
+// one by one.
+func (d *Detection) folders(args *DetectionArgs) []workload.Folder {
+	config := workload.Folder{Base: "config"}
 	for _, f := range []struct {
 		base, target string
 		render       func(crowdsec.Model) ([]byte, error)
@@ -158,18 +140,18 @@ func (d *Detection) files(ctx *pulumi.Context, args *DetectionArgs) ([]*host.Wri
 		{"whitelist-ranges.yaml", crowdsec.RangesWhitelistPath, crowdsec.RangesWhitelist},
 		{"whitelist-sessions.yaml", crowdsec.SessionsWhitelistPath, crowdsec.SessionsWhitelist},
 	} {
-		content := args.Shield.NeverBanned().ApplyT(func(ranges []string) (string, error) {
+		content := apply.String(args.Shield.NeverBanned(), func(ranges []string) (string, error) {
 			rendered, err := f.render(args.model(ranges))
 			return string(rendered), err
-		}).(pulumi.StringOutput)
-		file, err := folders["config"].Write(ctx, crowdsecName+"-"+f.base, f.base, 0o400, content, child)
-		if err != nil {
-			return nil, nil, err
-		}
-		written = append(written, file)
-		mounts = append(mounts, workload.Mount{File: file, Target: f.target})
+		})
+		config.Files = append(config.Files, workload.File{Base: f.base, Content: content, Target: f.target})
 	}
-	return written, mounts, nil
+	key := workload.File{Base: crowdsec.BouncerSecretFile(""), Name: crowdsecName + "-bouncer-key", Content: d.bouncerKey}
+	return []workload.Folder{
+		{Base: "data", Target: "/var/lib/crowdsec/data", Keeps: workload.Databases("crowdsec.db")},
+		{Base: "secrets", Target: crowdsec.SecretsDir, Files: []workload.File{key}},
+		config,
+	}
 }
 
 // enforcedBy proves that detection has consequences: it bans an address, and passes once the proxy refuses that address, blocks an attack,

@@ -153,7 +153,11 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 	if err != nil {
 		return nil, err
 	}
-	files, mounts, err := i.files(ctx, args, store)
+	folders, err := i.folders(ctx, args, store)
+	if err != nil {
+		return nil, err
+	}
+	placed, err := workload.Place(ctx, args.Host, autheliaName, autheliaOwner, folders, pulumi.Parent(i))
 	if err != nil {
 		return nil, err
 	}
@@ -166,13 +170,13 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 		Slot:      identitySlot,
 		Uses:      []workload.Endpoint{store.container.Endpoint(storePort)},
 		WayOut:    args.wayOut(),
-		Mounts:    append(mounts, workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(paths.Log), Keeps: keepsLogs}),
+		Mounts:    append(placed.Mounts, workload.Mount{Folder: args.Logs.authelia, Target: path.Dir(paths.Log), Keeps: keepsLogs}),
 		Scratch:   map[string]int{"/tmp": 16},
 		Env:       withGoMemory(args.model().Environment(), memory.Authelia),
 		MemoryMiB: memory.Authelia,
 		Health:    workload.Health{Command: []string{"wget", "--quiet", "--output-document=/dev/null", fmt.Sprintf("http://127.0.0.1:%d/api/health", autheliaPort)}},
 		Metrics:   workload.Scrape(9959, "/metrics"),
-		RestartOn: files,
+		RestartOn: placed.Files(),
 		Stage:     host.StagePortal,
 		After:     args.Logs.files,
 	}, pulumi.Parent(i))
@@ -185,71 +189,40 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 	return i, ctx.RegisterResourceOutputs(i, pulumi.Map{"hostname": pulumi.String(i.hostname)})
 }
 
-// files puts the portal's configuration, users and secrets on the machine.
-func (i *Identity) files(ctx *pulumi.Context, args *IdentityArgs, s *store) ([]*host.Written, []workload.Mount, error) {
-	paths, folders := authelia.DefaultPaths(), map[string]*host.Folder{}
-	var mounts []workload.Mount
-	for _, f := range []struct {
-		base, target string
-		keeps        workload.Contents // nothing: it only reads
-	}{
-		{base: "config", target: path.Dir(paths.Users)},
-		{base: "secrets", target: paths.Secrets},
-		{"data", path.Dir(paths.Database), workload.Databases(path.Base(paths.Database))},
-	} {
-		folder, err := args.Host.NewFolder(ctx, autheliaName+"-"+f.base, host.Directory{
-			Path: fmt.Sprintf("%s/%s/%s", host.Root, autheliaName, f.base), Mode: 0o700, Owner: autheliaOwner,
-		}, pulumi.Parent(i))
-		if err != nil {
-			return nil, nil, err
-		}
-		folders[f.base] = folder
-		mounts = append(mounts, workload.Mount{Folder: folder, Target: f.target, ReadOnly: f.base != "data", Keeps: f.keeps})
-	}
+// folders are the portal's configuration, users and secrets, and its database.
+func (i *Identity) folders(ctx *pulumi.Context, args *IdentityArgs, s *store) ([]workload.Folder, error) {
+	paths := authelia.DefaultPaths()
 	configuration, err := authelia.Configuration(args.model())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	users, err := i.usersDatabase(ctx, args.Users)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	openID, err := i.openIDFiles(ctx, args.model(), args.Detection.sites.list)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	secrets := append([]secretFile{{authelia.StorePasswordFile, s.password}}, openID...)
+	secrets := append([]workload.File{{Base: authelia.StorePasswordFile, Content: s.password}}, openID...)
 	if args.Mail != nil {
-		secrets = append(secrets, secretFile{authelia.MailPasswordFile, pulumi.ToSecret(args.Mail.Password).(pulumi.StringOutput)})
+		secrets = append(secrets, workload.File{Base: authelia.MailPasswordFile, Content: pulumi.ToSecret(args.Mail.Password).(pulumi.StringOutput)})
 	}
 	for _, base := range []string{authelia.SessionSecretFile, authelia.StorageKeyFile} {
 		secret, err := newSecret(ctx, i, autheliaName+"-"+base)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		secrets = append(secrets, secretFile{base, secret})
+		secrets = append(secrets, workload.File{Base: base, Content: secret})
 	}
-	contents := map[string][]secretFile{
-		"config":  {{authelia.ConfigurationFile, pulumi.String(configuration)}, {path.Base(paths.Users), users}},
-		"secrets": secrets,
-	}
-	var written []*host.Written
-	for _, folder := range []string{"config", "secrets"} {
-		for _, c := range contents[folder] {
-			file, err := folders[folder].Write(ctx, autheliaName+"-"+c.base, c.base, 0o400, c.content, pulumi.Parent(i))
-			if err != nil {
-				return nil, nil, err
-			}
-			written = append(written, file)
-		}
-	}
-	return written, mounts, nil
-}
-
-// secretFile is a file that only the portal may read.
-type secretFile struct {
-	base    string
-	content pulumi.StringInput
+	return []workload.Folder{
+		{Base: "config", Target: path.Dir(paths.Users), Files: []workload.File{
+			{Base: authelia.ConfigurationFile, Content: pulumi.String(configuration)},
+			{Base: path.Base(paths.Users), Content: users},
+		}},
+		{Base: "secrets", Target: paths.Secrets, Files: secrets},
+		{Base: "data", Target: path.Dir(paths.Database), Keeps: workload.Databases(path.Base(paths.Database))},
+	}, nil
 }
 
 // usersDatabase gives every person the chosen password, or a generated one. The portal's file holds only argon2id hashes; the generated

@@ -13,6 +13,7 @@ import (
 	"homelab/components/internal/access"
 	"homelab/components/internal/apply"
 	"homelab/components/internal/validate"
+	"homelab/components/workload"
 )
 
 // OpenIDType is the type token of a service's registration at the portal.
@@ -156,7 +157,7 @@ func (o *OpenID) fits(s Site) error {
 
 // openIDFiles makes what the portal needs beside its other files if a service logs its users in there: the key that it signs with, a secret of
 // its own, and the second configuration. Without such a service there is nothing.
-func (i *Identity) openIDFiles(ctx *pulumi.Context, model authelia.Model, sites []Site) ([]secretFile, error) {
+func (i *Identity) openIDFiles(ctx *pulumi.Context, model authelia.Model, sites []Site) ([]workload.File, error) {
 	var names []string
 	var digests []any
 	for _, s := range sites {
@@ -184,5 +185,5 @@ func (i *Identity) openIDFiles(ctx *pulumi.Context, model authelia.Model, sites 
 		rendered, err := authelia.OpenIDConfiguration(model, secrets)
 		return string(rendered), err
 	})
-	return []secretFile{{authelia.HMACSecretFile, hmac}, {authelia.OpenIDFile, configuration}}, nil
+	return []workload.File{{Base: authelia.HMACSecretFile, Content: hmac}, {Base: authelia.OpenIDFile, Content: configuration}}, nil
 }

@@ -68,8 +68,8 @@ func TestThePortalAndTheServiceShareASecret(t *testing.T) {
 		require.Len(t, files, 2)
 		contents := map[string]string{}
 		for _, f := range files {
-			contents[f.base] = text(f.content)
-			assert.True(t, pulumi.IsSecret(f.content.(pulumi.StringOutput)), "%s is no secret", f.base)
+			contents[f.Base] = text(f.Content)
+			assert.True(t, pulumi.IsSecret(f.Content.(pulumi.StringOutput)), "%s is no secret", f.Base)
 		}
 		assert.Equal(t, "generated for authelia-openid-hmac-secret", contents[authelia.HMACSecretFile])
 		digest, err := authelia.HashClientSecret("generated for grafana-openid-secret", salt("grafana-openid-salt"))

@@ -91,29 +91,30 @@ func NewProxy(ctx *pulumi.Context, name string, args *ProxyArgs, opts ...pulumi.
 	if err := ctx.RegisterComponentResourceV2(ProxyType, name, inputs, p, opts...); err != nil {
 		return nil, fmt.Errorf("registering the proxy: %w", err)
 	}
-	files, err := p.files(ctx, args)
+	placed, err := workload.Place(ctx, args.Host, caddyName, caddyOwner, p.folders(args), pulumi.Parent(p))
 	if err != nil {
 		return nil, err
 	}
-	container, err := p.container(ctx, args, files)
+	config, pullCA := placed.File(caddyfileName), placed.File(path.Base(caddyfile.DefaultPaths().OriginPullCA))
+	container, err := p.container(ctx, args, placed)
 	if err != nil {
 		return nil, err
 	}
 	reload, err := args.Host.Run(ctx, caddyName+"-reload", host.Action{
 		Command:  []string{"docker", "exec", caddyName, "caddy", "reload", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile", "--address", "unix/" + caddyfile.DefaultPaths().AdminSocket},
-		Triggers: []pulumi.StringOutput{files.caddyfile.Digest, files.originPullCA.Digest},
-	}, pulumi.Parent(p), pulumi.DependsOn([]pulumi.Resource{container.Resource(), files.caddyfile.Resource, files.originPullCA.Resource}))
+		Triggers: []pulumi.StringOutput{config.Digest, pullCA.Digest},
+	}, pulumi.Parent(p), pulumi.DependsOn([]pulumi.Resource{container.Resource(), config.Resource, pullCA.Resource}))
 	if err != nil {
 		return nil, err
 	}
-	enforcing, err := args.Identity.detection.enforcedBy(ctx, caddyName, p, container.Resource(), reload, files.caddyfile.Digest)
+	enforcing, err := args.Identity.detection.enforcedBy(ctx, caddyName, p, container.Resource(), reload, config.Digest)
 	if err != nil {
 		return nil, err
 	}
 	for _, hostname := range p.hostnames() {
 		gate, err := args.Host.Run(ctx, "route-"+hostname, host.Action{
 			Command:  []string{"docker", "exec", caddyName, "caddy", "loaded-hosts", "--socket", caddyfile.DefaultPaths().AdminSocket, hostname},
-			Triggers: []pulumi.StringOutput{files.caddyfile.Digest},
+			Triggers: []pulumi.StringOutput{config.Digest},
 		}, pulumi.Parent(p), pulumi.DependsOn([]pulumi.Resource{reload}))
 		if err != nil {
 			return nil, err
@@ -138,59 +139,30 @@ func (p *Proxy) hostnames() []string {
 	return out
 }
 
-// proxyFiles are the proxy's files on the machine.
-type proxyFiles struct {
-	caddyfile, originPullCA *host.Written
-	secrets                 []*host.Written
-	mounts                  []workload.Mount
-}
+// caddyfileName is the proxy's configuration, on the machine and as a resource.
+const caddyfileName = "Caddyfile"
 
-func (p *Proxy) files(ctx *pulumi.Context, args *ProxyArgs) (*proxyFiles, error) {
-	child, out, paths := pulumi.Parent(p), &proxyFiles{}, caddyfile.DefaultPaths()
-	folders := map[string]*host.Folder{}
-	for _, f := range []struct {
-		base, target string
-		keeps        workload.Contents // nothing: it only reads
-	}{
-		{base: "config", target: path.Dir(paths.OriginPullCA)},
-		{base: "secrets", target: path.Dir(paths.ACMEToken)},
-		{"data", path.Dir(paths.Data), workload.Files()}, // certificates: authorities limit how often they can be had
-	} {
-		folder, err := args.Host.NewFolder(ctx, caddyName+"-"+f.base, host.Directory{
-			Path: fmt.Sprintf("%s/%s/%s", host.Root, caddyName, f.base), Mode: 0o700, Owner: caddyOwner,
-		}, child)
-		if err != nil {
-			return nil, err
-		}
-		folders[f.base] = folder
-		// The folder, not its files: a file that is replaced on the machine would stay the old one inside the container.
-		out.mounts = append(out.mounts, workload.Mount{Folder: folder, Target: f.target, ReadOnly: f.base != "data", Keeps: f.keeps})
-	}
-	out.mounts = append(out.mounts, workload.Mount{Folder: args.Logs.caddy, Target: path.Dir(paths.AccessLog), Keeps: keepsLogs})
+// folders are the proxy's configuration, secrets and certificates. Whole folders are mounted, not their files: a file that is replaced on the machine
+// would stay the old one inside the container.
+func (p *Proxy) folders(args *ProxyArgs) []workload.Folder {
+	paths := caddyfile.DefaultPaths()
 	// On the tailnet a name is enough to reach a site, without any DNS record: no site is in the configuration before its service may be reached.
 	var upstreams []pulumi.Resource
 	for _, s := range p.sites.list {
 		upstreams = append(upstreams, s.Upstream.Resource())
 	}
-	var err error
-	out.caddyfile, err = folders["config"].Write(ctx, "Caddyfile", "Caddyfile", 0o400, p.caddyfile(args), child, pulumi.DependsOn(upstreams))
-	if err != nil {
-		return nil, err
+	return []workload.Folder{
+		{Base: "config", Target: path.Dir(paths.OriginPullCA), Files: []workload.File{
+			{Base: caddyfileName, Name: caddyfileName, Content: p.caddyfile(args), After: upstreams},
+			{Base: path.Base(paths.OriginPullCA), Name: caddyName + "-origin-pull-ca", Content: args.Shield.OriginPullCA()},
+		}},
+		{Base: "secrets", Target: path.Dir(paths.ACMEToken), Files: []workload.File{
+			{Base: path.Base(paths.ACMEToken), Content: args.ACMEToken},
+			{Base: path.Base(paths.BouncerKey), Content: args.Identity.detection.bouncerKey},
+		}},
+		// Certificates: authorities limit how often they can be had.
+		{Base: "data", Target: path.Dir(paths.Data), Keeps: workload.Files()},
 	}
-	if out.originPullCA, err = folders["config"].Write(ctx, caddyName+"-origin-pull-ca", path.Base(paths.OriginPullCA), 0o400, args.Shield.OriginPullCA(), child); err != nil {
-		return nil, err
-	}
-	for _, s := range []struct {
-		base    string
-		content pulumi.StringInput
-	}{{path.Base(paths.ACMEToken), args.ACMEToken}, {path.Base(paths.BouncerKey), args.Identity.detection.bouncerKey}} {
-		written, err := folders["secrets"].Write(ctx, caddyName+"-"+s.base, s.base, 0o400, s.content, child)
-		if err != nil {
-			return nil, err
-		}
-		out.secrets = append(out.secrets, written)
-	}
-	return out, nil
 }
 
 func (p *Proxy) caddyfile(args *ProxyArgs) pulumi.StringOutput {
@@ -228,12 +200,12 @@ func (p *Proxy) uses(args *ProxyArgs) []workload.Endpoint {
 	return out
 }
 
-func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, files *proxyFiles) (*workload.Container, error) {
+func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, placed *workload.Placed) (*workload.Container, error) {
 	image, err := workload.Build(ctx, caddyName, args.Host, args.ImageRoot, imageFolder, pulumi.Parent(p))
 	if err != nil {
 		return nil, err
 	}
-	listen := caddyfile.DefaultListen()
+	listen, paths := caddyfile.DefaultListen(), caddyfile.DefaultPaths()
 	return workload.NewPublished(ctx, caddyName, &workload.Spec{
 		Host:     args.Host,
 		Built:    image,
@@ -242,17 +214,17 @@ func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, files *proxyFile
 		Slot:     proxySlot,
 		Uses:     p.uses(args),
 		WayOut:   workload.Internet, // certificates
-		Mounts:   files.mounts,
-		Scratch:  map[string]int{"/config": 16, path.Dir(caddyfile.DefaultPaths().AdminSocket): 1, "/tmp": 64},
+		Mounts:   append(placed.Mounts, workload.Mount{Folder: args.Logs.caddy, Target: path.Dir(paths.AccessLog), Keeps: keepsLogs}),
+		Scratch:  map[string]int{"/config": 16, path.Dir(paths.AdminSocket): 1, "/tmp": 64},
 		// The configuration is reloaded without a restart; only the secrets, which are read at start, need one.
-		RestartOn: files.secrets,
+		RestartOn: []*host.Written{placed.File(path.Base(paths.ACMEToken)), placed.File(path.Base(paths.BouncerKey))},
 		Env:       withGoMemory(nil, memory.Caddy),
 		MemoryMiB: memory.Caddy,
 		Stage:     host.StageProxy,
 		Health:    workload.Health{Command: []string{"caddy", "healthy"}},
 		Metrics:   workload.Scrape(listen.Metrics, "/metrics"),
 		After: slices.Concat([]pulumi.Resource{
-			files.caddyfile.Resource, files.originPullCA.Resource,
+			placed.File(caddyfileName).Resource, placed.File(path.Base(paths.OriginPullCA)).Resource,
 		}, args.Logs.files, args.Jails.guards()),
 	}, []workload.Publication{
 		{Listener: args.Host.PublicListener(), Port: listen.Public},

@@ -38,40 +38,31 @@ func newStore(ctx *pulumi.Context, parent pulumi.Resource, h *host.Host, subnet 
 	if err != nil {
 		return nil, err
 	}
-	folder, err := h.NewFolder(ctx, storeName+"-secrets", host.Directory{Path: host.Root + "/" + storeName + "/secrets", Mode: 0o700, Owner: storeOwner}, child)
-	if err != nil {
-		return nil, err
-	}
-	config, err := folder.Write(ctx, storeName+"-valkey.conf", "valkey.conf", 0o400, apply.String(password, renderStore), child)
-	if err != nil {
-		return nil, err
-	}
-	probe, err := folder.Write(ctx, storeName+"-probe", "probe", 0o400, apply.String(password, renderProbe), child)
-	if err != nil {
-		return nil, err
-	}
-	// The image declares a volume there. A folder in memory would do, but older runtimes give it the owner and mode of what it covers.
-	data, err := h.NewFolder(ctx, storeName+"-data", host.Directory{Path: host.Root + "/" + storeName + "/data", Mode: 0o700, Owner: storeOwner}, child)
+	placed, err := workload.Place(ctx, h, storeName, storeOwner, []workload.Folder{
+		{Base: "secrets", Target: "/run/secrets", Files: []workload.File{
+			{Base: "valkey.conf", Content: apply.String(password, renderStore)},
+			{Base: "probe", Content: apply.String(password, renderProbe)},
+		}},
+		// The image declares a volume there. A folder in memory would do, but older runtimes give it the owner and mode of what it covers.
+		{Base: "data", Target: "/data", Keeps: workload.Disposable("sessions live in memory only: the store writes nothing here")},
+	}, child)
 	if err != nil {
 		return nil, err
 	}
 	container, err := workload.New(ctx, storeName, &workload.Spec{
-		Host:     h,
-		Image:    images.Valkey,
-		User:     storeOwner,
-		Networks: []*workload.Network{network},
-		Slot:     storeSlot,
-		Mounts: []workload.Mount{
-			{Folder: folder, Target: "/run/secrets", ReadOnly: true},
-			{Folder: data, Target: "/data", Keeps: workload.Disposable("sessions live in memory only: the store writes nothing here")},
-		},
+		Host:      h,
+		Image:     images.Valkey,
+		User:      storeOwner,
+		Networks:  []*workload.Network{network},
+		Slot:      storeSlot,
+		Mounts:    placed.Mounts,
 		Command:   []string{"valkey-server", "/run/secrets/valkey.conf"},
 		MemoryMiB: memory.AutheliaStore,
 		Stage:     host.StageGuards,
 		// The password reaches the client on standard input: a command line or an environment would show it.
 		Health:    workload.Health{Command: []string{"sh", "-c", "valkey-cli < /run/secrets/probe | grep -qx PONG"}},
 		Metrics:   workload.NoMetrics("the session store is on a network of its own, which Prometheus is not on"),
-		RestartOn: []*host.Written{config, probe},
+		RestartOn: placed.Files(),
 	}, child)
 	if err != nil {
 		return nil, err

@@ -189,16 +189,18 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]wor
 		spec.Uses = append(spec.Uses, endpoint)
 		given.endpoints[use.name()] = endpoint
 	}
-	if err := s.folders(ctx, args.Host, def, &spec); err != nil {
+	folders, err := s.folders(ctx, def, given)
+	if err != nil {
 		return nil, err
 	}
-	if err := s.files(ctx, args.Host, def, given, &spec); err != nil {
+	placed, err := workload.Place(ctx, args.Host, def.Name, def.user(), folders, pulumi.Parent(s))
+	if err != nil {
 		return nil, err
 	}
+	spec.Mounts, spec.RestartOn = placed.Mounts, placed.Files()
 	if def.Library != (Library{}) {
 		spec.Mounts = append(spec.Mounts, workload.Mount{Media: args.Library, Target: def.Library.target, ReadOnly: !def.Library.write})
 	}
-	var err error
 	if s.container, err = workload.New(ctx, def.Name, &spec, pulumi.Parent(s)); err != nil {
 		return nil, err
 	}
@@ -212,56 +214,38 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]wor
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{"address": pulumi.String(s.Endpoint().Address())})
 }
 
-// folders makes the folders that the service writes to.
-func (s *Service) folders(ctx *pulumi.Context, h *host.Host, def Definition, spec *workload.Spec) error {
-	folders := slices.SortedFunc(slices.Values(def.Folders), func(a, b Folder) int { return strings.Compare(a.Target, b.Target) })
-	for _, f := range folders {
-		made, err := h.NewFolder(ctx, def.Name+"-"+f.Base, host.Directory{
-			Path: path.Join(host.Root, def.Name, f.Base), Mode: 0o750, Owner: def.user(),
-		}, pulumi.Parent(s))
-		if err != nil {
-			return err
-		}
-		spec.Mounts = append(spec.Mounts, workload.Mount{Folder: made, Target: f.Target, Keeps: f.Keeps})
+// folders are the folders that the service writes to, and those of its files. Each folder of the container that files are in is a
+// folder of its own on the machine.
+func (s *Service) folders(ctx *pulumi.Context, def Definition, given Given) ([]workload.Folder, error) {
+	var out []workload.Folder
+	for _, f := range slices.SortedFunc(slices.Values(def.Folders), func(a, b Folder) int { return strings.Compare(a.Target, b.Target) }) {
+		out = append(out, workload.Folder{Base: f.Base, Target: f.Target, Mode: 0o750, Keeps: f.Keeps})
 	}
-	return nil
-}
-
-// files makes the service's secrets and the files that hold them. Each folder of the container that
-// files are in is a folder of its own on the machine, which only the service's user can read.
-func (s *Service) files(ctx *pulumi.Context, h *host.Host, def Definition, given Given, spec *workload.Spec) error {
-	child := pulumi.Parent(s)
 	given.Secrets = map[string]pulumi.StringOutput{}
 	for _, name := range def.Secrets {
-		secret, err := random.NewRandomPassword(ctx, def.Name+"-"+name, &random.RandomPasswordArgs{Length: pulumi.Int(48), Special: pulumi.Bool(false)}, child)
+		secret, err := random.NewRandomPassword(ctx, def.Name+"-"+name, &random.RandomPasswordArgs{
+			Length: pulumi.Int(48), Special: pulumi.Bool(false),
+		}, pulumi.Parent(s))
 		if err != nil {
-			return fmt.Errorf("making the secret %s of %s: %w", name, def.Name, err)
+			return nil, fmt.Errorf("making the secret %s of %s: %w", name, def.Name, err)
 		}
 		given.Secrets[name] = secret.Result
 	}
-	made := map[string]*host.Folder{}
 	for _, f := range slices.SortedFunc(slices.Values(def.Files), func(a, b File) int { return strings.Compare(a.Target, b.Target) }) {
-		target := path.Dir(f.Target)
-		base := "files" + strings.ReplaceAll(target, "/", "-")
-		if made[target] == nil {
-			folder, err := h.NewFolder(ctx, def.Name+"-"+base, host.Directory{Path: path.Join(host.Root, def.Name, base), Mode: 0o700, Owner: def.user()}, child)
-			if err != nil {
-				return err
-			}
-			made[target] = folder
-			spec.Mounts = append(spec.Mounts, workload.Mount{Folder: folder, Target: target, ReadOnly: true})
-		}
 		content, err := f.Content(given)
 		if err != nil {
-			return fmt.Errorf("rendering %s of %s: %w", f.Target, def.Name, err)
+			return nil, fmt.Errorf("rendering %s of %s: %w", f.Target, def.Name, err)
 		}
-		written, err := made[target].Write(ctx, def.Name+"-"+base+"-"+path.Base(f.Target), path.Base(f.Target), 0o400, content, child)
-		if err != nil {
-			return err
+		target := path.Dir(f.Target)
+		at := slices.IndexFunc(out, func(w workload.Folder) bool { return w.Target == target })
+		if at < 0 {
+			at, out = len(out), append(out, workload.Folder{Base: "files" + strings.ReplaceAll(target, "/", "-"), Target: target})
 		}
-		spec.RestartOn = append(spec.RestartOn, written)
+		out[at].Files = append(out[at].Files, workload.File{
+			Base: path.Base(f.Target), Name: def.Name + "-" + out[at].Base + "-" + path.Base(f.Target), Content: content,
+		})
 	}
-	return nil
+	return out, nil
 }
 
 // Ready reports a Service that Run did not make.
