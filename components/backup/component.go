@@ -2,7 +2,6 @@
 package backup
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -200,8 +199,8 @@ func (b *Backup) write(ctx *pulumi.Context, name string, h *host.Host, contents 
 	return written, nil
 }
 
-// as is how the deployment runs a verb of the backup's program, as root.
-func as(verb string) []string {
+// backupCommand returns the command that runs a verb of the backup's program as root.
+func backupCommand(verb string) []string {
 	return []string{"sudo", "-n", "/usr/local/sbin/homelab-file", "backup", verb}
 }
 
@@ -219,19 +218,19 @@ func (b *Backup) prepare(ctx *pulumi.Context, name string, args *Args, keys []*t
 	}
 	// The password travels once, on standard input; it never lies on the machine's disk.
 	installed, err := args.Host.Run(ctx, name+"-key-installed", host.Action{
-		Command: as("install-key"), Stdin: args.Box.Password(),
+		Command: backupCommand("install-key"), Stdin: args.Box.Password(),
 		Triggers: triggers,
 	}, child, pulumi.DependsOn(after))
 	if err != nil {
 		return nil, err
 	}
-	prepared, err := args.Host.Run(ctx, name+"-repository", host.Action{Command: as("prepare"), Triggers: digests},
+	prepared, err := args.Host.Run(ctx, name+"-repository", host.Action{Command: backupCommand("prepare"), Triggers: digests},
 		child, pulumi.DependsOn(append(after, installed)))
 	if err != nil {
 		return nil, err
 	}
 	b.repositoryKey, err = args.Host.Fetch(ctx, name+"-repository-key", host.Action{
-		Command: as("export-key"), Triggers: []pulumi.StringOutput{args.Box.Username()},
+		Command: backupCommand("export-key"), Triggers: []pulumi.StringOutput{args.Box.Username()},
 	}, child, pulumi.DependsOn([]pulumi.Resource{prepared}))
 	return prepared, err
 }
@@ -259,14 +258,6 @@ func (b *Backup) units(ctx *pulumi.Context, args *Args, prepared pulumi.Resource
 				}
 			}
 		}
-	}
-	return nil
-}
-
-// Ready reports a Backup that New did not make.
-func (b *Backup) Ready() error {
-	if b == nil || b.repositoryKey.OutputState == nil {
-		return errors.New("no backup: pass the value that backup.New returned")
 	}
 	return nil
 }

@@ -147,6 +147,4 @@ func TestArgsAreChecked(t *testing.T) {
 		change(a)
 		assert.ErrorContains(t, a.Validate(), want)
 	}
-	assert.Error(t, (*Backup)(nil).Ready())
-	assert.Error(t, (&Backup{}).Ready())
 }

@@ -35,9 +35,9 @@ func TestPortsAgreeAcrossPrograms(t *testing.T) {
 		require.NoError(t, err)
 		return int(parsed.Port())
 	}
-	assert.Equal(t, autheliaPort, port(authelia.DefaultListen().Portal))
-	assert.Equal(t, lapiPort, port(crowdsec.DefaultListen().LAPI))
-	assert.Equal(t, appsecPort, port(crowdsec.DefaultListen().AppSec))
+	assert.Equal(t, authelia.PortalPort, port(authelia.DefaultListen().Portal))
+	assert.Equal(t, crowdsec.LAPIPort, port(crowdsec.DefaultListen().LAPI))
+	assert.Equal(t, crowdsec.AppSecPort, port(crowdsec.DefaultListen().AppSec))
 }
 
 // What visitors make the proxy hold leaves most of its memory to everything else.

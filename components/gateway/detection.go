@@ -22,8 +22,6 @@ const DetectionType = "homelab:gateway:Detection"
 
 const (
 	crowdsecName = "crowdsec"
-	lapiPort     = 8080
-	appsecPort   = 7422
 	// The image's entry point fills /etc/crowdsec as root; the engine keeps no capability.
 	crowdsecOwner = "0:0"
 )
@@ -105,7 +103,7 @@ func NewDetection(ctx *pulumi.Context, name string, args *DetectionArgs, opts ..
 		MemoryMiB: memory.CrowdSec,
 		Stage:     host.StageGuards,
 		Health:    workload.Health{Command: []string{"cscli", "lapi", "status"}},
-		Metrics:   workload.Scrape(6060, "/metrics"),
+		Metrics:   workload.Scrape(crowdsec.MetricsPort, "/metrics"),
 		RestartOn: placed.Files(),
 		After:     args.Logs.files,
 	}, pulumi.Parent(d))

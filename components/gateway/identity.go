@@ -25,7 +25,6 @@ import (
 const IdentityType = "homelab:gateway:Identity"
 
 const (
-	autheliaPort  = 9091
 	autheliaOwner = autheliaUser + ":" + autheliaUser
 	// The names, on the network, of the portal and of the store behind it.
 	autheliaName = "authelia"
@@ -174,8 +173,8 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 		Scratch:   map[string]int{"/tmp": 16},
 		Env:       withGoMemory(args.model().Environment(), memory.Authelia),
 		MemoryMiB: memory.Authelia,
-		Health:    workload.Health{Command: []string{"wget", "--quiet", "--output-document=/dev/null", fmt.Sprintf("http://127.0.0.1:%d/api/health", autheliaPort)}},
-		Metrics:   workload.Scrape(9959, "/metrics"),
+		Health:    workload.Health{Command: []string{"wget", "--quiet", "--output-document=/dev/null", fmt.Sprintf("http://127.0.0.1:%d/api/health", authelia.PortalPort)}},
+		Metrics:   workload.Scrape(authelia.MetricsPort, "/metrics"),
 		RestartOn: placed.Files(),
 		Stage:     host.StagePortal,
 		After:     args.Logs.files,

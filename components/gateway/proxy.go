@@ -14,6 +14,7 @@ import (
 	"homelab/components/edge"
 	"homelab/components/gateway/internal/authelia"
 	"homelab/components/gateway/internal/caddyfile"
+	"homelab/components/gateway/internal/crowdsec"
 	"homelab/components/host"
 	"homelab/components/internal/access"
 	"homelab/components/internal/memory"
@@ -169,13 +170,13 @@ func (p *Proxy) caddyfile(args *ProxyArgs) pulumi.StringOutput {
 	model := caddyfile.Model{
 		Sites: p.sites.declared(),
 		Portal: caddyfile.Portal{
-			Hostname: p.portal, Upstream: args.Identity.container.Endpoint(autheliaPort).Address(),
+			Hostname: p.portal, Upstream: args.Identity.container.Endpoint(authelia.PortalPort).Address(),
 			Visibilities: []access.Visibility{p.sites.portalVisibility()},
 		},
 		ACME: caddyfile.ACME{Email: args.Email},
 		CrowdSec: caddyfile.CrowdSec{
-			LAPI:   "http://" + args.Identity.detection.container.Endpoint(lapiPort).Address(),
-			AppSec: "http://" + args.Identity.detection.container.Endpoint(appsecPort).Address(),
+			LAPI:   "http://" + args.Identity.detection.container.Endpoint(crowdsec.LAPIPort).Address(),
+			AppSec: "http://" + args.Identity.detection.container.Endpoint(crowdsec.AppSecPort).Address(),
 		},
 		SessionCookie: authelia.SessionCookie,
 		Listen:        caddyfile.DefaultListen(),
@@ -192,7 +193,7 @@ func (p *Proxy) caddyfile(args *ProxyArgs) pulumi.StringOutput {
 // uses is what the proxy asks, and what it forwards to.
 func (p *Proxy) uses(args *ProxyArgs) []workload.Endpoint {
 	out := []workload.Endpoint{
-		args.Identity.detection.container.Endpoint(lapiPort), args.Identity.detection.container.Endpoint(appsecPort), args.Identity.container.Endpoint(autheliaPort),
+		args.Identity.detection.container.Endpoint(crowdsec.LAPIPort), args.Identity.detection.container.Endpoint(crowdsec.AppSecPort), args.Identity.container.Endpoint(authelia.PortalPort),
 	}
 	for _, s := range p.sites.list {
 		out = append(out, s.Upstream)

@@ -28,7 +28,7 @@ func (i *Identity) endSessions(ctx *pulumi.Context, args *IdentityArgs, s *store
 		ended, err := args.Host.Run(ctx, "sessions-of-"+person+"-ended", host.Action{
 			Command: []string{
 				"docker", "exec", "-i", storeName, "sh", "-s", "--",
-				person, autheliaName, fmt.Sprint(autheliaPort), args.Hostname, authelia.SessionCookie,
+				person, autheliaName, fmt.Sprint(authelia.PortalPort), args.Hostname, authelia.SessionCookie,
 			},
 			Stdin:    pulumi.String(endSessionsScript),
 			Triggers: []pulumi.StringOutput{apply.String(i.hashes[person], fingerprint)},

@@ -107,7 +107,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err := h.machine(ctx, name, args); err != nil {
 		return nil, err
 	}
-	h.tailnetIPv4 = h.joined(ctx)
+	h.tailnetIPv4 = h.waitUntilOnTailnet(ctx)
 	if err := h.waitUntilReady(ctx, name); err != nil {
 		return nil, err
 	}
@@ -231,9 +231,9 @@ func (h *Host) addresses(ctx *pulumi.Context, name string, args *Args) (hcloud.S
 	}}, nil
 }
 
-// joined waits for the machine to appear in the tailnet and returns its IPv4 address there. The server's ID is part of the question, so
-// nothing is asked before the server exists.
-func (h *Host) joined(ctx *pulumi.Context) pulumi.StringOutput {
+// waitUntilOnTailnet waits until the server joins the tailnet and returns its IPv4 address there. The
+// server's ID is part of the question, so nothing is asked before the server exists.
+func (h *Host) waitUntilOnTailnet(ctx *pulumi.Context) pulumi.StringOutput {
 	hostname := pulumi.All(h.server.ID(), h.server.Name).ApplyT(func(v []any) string { return v[1].(string) }).(pulumi.StringOutput)
 	device := tailscale(ctx, hostname, h)
 	return device.ApplyT(func(addresses []string) (string, error) { return firstIPv4(addresses) }).(pulumi.StringOutput)
@@ -278,15 +278,17 @@ func (h *Host) Ready() error {
 
 // Docker is the option that every resource of the machine's Docker engine needs: its provider.
 func (h *Host) Docker() pulumi.ResourceOption {
-	return pulumi.Composite(pulumi.Provider(h.docker), h.lifetime())
+	return pulumi.Composite(pulumi.Provider(h.docker), h.deletedWithServer())
 }
 
-// lifetime ends what is on the machine with the machine, as long as that may go at all: nothing is removed from a disk that is about to be
-// erased, and a machine that no longer answers can be replaced. "With the machine" is with its readiness check, which exists once per machine:
-// the engine looks for what a replacement takes along, and the machine, at its root, is not in that list.
+// deletedWithServer returns the option that deletes a resource on the machine together with the
+// machine, unless that is protected: nothing is removed from a disk that is about to be erased, and a
+// machine that no longer answers can be replaced. The option names the machine's readiness check, which
+// exists once per machine, because the engine does not find the server itself among what a replacement
+// deletes.
 //
 // A protected machine stays when a destroy arrives at it. If what runs on it counted as gone by then, the next deployment would meet its names.
-func (h *Host) lifetime() pulumi.ResourceOption {
+func (h *Host) deletedWithServer() pulumi.ResourceOption {
 	if h.protected {
 		return pulumi.Composite()
 	}

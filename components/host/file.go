@@ -201,5 +201,5 @@ func (h *Host) Run(ctx *pulumi.Context, name string, a Action, opts ...pulumi.Re
 }
 
 func (h *Host) onMachine(opts []pulumi.ResourceOption) []pulumi.ResourceOption {
-	return append(slices.Clone(opts), pulumi.DependsOn([]pulumi.Resource{h.ready}), h.lifetime())
+	return append(slices.Clone(opts), pulumi.DependsOn([]pulumi.Resource{h.ready}), h.deletedWithServer())
 }

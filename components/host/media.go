@@ -263,8 +263,5 @@ func (m *Media) Ready() error {
 // Parent is the folder that a container binds: the mount point's parent. So a mount that comes later, or again, appears inside.
 func (m *Media) Parent() string { return path.Dir(mediaPoint) }
 
-// Name is the library's folder below Parent.
-func (m *Media) Name() string { return path.Base(mediaPoint) }
-
 // Resource is what to depend on: it exists once the library is mounted.
 func (m *Media) Resource() pulumi.Resource { return m.mounted }

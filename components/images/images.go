@@ -22,9 +22,6 @@ type Image struct {
 // Reference is what a container runtime pulls: repository:tag@digest. The digest decides; the tag is for people.
 func (i Image) Reference() string { return fmt.Sprintf("%s:%s@%s", i.repository, i.tag, i.digest) }
 
-// Tag is the human-readable version.
-func (i Image) Tag() string { return i.tag }
-
 // Validate reports an image that was not made by this package.
 func (i Image) Validate() error {
 	if i.repository == "" || i.tag == "" || !digest.MatchString(i.digest) {

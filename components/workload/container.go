@@ -3,7 +3,6 @@ package workload
 
 import (
 	_ "embed"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -280,17 +279,6 @@ func healthcheck(h Health) *docker.ContainerHealthcheckArgs {
 		StartPeriod: pulumi.String(h.startPeriod().String()),
 	}
 }
-
-// Ready reports a Container that New did not make.
-func (c *Container) Ready() error {
-	if c == nil || c.resource == nil {
-		return errors.New("no container: pass the value that workload.New returned")
-	}
-	return nil
-}
-
-// Name is the container's name, by which others on its networks reach it.
-func (c *Container) Name() string { return c.name }
 
 // Resource is what to depend on: it exists once the container is healthy.
 func (c *Container) Resource() pulumi.Resource { return c.healthy }

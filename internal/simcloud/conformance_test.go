@@ -266,7 +266,7 @@ func (c *conformance) outcome(r recorded) string {
 	require.NoError(c.t, err)
 	w := c.p.world
 	if !strings.HasSuffix(r.Case, "that is gone") {
-		there := &object{Type: r.Type, ID: b.ID, Name: r.Base, URN: c.urn(r), Inputs: plain(b.checked), Outputs: map[string]any{}, Machine: "1"}
+		there := &object{Type: r.Type, ID: b.ID, Name: r.Base, URN: c.urn(r), Inputs: toGoValues(b.checked), Outputs: map[string]any{}, Machine: "1"}
 		there.Stopped = strings.Contains(r.Case, "stopped")
 		w.put(there)
 		defer w.drop(there)

@@ -302,7 +302,7 @@ func restlessContainer(_, news resource.PropertyMap) []change {
 		return nil
 	}
 	var out []change
-	in := plain(news)
+	in := toGoValues(news)
 	for _, name := range []string{"adds", "drops"} {
 		for i, c := range texts(section(in, "capabilities"), name) {
 			if c != "ALL" && !strings.HasPrefix(c, "CAP_") {

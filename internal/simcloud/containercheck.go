@@ -27,7 +27,7 @@ func askContainer(c *checking) {
 			if !e.IsObject() || e.ContainsUnknowns() {
 				continue
 			}
-			if err := check(plain(e.ObjectValue())); err != nil {
+			if err := check(toGoValues(e.ObjectValue())); err != nil {
 				c.refuse(fmt.Sprintf("%s[%d]", name, i), "%v", err)
 			}
 		}

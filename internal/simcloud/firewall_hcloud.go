@@ -72,7 +72,7 @@ func checkFirewall(c *checking) {
 // askFirewall is what the API checks of each rule.
 func askFirewall(c *checking) {
 	c.each("rules", func(at string, r resource.PropertyMap) {
-		if err := firewallRule(plain(r)); err != nil {
+		if err := firewallRule(toGoValues(r)); err != nil {
 			c.refuse(at, "%v", err)
 		}
 	})

@@ -123,12 +123,12 @@ func (e *engine) try(token, name string, in m) (*made, error) {
 	if err != nil {
 		for _, d := range status.Convert(err).Details() {
 			if failed, ok := d.(*pulumirpc.ErrorResourceInitFailed); ok {
-				return &made{token, name, failed.GetId(), checked.GetInputs(), failed.GetProperties(), plain(e.read(failed.GetProperties()))}, err
+				return &made{token, name, failed.GetId(), checked.GetInputs(), failed.GetProperties(), toGoValues(e.read(failed.GetProperties()))}, err
 			}
 		}
 		return nil, err
 	}
-	return &made{token, name, resp.GetId(), checked.GetInputs(), resp.GetProperties(), plain(e.read(resp.GetProperties()))}, nil
+	return &made{token, name, resp.GetId(), checked.GetInputs(), resp.GetProperties(), toGoValues(e.read(resp.GetProperties()))}, nil
 }
 
 func (e *engine) create(token, name string, in m) *made {
@@ -164,7 +164,7 @@ func (e *engine) update(r *made, in m) error {
 	require.Empty(e.t, checked.GetFailures())
 	resp, err := e.client.Update(e.t.Context(), &pulumirpc.UpdateRequest{Id: r.id, Urn: urnOf(r.token, r.name), Olds: r.props, OldInputs: r.inputs, News: checked.GetInputs()})
 	if err == nil {
-		r.inputs, r.props, r.out = checked.GetInputs(), resp.GetProperties(), plain(e.read(resp.GetProperties()))
+		r.inputs, r.props, r.out = checked.GetInputs(), resp.GetProperties(), toGoValues(e.read(resp.GetProperties()))
 	}
 	return err
 }
@@ -177,7 +177,7 @@ func (e *engine) refresh(r *made) bool {
 	if resp.GetId() == "" {
 		return false
 	}
-	r.inputs, r.props, r.out = resp.GetInputs(), resp.GetProperties(), plain(e.read(resp.GetProperties()))
+	r.inputs, r.props, r.out = resp.GetInputs(), resp.GetProperties(), toGoValues(e.read(resp.GetProperties()))
 	return true
 }
 
@@ -194,7 +194,7 @@ func (e *engine) invoke(token string, args m) (m, error) {
 		return nil, err
 	}
 	require.Empty(e.t, resp.GetFailures())
-	return plain(e.read(resp.GetReturn())), nil
+	return toGoValues(e.read(resp.GetReturn())), nil
 }
 
 func (e *engine) cancel(ctx context.Context) {

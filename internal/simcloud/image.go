@@ -75,7 +75,7 @@ func checkBuild(c *checking) {
 		build["platform"] = resource.NewStringProperty("linux/" + runtime.GOARCH)
 	}
 	if !build.ContainsUnknowns() {
-		context, dockerfile := buildPaths(plain(build))
+		context, dockerfile := buildPaths(toGoValues(build))
 		digest, err := contextDigest(c.opts.ProjectDir, context, dockerfile)
 		if err != nil {
 			c.refuse("build", "%v", err)

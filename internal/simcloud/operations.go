@@ -121,7 +121,7 @@ func (p *provider) Create(ctx context.Context, req *pulumirpc.CreateRequest) (*p
 		return nil, err
 	}
 	t := &task{w: p.world, config: config, token: token, urn: req.GetUrn(), name: urn.URN(req.GetUrn()).Name(),
-		in: plain(news), out: map[string]any{}}
+		in: toGoValues(news), out: map[string]any{}}
 	var made *object
 	id, err := p.operation(ctx, Operation{Kind: OpCreate, Type: token, URN: t.urn, Name: t.name}, func() (string, error) {
 		var opErr error
@@ -163,11 +163,11 @@ func (p *provider) Read(ctx context.Context, req *pulumirpc.ReadRequest) (*pulum
 	if err != nil {
 		return nil, err
 	}
-	t := &task{w: p.world, config: config, token: token, urn: req.GetUrn(), name: urn.URN(req.GetUrn()).Name(), id: req.GetId(), in: plain(inputs)}
+	t := &task{w: p.world, config: config, token: token, urn: req.GetUrn(), name: urn.URN(req.GetUrn()).Name(), id: req.GetId(), in: toGoValues(inputs)}
 	var found *object
 	_, err = p.operation(ctx, Operation{Kind: OpRead, Type: token, URN: t.urn, Name: t.name, ID: t.id}, func() (string, error) {
 		var opErr error
-		found, opErr = k.look(t, plain(state))
+		found, opErr = k.look(t, toGoValues(state))
 		return "", opErr
 	})
 	if err != nil {
@@ -214,12 +214,12 @@ func (p *provider) Update(ctx context.Context, req *pulumirpc.UpdateRequest) (*p
 		return nil, err
 	}
 	t := &task{w: p.world, config: config, token: token, urn: req.GetUrn(), name: urn.URN(req.GetUrn()).Name(), id: req.GetId(),
-		in: plain(news), out: map[string]any{}}
+		in: toGoValues(news), out: map[string]any{}}
 	var changed *object
 	_, err = p.operation(ctx, Operation{Kind: OpUpdate, Type: token, URN: t.urn, Name: t.name, ID: t.id}, func() (string, error) {
 		var opErr error
 		if k.stateless {
-			for name, v := range plain(olds) {
+			for name, v := range toGoValues(olds) {
 				if _, input := schema.Resources[token].Inputs[name]; !input {
 					t.out[name] = v
 				}
@@ -257,7 +257,7 @@ func (p *provider) Delete(ctx context.Context, req *pulumirpc.DeleteRequest) (*e
 	if err != nil {
 		return nil, err
 	}
-	t := &task{w: p.world, config: config, token: token, urn: req.GetUrn(), name: urn.URN(req.GetUrn()).Name(), id: req.GetId(), in: plain(inputs)}
+	t := &task{w: p.world, config: config, token: token, urn: req.GetUrn(), name: urn.URN(req.GetUrn()).Name(), id: req.GetId(), in: toGoValues(inputs)}
 	_, err = p.operation(ctx, Operation{Kind: OpDelete, Type: token, URN: t.urn, Name: t.name, ID: t.id}, func() (string, error) {
 		return "", k.erase(t)
 	})
@@ -288,7 +288,7 @@ func (p *provider) Invoke(ctx context.Context, req *pulumirpc.InvokeRequest) (*p
 	if err != nil {
 		return nil, err
 	}
-	t := &task{w: p.world, config: config, token: req.GetTok(), in: plain(args)}
+	t := &task{w: p.world, config: config, token: req.GetTok(), in: toGoValues(args)}
 	var result map[string]any
 	call := func() (string, error) {
 		p.world.mu.Lock()

@@ -187,7 +187,7 @@ func (p *provider) Configure(ctx context.Context, req *pulumirpc.ConfigureReques
 	s := p.session(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.config, s.ready = plain(args), true
+	s.config, s.ready = toGoValues(args), true
 	return &pulumirpc.ConfigureResponse{AcceptSecrets: true, SupportsPreview: true, SupportsAutonamingConfiguration: true}, nil
 }
 

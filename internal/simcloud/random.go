@@ -162,7 +162,7 @@ func checkCharacters(c *checking) {
 	if c.news.ContainsUnknowns() || len(c.problems) > 0 {
 		return
 	}
-	in := plain(c.news)
+	in := toGoValues(c.news)
 	need, any := 0, false
 	for _, cl := range classes(in) {
 		need += cl.least

@@ -197,8 +197,8 @@ func strippedMap(m resource.PropertyMap) resource.PropertyMap {
 	return out
 }
 
-// plain turns inputs without unknowns into JSON-like Go values.
-func plain(m resource.PropertyMap) map[string]any {
+// toGoValues turns inputs without unknowns into JSON-like Go values.
+func toGoValues(m resource.PropertyMap) map[string]any {
 	out := map[string]any{}
 	for k, v := range strippedMap(m) {
 		if strings.HasPrefix(string(k), "__") || v.IsNull() {

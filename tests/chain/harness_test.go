@@ -107,7 +107,7 @@ func set(t testing.TB) *stage {
 
 // surround makes the places around the machine.
 func (s *stage) surround(ctx context.Context) error {
-	if err := s.believe(ctx); err != nil {
+	if err := s.trustAuthority(ctx); err != nil {
 		return err
 	}
 	certificate, key, err := s.Deployment.ClientCertificate()
@@ -133,8 +133,8 @@ func (s *stage) surround(ctx context.Context) error {
 	return nil
 }
 
-// believe reads the proxy's authority, which it makes at its first start.
-func (s *stage) believe(ctx context.Context) error {
+// trustAuthority reads the proxy's authority, which it makes at its first start.
+func (s *stage) trustAuthority(ctx context.Context) error {
 	path := s.Deployment.Path("/opt/homelab/caddy/data/caddy/pki/authorities/local/root.crt")
 	for {
 		text, err := os.ReadFile(path)

@@ -84,7 +84,17 @@ type Listen struct {
 }
 
 // DefaultListen are the addresses in production.
-func DefaultListen() Listen { return Listen{Portal: "0.0.0.0:9091", Metrics: "0.0.0.0:9959"} }
+func DefaultListen() Listen {
+	return Listen{Portal: fmt.Sprintf("0.0.0.0:%d", PortalPort), Metrics: fmt.Sprintf("0.0.0.0:%d", MetricsPort)}
+}
+
+// The portal's TCP ports in its container.
+const (
+	// PortalPort answers visitors and the proxy.
+	PortalPort = 9091
+	// MetricsPort answers Prometheus.
+	MetricsPort = 9959
+)
 
 // Paths are the portal's files, as the portal sees them.
 type Paths struct {

@@ -3,6 +3,7 @@
 package crowdsec
 
 import (
+	"fmt"
 	"net/netip"
 	"path"
 	"slices"
@@ -65,7 +66,9 @@ type Listen struct {
 
 // DefaultListen are the addresses in production.
 func DefaultListen() Listen {
-	return Listen{LAPI: "0.0.0.0:8080", AppSec: "0.0.0.0:7422", Metrics: "0.0.0.0:6060"}
+	return Listen{
+		LAPI: fmt.Sprintf("0.0.0.0:%d", LAPIPort), AppSec: fmt.Sprintf("0.0.0.0:%d", AppSecPort), Metrics: fmt.Sprintf("0.0.0.0:%d", MetricsPort),
+	}
 }
 
 // Logs are log files, as the engine sees them.
@@ -160,3 +163,13 @@ func (m Model) banHours() int {
 	}
 	return m.BanHours
 }
+
+// The engine's TCP ports in its container.
+const (
+	// LAPIPort is the local API.
+	LAPIPort = 8080
+	// AppSecPort inspects requests.
+	AppSecPort = 7422
+	// MetricsPort answers Prometheus, and shows Go's debugging pages.
+	MetricsPort = 6060
+)

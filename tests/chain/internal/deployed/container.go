@@ -18,6 +18,8 @@ type Container struct {
 	Spec box.Spec
 	// Networks are where it is.
 	Networks []Network
+	// Published are the container's own ports that the machine publishes.
+	Published []int
 	// Health is the command of its health check.
 	Health []string
 	// MemoryBytes is the most memory that it may use.
@@ -56,6 +58,9 @@ type liveContainer struct {
 			Mode      uint32 `json:"mode"`
 		} `json:"tmpfsOptions"`
 	} `json:"mounts"`
+	Ports []struct {
+		Internal int `json:"internal"`
+	} `json:"ports"`
 	NetworkDatas []struct {
 		NetworkName string `json:"networkName"`
 		IPAddress   string `json:"ipAddress"`
@@ -90,6 +95,9 @@ func (d *Deployment) Container(name string) (*Container, error) {
 	slices.SortStableFunc(c.Spec.Mounts, func(a, b box.Mount) int {
 		return strings.Count(path.Clean(a.Target), "/") - strings.Count(path.Clean(b.Target), "/")
 	})
+	for _, p := range live.Ports {
+		c.Published = append(c.Published, p.Internal)
+	}
 	for _, n := range live.NetworkDatas {
 		network := Network{Name: n.NetworkName}
 		address, err := netip.ParseAddr(n.IPAddress)

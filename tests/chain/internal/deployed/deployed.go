@@ -137,7 +137,9 @@ func (d *Deployment) up(ctx context.Context) error {
 			continue
 		}
 		d.replayed = c.Sequence
-		words := strings.Fields(c.Script)
+		// What comes after is loaded into the kernel of the machine: Lab does it.
+		first, _, _ := strings.Cut(c.Script, " && sudo -n /usr/local/sbin/homelab-unit firewall")
+		words := strings.Fields(first)
 		switch {
 		case len(words) > 3 && words[2] == "/usr/local/sbin/homelab-file" && slices.Contains(filing, words[3]):
 			if err := d.put(ctx, words[3:], c.Stdin); err != nil {

@@ -132,11 +132,39 @@ func (l *Lab) wire() (err error) {
 			}
 		}
 	}
-	return l.writeHosts()
+	return errors.Join(l.filter(), l.writeHosts())
+}
+
+// filter loads the deployment's packet filter of the container networks, so that the chain works with the edges of its graph and nothing else.
+func (l *Lab) filter() error {
+	files, err := filepath.Glob(l.Deployment.Path("/opt/homelab/firewall") + "/*.nft")
+	if err != nil || len(files) < len(l.containers) {
+		return fmt.Errorf("reading the packet filter: %d files: %w", len(files), err)
+	}
+	slices.Sort(files)
+	var rules strings.Builder
+	for _, file := range files {
+		if filepath.Base(file) == "cloudflare.nft" {
+			continue // for the published ports, which are not translated here
+		}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		rules.Write(content)
+	}
+	// Visitors come straight to the proxy's own ports: on a real machine Docker translates the published ones to these.
+	proxy := l.containers["caddy"]
+	for _, n := range proxy.Networks {
+		for _, p := range proxy.Published {
+			fmt.Fprintf(&rules, "insert rule inet homelab_containers to_container ip daddr %s tcp dport %d accept\n", n.Address.Addr(), p)
+		}
+	}
+	return l.machine.Run(strings.NewReader(rules.String()), "nft", "--file", "-")
 }
 
 func (l *Lab) join(c *container, n deployed.Network) error {
-	bridge := "b" + fmt.Sprint(len(n.Name)) + n.Name
+	bridge := "br-" + fmt.Sprint(len(n.Name)) + n.Name // as the packet filter expects it
 	bridge = bridge[:min(len(bridge), 15)]
 	if !l.bridges[bridge] {
 		address := ""
