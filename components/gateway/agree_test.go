@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"net/netip"
 	"path"
 	"testing"
 
@@ -27,17 +26,6 @@ func TestFilesAgreeAcrossPrograms(t *testing.T) {
 	assert.NotEqual(t, path.Dir(engine.Caddy), path.Dir(engine.Authelia), "two folders cannot be mounted at one path")
 	assert.Equal(t, path.Dir(caddy.AccessLog), path.Dir(caddy.KnownLog), "the logs are one mounted folder")
 	assert.Equal(t, path.Dir(caddy.ACMEToken), path.Dir(caddy.BouncerKey), "the secrets are one mounted folder")
-}
-
-func TestPortsAgreeAcrossPrograms(t *testing.T) {
-	port := func(listen string) int {
-		parsed, err := netip.ParseAddrPort(listen)
-		require.NoError(t, err)
-		return int(parsed.Port())
-	}
-	assert.Equal(t, authelia.PortalPort, port(authelia.DefaultListen().Portal))
-	assert.Equal(t, crowdsec.LAPIPort, port(crowdsec.DefaultListen().LAPI))
-	assert.Equal(t, crowdsec.AppSecPort, port(crowdsec.DefaultListen().AppSec))
 }
 
 // What visitors make the proxy hold leaves most of its memory to everything else.

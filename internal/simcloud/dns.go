@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+
+	"homelab/internal/simcloud/policyfile"
 )
 
 var _ = register(typeDNSRecord, &kind{
@@ -106,7 +108,7 @@ func (t *task) record(self string) error {
 		return fail("content or data is required (9005)")
 	}
 	if flag(t.in, "proxied") && text(t.in, "content") != "" && (typ == "A" || typ == "AAAA") {
-		if a, err := netip.ParseAddr(text(t.in, "content")); err == nil && (a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || everyNode.Contains(a)) {
+		if a, err := netip.ParseAddr(text(t.in, "content")); err == nil && (a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || policyfile.EveryNode.Contains(a)) {
 			return fail("target %s is not allowed for a proxied record (9003)", a)
 		}
 	}

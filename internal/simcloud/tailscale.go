@@ -8,6 +8,8 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
+
+	"homelab/internal/simcloud/policyfile"
 )
 
 const (
@@ -53,10 +55,10 @@ type authKey struct {
 func (k *authKey) live() bool { return now().Before(k.Expires) && (k.Reusable || !k.Used) }
 
 var _ = register(typeACL, &kind{
-	framework: true, spelling: map[string]func(string) string{"acl": canonicalPolicy},
+	framework: true, spelling: map[string]func(string) string{"acl": policyfile.Canonical},
 	check: func(c *checking) {
 		if s, ok := c.text("acl"); ok {
-			if _, err := parseHuJSON(s); err != nil {
+			if _, err := policyfile.ParseHuJSON(s); err != nil {
 				c.refuse("acl", "acl is not a valid HuJSON string: %v", err)
 			}
 		}
@@ -243,14 +245,26 @@ func createACL(t *task) (string, error) {
 
 // setPolicy validates a policy, runs its tests and makes it the current one.
 func (t *task) setPolicy() error {
-	p, err := parsePolicy(text(t.in, "acl"))
+	p, err := policyfile.Parse(text(t.in, "acl"))
 	if err != nil {
 		return fail("failed to set ACL: %v (400)", err)
 	}
-	if err := p.runTests(t.w); err != nil {
+	if err := p.Test(policyfile.Tailnet{Name: t.w.opts.Tailnet, Tags: t.w.tagsOf}); err != nil {
 		return fail("failed to set ACL: %v (400)", err)
 	}
 	t.w.state.Policy = text(t.in, "acl")
+	return nil
+}
+
+// tagsOf returns the tags of the device with an address.
+func (w *World) tagsOf(address netip.Addr) []string {
+	for _, d := range w.state.Devices {
+		for _, a := range d.Addresses {
+			if sameAddress(a, address.String()) {
+				return d.Tags
+			}
+		}
+	}
 	return nil
 }
 
@@ -259,7 +273,7 @@ func (t *task) tagsOwned(tags []string) error {
 	if len(tags) == 0 {
 		return nil
 	}
-	p, err := parsePolicy(t.w.state.Policy)
+	p, err := policyfile.Parse(t.w.state.Policy)
 	if err != nil {
 		return fail("reading the current policy: %v", err)
 	}

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sort"
 	"strings"
+
+	"homelab/internal/simcloud/policyfile"
 )
 
 // Entity is something that exists in the world.
@@ -346,7 +348,7 @@ func (w *World) PublicHostnames() []string {
 		a, err := netip.ParseAddr(r.Content)
 		if err != nil {
 			found[r.Name] = !strings.HasSuffix(strings.TrimSuffix(r.Content, "."), ".ts.net")
-		} else if !everyNode.Contains(a) && !tailnetV6.Contains(a) && !a.IsPrivate() {
+		} else if !policyfile.EveryNode.Contains(a) && !tailnetV6.Contains(a) && !a.IsPrivate() {
 			found[r.Name] = true
 		}
 	}

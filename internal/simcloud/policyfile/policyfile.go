@@ -1,16 +1,23 @@
-package simcloud
+// Package policyfile reads a tailnet policy file as Tailscale's API does: it refuses what the API refuses, and
+// evaluates the policy's own tests.
+package policyfile
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// policy is a tailnet policy file: the parts that decide who reaches what.
-type policy struct {
-	Groups    map[string][]string
-	Hosts     map[string]netip.Prefix
+// Policy is a tailnet policy file: the parts that decide who reaches what.
+type Policy struct {
+	// Groups are the members of each group.
+	Groups map[string][]string
+	// Hosts are addresses and ranges by name.
+	Hosts map[string]netip.Prefix
+	// TagOwners are who may give each tag.
 	TagOwners map[string][]string
 	rules     []accessRule
 	ssh       []sshRule
@@ -54,20 +61,20 @@ var policyKeys = []string{
 	"tests", "sshTests", "randomizeClientPort", "disableIPv4", "OneCGNATRoute", "ipsets", "derpMap", "$schema",
 }
 
-// parsePolicy reads and validates a policy. The empty text is the default
+// Parse reads and validates a policy. The empty text is the default
 // policy: everything may reach everything.
-func parsePolicy(s string) (*policy, error) {
-	p := &policy{Groups: map[string][]string{}, Hosts: map[string]netip.Prefix{}, TagOwners: map[string][]string{}}
+func Parse(s string) (*Policy, error) {
+	p := &Policy{Groups: map[string][]string{}, Hosts: map[string]netip.Prefix{}, TagOwners: map[string][]string{}}
 	if strings.TrimSpace(s) == "" {
 		p.rules = []accessRule{{where: "default", src: []string{"*"}, dst: []string{"*"}, ports: []ports{{"", 0, 65535}}}}
 		return p, nil
 	}
-	root, err := parseHuJSON(s)
+	root, err := ParseHuJSON(s)
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range sortedKeys(root) {
-		if !contains(policyKeys, k) {
+	for _, k := range slices.Sorted(maps.Keys(root)) {
+		if !slices.Contains(policyKeys, k) {
 			return nil, fmt.Errorf("unknown field %q", k)
 		}
 	}
@@ -96,7 +103,7 @@ func stringList(v any) ([]string, error) {
 }
 
 // readNames reads groups, hosts and tag owners.
-func (p *policy) readNames(root map[string]any) error {
+func (p *Policy) readNames(root map[string]any) error {
 	for name, v := range section(root, "groups") {
 		members, err := stringList(v)
 		if err != nil || !strings.HasPrefix(name, "group:") {
@@ -153,7 +160,7 @@ var autogroups = []string{
 }
 
 // known refuses a selector that names nothing.
-func (p *policy) known(s string) error {
+func (p *Policy) known(s string) error {
 	switch {
 	case s == "*" || strings.Contains(s, "@"):
 		return nil
@@ -166,7 +173,7 @@ func (p *policy) known(s string) error {
 			return fmt.Errorf("tag not found: %q", s)
 		}
 	case strings.HasPrefix(s, "autogroup:"):
-		if !contains(autogroups, s) {
+		if !slices.Contains(autogroups, s) {
 			return fmt.Errorf("unknown autogroup %q", s)
 		}
 	case strings.HasPrefix(s, "ipset:"):
@@ -184,15 +191,15 @@ func (p *policy) known(s string) error {
 
 // fields refuses unknown keys of one entry.
 func fields(where string, m map[string]any, allowed ...string) error {
-	for _, k := range sortedKeys(m) {
-		if !contains(allowed, k) {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		if !slices.Contains(allowed, k) {
 			return fmt.Errorf("%s: unknown field %q", where, k)
 		}
 	}
 	return nil
 }
 
-func (p *policy) selectors(where string, m map[string]any, name string) ([]string, error) {
+func (p *Policy) selectors(where string, m map[string]any, name string) ([]string, error) {
 	out, err := stringList(m[name])
 	if err != nil {
 		return nil, fmt.Errorf("%s.%s: %w", where, name, err)
@@ -205,7 +212,7 @@ func (p *policy) selectors(where string, m map[string]any, name string) ([]strin
 	return out, nil
 }
 
-func (p *policy) readACLs(root map[string]any) error {
+func (p *Policy) readACLs(root map[string]any) error {
 	for i, a := range objects(root, "acls") {
 		where := fmt.Sprintf("acls[%d]", i)
 		if err := fields(where, a, "action", "src", "dst", "proto", "srcPosture"); err != nil {
@@ -241,7 +248,7 @@ func (p *policy) readACLs(root map[string]any) error {
 }
 
 // target splits "tag:web:80,443" into selector and ports.
-func (p *policy) target(s string) (string, []ports, error) {
+func (p *Policy) target(s string) (string, []ports, error) {
 	i := strings.LastIndex(s, ":")
 	if i < 0 {
 		return "", nil, fmt.Errorf("%q has no port", s)
@@ -275,7 +282,7 @@ func portList(s string) ([]ports, error) {
 	return out, nil
 }
 
-func (p *policy) readGrants(root map[string]any) error {
+func (p *Policy) readGrants(root map[string]any) error {
 	for i, g := range objects(root, "grants") {
 		where := fmt.Sprintf("grants[%d]", i)
 		if err := fields(where, g, "src", "dst", "ip", "app", "via", "srcPosture"); err != nil {
@@ -321,7 +328,7 @@ func grantPorts(s string) ([]ports, error) {
 	if !has {
 		return portList(s)
 	}
-	if !contains([]string{"tcp", "udp", "icmp", "sctp", "gre", "esp", "ah"}, protocol) {
+	if !slices.Contains([]string{"tcp", "udp", "icmp", "sctp", "gre", "esp", "ah"}, protocol) {
 		if n, err := strconv.Atoi(protocol); err != nil || n < 1 || n > 255 {
 			return nil, fmt.Errorf("%q: unknown protocol", s)
 		}
@@ -333,7 +340,7 @@ func grantPorts(s string) ([]ports, error) {
 	return list, err
 }
 
-func (p *policy) readSSH(root map[string]any) error {
+func (p *Policy) readSSH(root map[string]any) error {
 	for i, r := range objects(root, "ssh") {
 		where := fmt.Sprintf("ssh[%d]", i)
 		if err := fields(where, r, "action", "src", "dst", "users", "checkPeriod", "acceptEnv", "recorder", "enforceRecorder", "srcPosture"); err != nil {
@@ -365,7 +372,7 @@ func (p *policy) readSSH(root map[string]any) error {
 	return nil
 }
 
-func (p *policy) readTests(root map[string]any) error {
+func (p *Policy) readTests(root map[string]any) error {
 	for i, t := range objects(root, "tests") {
 		where := fmt.Sprintf("tests[%d]", i)
 		if err := fields(where, t, "src", "proto", "accept", "deny", "srcPostureAttrs"); err != nil {

@@ -1,4 +1,4 @@
-package simcloud
+package policyfile
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// parseHuJSON reads JSON with comments and trailing commas.
-func parseHuJSON(s string) (map[string]any, error) {
+// ParseHuJSON reads JSON with comments and trailing commas.
+func ParseHuJSON(s string) (map[string]any, error) {
 	standard, err := standardize([]byte(s))
 	if err != nil {
 		return nil, err
@@ -73,9 +73,9 @@ func standardize(in []byte) ([]byte, error) {
 
 var escape = regexp.MustCompile(`\\u[0-9a-fA-F]{4}`)
 
-// canonicalPolicy writes policies alike that differ only in how characters are
+// Canonical writes policies alike that differ only in how characters are
 // escaped, or in white space at the end: the provider takes them for the same.
-func canonicalPolicy(s string) string {
+func Canonical(s string) string {
 	return strings.TrimSpace(escape.ReplaceAllStringFunc(s, func(code string) string {
 		var character string
 		if err := json.Unmarshal([]byte(`"`+code+`"`), &character); err != nil || strings.ContainsAny(character, "\"\\") {
@@ -83,4 +83,30 @@ func canonicalPolicy(s string) string {
 		}
 		return character
 	}))
+}
+
+func text(m map[string]any, name string) string {
+	s, _ := m[name].(string)
+	return s
+}
+
+func texts(m map[string]any, name string) []string { return every[string](m, name) }
+
+func objects(m map[string]any, name string) []map[string]any { return every[map[string]any](m, name) }
+
+// every returns the values of a list that have the type T.
+func every[T any](m map[string]any, name string) []T {
+	list, _ := m[name].([]any)
+	var out []T
+	for _, v := range list {
+		if t, ok := v.(T); ok {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func section(m map[string]any, name string) map[string]any {
+	o, _ := m[name].(map[string]any)
+	return o
 }

@@ -1,10 +1,19 @@
-package simcloud
+package policyfile
 
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
+
+// Tailnet is what the tests of a policy need to know of the tailnet.
+type Tailnet struct {
+	// Name is the tailnet's domain, to which its members belong.
+	Name string
+	// Tags returns the tags of the device with an address; nil means that there are no devices.
+	Tags func(netip.Addr) []string
+}
 
 // party is one end of a connection in a policy test.
 type party struct {
@@ -13,10 +22,10 @@ type party struct {
 	ip   netip.Addr
 }
 
-// runTests evaluates the policy's own tests; the first that fails refuses the
+// Test evaluates the policy's own tests; the first that fails refuses the
 // policy. What cannot be decided here is refused as well: a test that silently
 // passes would be worse than none.
-func (p *policy) runTests(w *World) error {
+func (p *Policy) Test(w Tailnet) error {
 	for i, t := range p.tests {
 		if err := p.runTest(w, t); err != nil {
 			return fmt.Errorf("test(s) failed: tests[%d] (src %s): %w", i, t.src, err)
@@ -30,7 +39,7 @@ func (p *policy) runTests(w *World) error {
 	return nil
 }
 
-func (p *policy) runTest(w *World, t policyTest) error {
+func (p *Policy) runTest(w Tailnet, t policyTest) error {
 	sources, err := p.parties(w, t.src)
 	if err != nil {
 		return err
@@ -72,7 +81,7 @@ func verdict(allowed bool) string {
 }
 
 // parties turns the selector of a test into who that is.
-func (p *policy) parties(w *World, s string) ([]party, error) {
+func (p *Policy) parties(w Tailnet, s string) ([]party, error) {
 	switch {
 	case strings.Contains(s, "@"):
 		return []party{{user: s}}, nil
@@ -85,7 +94,7 @@ func (p *policy) parties(w *World, s string) ([]party, error) {
 	case strings.HasPrefix(s, "tag:"):
 		return []party{{tags: []string{s}}}, nil
 	case s == "autogroup:member" || s == "autogroup:members":
-		return []party{{user: "someone@" + w.opts.Tailnet}}, nil
+		return []party{{user: "someone@" + w.Name}}, nil
 	}
 	prefix, ok := p.Hosts[s]
 	if !ok {
@@ -95,18 +104,14 @@ func (p *policy) parties(w *World, s string) ([]party, error) {
 		}
 	}
 	out := party{ip: prefix.Addr()}
-	for _, d := range w.state.Devices {
-		for _, a := range d.Addresses {
-			if sameAddress(a, out.ip.String()) {
-				out.tags = d.Tags
-			}
-		}
+	if w.Tags != nil {
+		out.tags = w.Tags(out.ip)
 	}
 	return []party{out}, nil
 }
 
 // allowed reports whether some rule lets all the ports through.
-func (p *policy) allowed(src, dst party, protocol string, list []ports) (bool, error) {
+func (p *Policy) allowed(src, dst party, protocol string, list []ports) (bool, error) {
 	if protocol == "" {
 		protocol = "tcp"
 	}
@@ -129,7 +134,7 @@ func (p *policy) allowed(src, dst party, protocol string, list []ports) (bool, e
 	return true, nil
 }
 
-func (p *policy) ruleAllows(r accessRule, src, dst party, protocol string, want ports) (bool, error) {
+func (p *Policy) ruleAllows(r accessRule, src, dst party, protocol string, want ports) (bool, error) {
 	covered := false
 	for _, have := range r.ports {
 		if (have.protocol == "" || have.protocol == protocol) && have.from <= want.from && want.to <= have.to {
@@ -153,7 +158,7 @@ func (p *policy) ruleAllows(r accessRule, src, dst party, protocol string, want 
 	return true, nil
 }
 
-func (p *policy) matchesAny(selectors []string, who, src party) (bool, error) {
+func (p *Policy) matchesAny(selectors []string, who, src party) (bool, error) {
 	for _, s := range selectors {
 		ok, err := p.matches(s, who, src)
 		if err != nil || ok {
@@ -164,16 +169,16 @@ func (p *policy) matchesAny(selectors []string, who, src party) (bool, error) {
 }
 
 // matches reports whether a selector of a rule means a party.
-func (p *policy) matches(s string, who, src party) (bool, error) {
+func (p *Policy) matches(s string, who, src party) (bool, error) {
 	switch {
 	case s == "*" || s == "autogroup:danger-all":
 		return true, nil
 	case strings.Contains(s, "@"):
 		return s == who.user, nil
 	case strings.HasPrefix(s, "group:"):
-		return who.user != "" && contains(p.Groups[s], who.user), nil
+		return who.user != "" && slices.Contains(p.Groups[s], who.user), nil
 	case strings.HasPrefix(s, "tag:"):
-		return contains(who.tags, s), nil
+		return slices.Contains(who.tags, s), nil
 	case s == "autogroup:member" || s == "autogroup:members":
 		return who.user != "", nil
 	case s == "autogroup:tagged":
@@ -200,15 +205,16 @@ func (p *policy) matches(s string, who, src party) (bool, error) {
 	}
 	// Every tailnet node has an address in these ranges; a narrower range may or
 	// may not hold a node that is only known by user or tag.
-	if everyNode.Overlaps(prefix) && prefix.Bits() <= everyNode.Bits() {
+	if EveryNode.Overlaps(prefix) && prefix.Bits() <= EveryNode.Bits() {
 		return true, nil
 	}
 	return false, nil
 }
 
-var everyNode = netip.MustParsePrefix("100.64.0.0/10")
+// EveryNode is the range of the addresses of a tailnet's nodes.
+var EveryNode = netip.MustParsePrefix("100.64.0.0/10")
 
-func (p *policy) runSSHTest(w *World, t sshTest) error {
+func (p *Policy) runSSHTest(w Tailnet, t sshTest) error {
 	sources, err := p.parties(w, t.src)
 	if err != nil {
 		return err
@@ -242,10 +248,10 @@ func (p *policy) runSSHTest(w *World, t sshTest) error {
 
 // sshVerdict gives accept, check or deny; check rules go first, as the most
 // restrictive.
-func (p *policy) sshVerdict(src, dst party, user string) (string, error) {
+func (p *Policy) sshVerdict(src, dst party, user string) (string, error) {
 	for _, action := range []string{"check", "accept"} {
 		for _, r := range p.ssh {
-			if r.action != action || !contains(r.users, user) && (user == "root" || !contains(r.users, "autogroup:nonroot")) {
+			if r.action != action || !slices.Contains(r.users, user) && (user == "root" || !slices.Contains(r.users, "autogroup:nonroot")) {
 				continue
 			}
 			from, err := p.matchesAny(r.src, src, src)
