@@ -1,6 +1,7 @@
 //go:build unix
 
-// Command homelab is the Pulumi program: it declares the whole server and leaves the rest to the engine.
+// Command homelab is the Pulumi program: it declares the whole server and leaves the rest to the
+// engine.
 package main
 
 import (

@@ -80,8 +80,8 @@ func (s *session) destroySimulated(ctx context.Context) error {
 	return s.afterDestroy(summary, err)
 }
 
-// checkNothingIsLeft fails the destroy when the simulated clouds still hold something that the deployment did not ask to
-// keep, and says what stays, because it stays in the real clouds too.
+// checkNothingIsLeft fails the destroy when the simulated clouds still hold something that the
+// deployment did not ask to keep, and says what stays, because it stays in the real clouds too.
 func (s *session) checkNothingIsLeft(summary *workspace.Summary, before *apitype.DeploymentV3) error {
 	kept := map[string]bool{}
 	for _, each := range before.Resources {

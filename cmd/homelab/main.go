@@ -1,6 +1,7 @@
 //go:build unix
 
-// Command homelab previews, deploys, refreshes and destroys the stack, on the real clouds or on simulated ones.
+// Command homelab previews, deploys, refreshes and destroys the stack, on the real clouds or on
+// simulated ones.
 package main
 
 import (
@@ -19,7 +20,8 @@ import (
 func main() {
 	terminal.Restore()
 	ctx, stop := signal.NotifyContext(context.Background(), process.Interrupts()...)
-	// The first signal lets the engine finish what it began; a second one ends this process at once.
+	// The first signal lets the engine finish what it began; a second one ends this process at
+	// once.
 	context.AfterFunc(ctx, stop)
 	code := newApp().run(ctx, os.Args[1:])
 	stop()

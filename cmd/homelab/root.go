@@ -31,11 +31,13 @@ const (
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	// stack is the name of the stack that the command works on, without organization and project, once it is known.
+	// stack is the name of the stack that the command works on, without organization and project,
+	// once it is known.
 	stack string
 	// reported is true when the JSON document of the command line has been printed.
 	reported bool
-	// program is what the engine runs on simulated clouds, and real is what it runs on real ones, given the project's folder.
+	// program is what the engine runs on simulated clouds, and real is what it runs on real ones,
+	// given the project's folder.
 	program, real func(root string) pulumi.RunFunc
 	// secrets are what a simulation makes up.
 	secrets []workspace.Secret
@@ -241,7 +243,8 @@ func (f *flags) projectDir() (string, error) {
 	}
 }
 
-// stackName returns the stack that the flags name, or else the selected one; "" stands for the default.
+// stackName returns the stack that the flags name, or else the selected one; "" stands for the
+// default.
 func (f *flags) stackName(project string) (string, error) {
 	if f.stack != "" {
 		return f.stack, nil

@@ -17,7 +17,8 @@ import (
 
 const schemaFile = "../../docs/summary.schema.json"
 
-// strictSchema is the committed schema, which lets later versions add properties, without that permission.
+// strictSchema is the committed schema, which lets later versions add properties, without that
+// permission.
 func strictSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
 	data, err := os.ReadFile(schemaFile)

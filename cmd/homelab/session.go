@@ -57,7 +57,8 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 		}
 	}
 	cli, err := a.cli(ctx, a.stderr)
-	// The real engine runs the providers in the project's folder, and the tools are found from there.
+	// The real engine runs the providers in the project's folder, and the tools are found from
+	// there.
 	if err := os.Chdir(project); err != nil {
 		return nil, err
 	}
@@ -132,7 +133,8 @@ func (s *session) show(summary *workspace.Summary) error {
 	return summary.WriteTree(s.progress)
 }
 
-// report prints the summary as JSON when asked for. A failure has its own error, so the summary is all there is to add.
+// report prints the summary as JSON when asked for. A failure has its own error, so the summary is
+// all there is to add.
 func (s *session) report(summary *workspace.Summary) error {
 	if summary == nil {
 		return nil
@@ -140,8 +142,8 @@ func (s *session) report(summary *workspace.Summary) error {
 	return s.app.report(s.flags, summary)
 }
 
-// approve shows what the operation would do to the real clouds, and asks whether it may. Simulated clouds need no
-// approval.
+// approve shows what the operation would do to the real clouds, and asks whether it may. Simulated
+// clouds need no approval.
 func (s *session) approve(ctx context.Context, preview func(context.Context, ...workspace.Option) (*workspace.Summary, error),
 	warning string,
 ) error {

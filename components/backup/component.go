@@ -1,4 +1,5 @@
-// Package backup keeps a copy of everything the services hold on the backup's Storage Box, and shows every month that it can be restored.
+// Package backup keeps a copy of everything the services hold on the backup's Storage Box, and
+// shows every month that it can be restored.
 package backup
 
 import (
@@ -17,7 +18,8 @@ import (
 // Type is the component's type token.
 const Type = "homelab:backup:Backup"
 
-// Retention is how many archives a prune keeps: the newest of each of so many days, weeks, months and years. Only an operator prunes.
+// Retention is how many archives a prune keeps: the newest of each of so many days, weeks, months
+// and years. Only an operator prunes.
 type Retention struct {
 	// Daily is at least 1; the others may be 0.
 	Daily, Weekly, Monthly, Yearly int
@@ -29,13 +31,15 @@ type Schedule struct {
 	Hour, Minute int
 	// JitterMinutes is by how much each start is put off at random, at most.
 	JitterMinutes int
-	// DrillDay is the day of the month of the restore drill, 1 to 28; it runs four hours after the backup.
+	// DrillDay is the day of the month of the restore drill, 1 to 28; it runs four hours after the
+	// backup.
 	DrillDay int
 }
 
 // Args describes the backup.
 type Args struct {
-	// Host is the machine. What its containers declared to keep is what is backed up, so the backup is made after all of them.
+	// Host is the machine. What its containers declared to keep is what is backed up, so the backup
+	// is made after all of them.
 	Host *host.Host
 	// Box is where the repository is.
 	Box *storage.Box
@@ -67,7 +71,8 @@ func (a *Args) Validate() error {
 // maxJitterMinutes leaves the drill, four hours later, a backup that has begun.
 const maxJitterMinutes = 180
 
-// Backup is the repository, ready, and the timers that fill and test it. Only New makes a usable one.
+// Backup is the repository, ready, and the timers that fill and test it. Only New makes a usable
+// one.
 type Backup struct {
 	pulumi.ResourceState
 
@@ -79,8 +84,9 @@ type Backup struct {
 	pruneOptions  string
 }
 
-// New sets the backup up. It fails if the box does not take our key, borgmatic does not accept its configuration or the repository cannot be
-// made: a backup that does not work should be noticed now.
+// New sets the backup up. It fails if the box does not take our key, borgmatic does not accept its
+// configuration or the repository cannot be made: a backup that does not work should be noticed
+// now.
 func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*Backup, error) {
 	if err := args.Validate(); err != nil {
 		return nil, err
@@ -96,7 +102,8 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err != nil {
 		return nil, fmt.Errorf("making the backup's SSH key: %w", err)
 	}
-	// Its private half is in the state alone: who takes the server cannot remove what is in the repository.
+	// Its private half is in the state alone: who takes the server cannot remove what is in the
+	// repository.
 	pruneKey, err := tls.NewPrivateKey(ctx, name+"-prune-key", &tls.PrivateKeyArgs{Algorithm: pulumi.String("ED25519")}, pulumi.Parent(b))
 	if err != nil {
 		return nil, fmt.Errorf("making the SSH key that prunes the backup: %w", err)
@@ -239,7 +246,8 @@ func (b *Backup) prepare(ctx *pulumi.Context, name string, args *Args, keys []*t
 func (b *Backup) units(ctx *pulumi.Context, args *Args, prepared pulumi.Resource) error {
 	child := pulumi.Parent(b)
 	for _, j := range jobs(args.Schedule) {
-		// The machine checks each unit: a service's program must be there before it, and a timer's service before that.
+		// The machine checks each unit: a service's program must be there before it, and a timer's
+		// service before that.
 		after := []pulumi.Resource{prepared, args.Alerts.Resource()}
 		for _, kind := range []string{"service", "timer"} {
 			content, err := render("job."+kind+".tmpl", j)
@@ -268,11 +276,12 @@ func (b *Backup) Repository() pulumi.StringOutput { return b.repository }
 // Passphrase opens the repository's key: a secret.
 func (b *Backup) Passphrase() pulumi.StringOutput { return b.passphrase }
 
-// RepositoryKey is the repository's encryption key as borg key import reads it: a secret. The repository holds the same; if that one is
-// damaged, this one and the passphrase open the archives.
+// RepositoryKey is the repository's encryption key as borg key import reads it: a secret. The
+// repository holds the same; if that one is damaged, this one and the passphrase open the archives.
 func (b *Backup) RepositoryKey() pulumi.StringOutput { return b.repositoryKey }
 
-// PruneKey is the private SSH key, a secret, that may remove archives for good. It is not on the server.
+// PruneKey is the private SSH key, a secret, that may remove archives for good. It is not on the
+// server.
 func (b *Backup) PruneKey() pulumi.StringOutput { return b.pruneKey }
 
 // PruneOptions are the options of borg prune that keep what the retention says.

@@ -12,7 +12,8 @@ import (
 	"homelab/components/storage"
 )
 
-// Places on the machine. The program homelab-backup knows them too, and a test holds the two together.
+// Places on the machine. The program homelab-backup knows them too, and a test holds the two
+// together.
 const (
 	home       = host.Root + "/backup"
 	configFile = home + "/config/borgmatic.yaml"
@@ -37,8 +38,9 @@ const (
 	repository = "homelab"
 	// borgOnBox is the version of BorgBackup that Debian 13 has, by the name that Hetzner gives it.
 	borgOnBox = "borg-1.4"
-	// archivePrefix does not hold the machine's name, as borgmatic's default does: a rebuilt machine has another, and its archives would be kept
-	// beside the old ones, which nobody would prune.
+	// archivePrefix does not hold the machine's name, as borgmatic's default does: a rebuilt
+	// machine has another, and its archives would be kept beside the old ones, which nobody would
+	// prune.
 	archivePrefix = "homelab-"
 )
 
@@ -59,8 +61,8 @@ const sshCommand = "ssh -F " + sshConfig
 
 const passphraseCommand = "cat " + passphrase
 
-// borgmatic's file, in sections: borgmatic 1.7 knows nothing else, and every later one up to 2.1 still reads them. The same goes for hooks:
-// before_backup is the one name that all of them know.
+// borgmatic's file, in sections: borgmatic 1.7 knows nothing else, and every later one up to 2.1
+// still reads them. The same goes for hooks: before_backup is the one name that all of them know.
 type (
 	borgmaticConfig struct {
 		Location    locationSection    `yaml:"location"`
@@ -124,7 +126,8 @@ func (m model) borgmatic() ([]byte, error) {
 			Retries:               2,
 			RetryWait:             10,
 			ArchiveNameFormat:     archivePrefix + "{now:%Y-%m-%dT%H:%M:%S}",
-			// The box's name belongs to its sub-account; a new sub-account on the same box holds the same repository.
+			// The box's name belongs to its sub-account; a new sub-account on the same box holds
+			// the same repository.
 			RelocatedRepoOK: true,
 		},
 		Consistency: consistencySection{
@@ -180,8 +183,10 @@ func (m model) facts() ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-// authorizedKeys lets two keys serve this one repository and do nothing else on the box: no shell, no file transfer, no forwarding. The server's
-// only appends: what it deletes stays in the repository until somebody compacts it, which only the operator's key, which is not on the server, can.
+// authorizedKeys lets two keys serve this one repository and do nothing else on the box: no shell,
+// no file transfer, no forwarding. The server's only appends: what it deletes stays in the
+// repository until somebody compacts it, which only the operator's key, which is not on the server,
+// can.
 func (m model) authorizedKeys() []string {
 	serve := func(option, key string) string {
 		return fmt.Sprintf(`command="%s serve%s --restrict-to-path %s",restrict %s`, borgOnBox, option, repository, key)

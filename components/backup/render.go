@@ -37,7 +37,8 @@ func renderSSHConfig() (string, error) {
 // job is a service with its timer.
 type job struct {
 	Name, Description, Command, Program, Root string
-	// Recorded is set for a job that says how it went in a file, which somebody else must do for it if it is killed.
+	// Recorded is set for a job that says how it went in a file, which somebody else must do for it
+	// if it is killed.
 	Recorded bool
 	// TimeoutHours is when a run that does not end counts as failed.
 	TimeoutHours int
@@ -48,7 +49,8 @@ type job struct {
 }
 
 func jobs(s Schedule) []job {
-	// The drill comes well after the backup of its day, so that it finds a new archive and does not wait for the lock.
+	// The drill comes well after the backup of its day, so that it finds a new archive and does not
+	// wait for the lock.
 	const drillAfterHours = 4
 	return []job{
 		{

@@ -75,7 +75,8 @@ func TestOnlyDisposableFoldersAreLeftOut(t *testing.T) {
 	}, config.Location.ExcludePatterns)
 }
 
-// The fingerprints are those of port 23; the last one, ECDSA, is what every box shows beside the two that Hetzner publishes.
+// The fingerprints are those of port 23; the last one, ECDSA, is what every box shows beside the
+// two that Hetzner publishes.
 func TestTheBoxesKeysAreTheOnesThatHetznerPublishes(t *testing.T) {
 	var fingerprints []string
 	for rest := []byte(storage.KnownHosts("box.example")); len(rest) > 0; {

@@ -1,5 +1,6 @@
-// Package edge owns what Cloudflare does for the zone before a request leaves its network: TLS settings, WAF, rate limit, and the
-// certificate by which the origin knows that a connection comes from this zone and no other.
+// Package edge owns what Cloudflare does for the zone before a request leaves its network: TLS
+// settings, WAF, rate limit, and the certificate by which the origin knows that a connection comes
+// from this zone and no other.
 package edge
 
 import (
@@ -28,9 +29,11 @@ type Args struct {
 	Domain string
 	// ZoneID is the zone's ID in Cloudflare.
 	ZoneID string
-	// Plan is the zone's plan; it limits the rules, and the deployment fails if the zone has another one.
+	// Plan is the zone's plan; it limits the rules, and the deployment fails if the zone has
+	// another one.
 	Plan plan.Plan
-	// Hostnames are all that will be served behind the chain, the portal's own too: the edge caches nothing of them.
+	// Hostnames are all that will be served behind the chain, the portal's own too: the edge caches
+	// nothing of them.
 	Hostnames []string
 	// BlockedCountries are ISO 3166-1 alpha-2 codes whose visitors are blocked.
 	BlockedCountries []string
@@ -133,8 +136,9 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{"zoneId": s.zoneID, "originPullCa": s.originPullCA})
 }
 
-// verifiedZone looks the zone up and passes its ID on only when name and plan are what the settings say: a wrong ID would put this
-// stack's rules on somebody's other zone, and a wrong plan would fail half way.
+// verifiedZone looks the zone up and passes its ID on only when name and plan are what the settings
+// say: a wrong ID would put this stack's rules on somebody's other zone, and a wrong plan would
+// fail half way.
 func verifiedZone(ctx *pulumi.Context, s *Shield, args *Args) pulumi.StringOutput {
 	zone := cloudflare.LookupZoneOutput(ctx, cloudflare.LookupZoneOutputArgs{ZoneId: pulumi.String(args.ZoneID)}, pulumi.Parent(s))
 	return zone.ApplyT(func(z cloudflare.LookupZoneResult) (string, error) {
@@ -154,7 +158,8 @@ func sortedRanges(ranges pulumi.StringArrayOutput) pulumi.StringArrayOutput {
 		if len(cidrs) == 0 {
 			return nil, errors.New("cloudflare returned no address ranges: the origin's firewall cannot be written without them")
 		}
-		// Hetzner takes no more in one rule, and its provider would only find out while it changes the firewall.
+		// Hetzner takes no more in one rule, and its provider would only find out while it changes
+		// the firewall.
 		if len(cidrs) > maxRanges {
 			return nil, fmt.Errorf("cloudflare returned %d address ranges: a firewall rule takes at most %d", len(cidrs), maxRanges)
 		}
@@ -167,10 +172,12 @@ func sortedRanges(ranges pulumi.StringArrayOutput) pulumi.StringArrayOutput {
 	}).(pulumi.StringArrayOutput)
 }
 
-// maxRanges is how many ranges a rule of Hetzner's firewall takes (https://docs.hetzner.cloud/reference/cloud#firewalls).
+// maxRanges is how many ranges a rule of Hetzner's firewall takes
+// (https://docs.hetzner.cloud/reference/cloud#firewalls).
 const maxRanges = 100
 
-// zoneSettings are kept in order of their names. Deleting one does nothing at Cloudflare: the value stays live, which is the safe side.
+// zoneSettings are kept in order of their names. Deleting one does nothing at Cloudflare: the value
+// stays live, which is the safe side.
 func (s *Shield) zoneSettings(ctx *pulumi.Context, name string, remember HSTS) error {
 	hsts := pulumi.Map{"strict_transport_security": pulumi.Map{
 		"enabled": pulumi.Bool(true), "include_subdomains": pulumi.Bool(remember.IncludeSubdomains), "max_age": pulumi.Int(31536000),
@@ -215,12 +222,14 @@ func (s *Shield) zoneSettings(ctx *pulumi.Context, name string, remember HSTS) e
 	return nil
 }
 
-// Phases returns the phases whose rulesets are the program's, and the name of each without that of the component.
+// Phases returns the phases whose rulesets are the program's, and the name of each without that of
+// the component.
 func Phases() map[string]string {
 	return map[string]string{phaseCustom: "custom-rules", phaseManaged: "managed-rules", phaseRateLimit: "rate-limit", phaseCache: "cache"}
 }
 
-// rulesets makes the zone's entry point of each phase. A zone has one per phase, so one that must be replaced goes first.
+// rulesets makes the zone's entry point of each phase. A zone has one per phase, so one that must
+// be replaced goes first.
 func (s *Shield) rulesets(ctx *pulumi.Context, name string, args *Args) error {
 	for _, ruleset := range []struct {
 		phase string
@@ -268,7 +277,8 @@ func (s *Shield) OriginPullExpires() pulumi.StringOutput { return s.originPullEx
 // RangesV4 are Cloudflare's IPv4 ranges, sorted.
 func (s *Shield) RangesV4() pulumi.StringArrayOutput { return s.rangesV4 }
 
-// Ranges are all of Cloudflare's ranges, from which the origin is asked: IPv4 first, each family sorted.
+// Ranges are all of Cloudflare's ranges, from which the origin is asked: IPv4 first, each family
+// sorted.
 func (s *Shield) Ranges() pulumi.StringArrayOutput {
 	return pulumi.All(s.rangesV4, s.rangesV6).ApplyT(func(both []any) ([]string, error) {
 		return slices.Concat(both[0].([]string), both[1].([]string)), nil
@@ -283,9 +293,9 @@ func (s *Shield) Uncached(hostname string) error {
 	return nil
 }
 
-// NeverBanned are the ranges from which no visitor comes, so that a ban of one of their addresses would
-// hit everybody: all of Cloudflare's but the one from which Workers make their requests, those of other
-// zones too.
+// NeverBanned are the ranges from which no visitor comes, so that a ban of one of their addresses
+// would hit everybody: all of Cloudflare's but the one from which Workers make their requests,
+// those of other zones too.
 func (s *Shield) NeverBanned() pulumi.StringArrayOutput {
 	return s.Ranges().ApplyT(withoutWorkers).(pulumi.StringArrayOutput)
 }

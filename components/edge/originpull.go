@@ -21,8 +21,9 @@ const (
 	clientRenewal  = 3 * hoursPerYear
 )
 
-// originPulls makes our own CA, a client certificate under it, and gives the certificate to the zone. Cloudflare's shared origin-pull
-// certificate would not do: every customer's zone presents it, so anybody could put their own zone in front of this origin.
+// originPulls makes our own CA, a client certificate under it, and gives the certificate to the
+// zone. Cloudflare's shared origin-pull certificate would not do: every customer's zone presents
+// it, so anybody could put their own zone in front of this origin.
 func (s *Shield) originPulls(ctx *pulumi.Context, name, zoneName string) error {
 	child := pulumi.Parent(s)
 	caKey, err := tls.NewPrivateKey(ctx, name+"-origin-ca", ecdsaKey(), child)

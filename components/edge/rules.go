@@ -19,11 +19,12 @@ const (
 	phaseCache     = "http_request_cache_settings"
 )
 
-// scannerPaths are requests that no service behind this gateway answers and that only scanners make.
+// scannerPaths are requests that no service behind this gateway answers and that only scanners
+// make.
 var scannerPaths = []string{"/.env", "/.git/", "/.svn/", "/cgi-bin/", "/phpmyadmin", "/wp-admin", "/wp-login.php", "/xmlrpc.php"}
 
-// identityHeaders are what the portal tells a service about a visitor. A request from outside that already has one is an attempt to be
-// somebody else; the proxy strips them too.
+// identityHeaders are what the portal tells a service about a visitor. A request from outside that
+// already has one is an attempt to be somebody else; the proxy strips them too.
 var identityHeaders = []string{"remote-email", "remote-groups", "remote-name", "remote-user"}
 
 // loginPaths are the portal's calls that take a password or a code.
@@ -44,8 +45,8 @@ func customRules(args *Args) cloudflare.RulesetRuleArray {
 		rule("homelab-identity-headers", "a visitor who claims an identity the portal did not give", "block",
 			fmt.Sprintf("any(lower(http.request.headers.names[*])[*] in %s)", set(identityHeaders))),
 	}
-	// A Worker of any other zone can ask for our hostnames from inside Cloudflare, past what looks at
-	// addresses and countries. For a request that no Worker made the field is empty.
+	// A Worker of any other zone can ask for our hostnames from inside Cloudflare, past what looks
+	// at addresses and countries. For a request that no Worker made the field is empty.
 	rules = append(rules, rule("homelab-foreign-workers", "a Worker of another zone", "block",
 		"not cf.worker.upstream_zone in "+set([]string{"", args.Domain})))
 	for _, r := range args.Rules {
@@ -62,7 +63,8 @@ func rateLimitRules(args *Args) cloudflare.RulesetRuleArray {
 	}
 	limited := rule("homelab-login-rate", "password and code guessing at the portal", "block", anyOf(logins))
 	limited.Ratelimit = &cloudflare.RulesetRuleRatelimitArgs{
-		// The data centre is a mandatory characteristic: counters are not shared between data centres.
+		// The data centre is a mandatory characteristic: counters are not shared between data
+		// centres.
 		Characteristics:   pulumi.ToStringArray([]string{"cf.colo.id", "ip.src"}),
 		Period:            pulumi.Int(args.RateLimit.PeriodSeconds),
 		RequestsPerPeriod: pulumi.Int(args.RateLimit.Requests),
@@ -71,9 +73,9 @@ func rateLimitRules(args *Args) cloudflare.RulesetRuleArray {
 	return cloudflare.RulesetRuleArray{limited}
 }
 
-// cacheRules is one rule, on every plan: Cloudflare keeps nothing of the hostnames behind the chain.
-// By itself it caches whatever is named like a picture or a style sheet, for everybody, and a service
-// decides what lies under such a name.
+// cacheRules is one rule, on every plan: Cloudflare keeps nothing of the hostnames behind the
+// chain. By itself it caches whatever is named like a picture or a style sheet, for everybody, and
+// a service decides what lies under such a name.
 func cacheRules(args *Args) cloudflare.RulesetRuleArray {
 	bypass := rule("homelab-no-cache", "nothing behind the security chain is cached", "set_cache_settings",
 		uncached(args.Hostnames))
@@ -105,7 +107,8 @@ func managedRules(p plan.Plan) cloudflare.RulesetRuleArray {
 	return rules
 }
 
-// rule has a stable ref: without one Cloudflare makes a new rule, with new counters and logs, at every change of its text.
+// rule has a stable ref: without one Cloudflare makes a new rule, with new counters and logs, at
+// every change of its text.
 func rule(ref, description, action, expression string) *cloudflare.RulesetRuleArgs {
 	return &cloudflare.RulesetRuleArgs{
 		Ref:         pulumi.String(ref),
@@ -116,7 +119,8 @@ func rule(ref, description, action, expression string) *cloudflare.RulesetRuleAr
 	}
 }
 
-// quote writes a string literal of Cloudflare's rules language, whose escapes are a backslash before a backslash or a quote.
+// quote writes a string literal of Cloudflare's rules language, whose escapes are a backslash
+// before a backslash or a quote.
 func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }

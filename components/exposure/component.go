@@ -1,5 +1,6 @@
-// Package exposure gives a hostname to a route. It is the only code in the program that makes a DNS record, and it takes nothing but a
-// gateway.Route, the proof that every layer in front of the service is in place.
+// Package exposure gives a hostname to a route. It is the only code in the program that makes a DNS
+// record, and it takes nothing but a gateway.Route, the proof that every layer in front of the
+// service is in place.
 package exposure
 
 import (
@@ -54,7 +55,8 @@ const (
 	ttlTailnet   = 300
 )
 
-// Publish makes the hostname's record: last of everything in a deployment, first to go when its route does.
+// Publish makes the hostname's record: last of everything in a deployment, first to go when its
+// route does.
 func Publish(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*Hostname, error) {
 	if err := args.Validate(); err != nil {
 		return nil, err
@@ -77,7 +79,8 @@ func Publish(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.Resour
 	case access.Public:
 		record.Content, record.Proxied, record.Ttl = checked(args.Host.PublicIPv4(), public), pulumi.Bool(true), pulumi.Float64(ttlAutomatic)
 	case access.Tailnet:
-		// The address is of no use to anybody outside the tailnet; the record spares a second name server.
+		// The address is of no use to anybody outside the tailnet; the record spares a second name
+		// server.
 		record.Content, record.Proxied, record.Ttl = checked(args.Host.TailnetIPv4(), inTailnet), pulumi.Bool(false), pulumi.Float64(ttlTailnet)
 	default:
 		return nil, fmt.Errorf("publishing %s: unknown visibility %q", route.Hostname(), route.Visibility())

@@ -7,7 +7,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
 
-// tailnet is the range that Tailscale gives its nodes (https://tailscale.com/kb/1015/100.x-addresses).
+// tailnet is the range that Tailscale gives its nodes
+// (https://tailscale.com/kb/1015/100.x-addresses).
 var tailnet = netip.MustParsePrefix("100.64.0.0/10")
 
 // public reports an address to which no public hostname may point.
@@ -18,7 +19,8 @@ func public(a netip.Addr) error {
 	return nil
 }
 
-// inTailnet reports an address to which no hostname of the tailnet may point: its record stands without Cloudflare in front.
+// inTailnet reports an address to which no hostname of the tailnet may point: its record stands
+// without Cloudflare in front.
 func inTailnet(a netip.Addr) error {
 	if !tailnet.Contains(a) {
 		return fmt.Errorf("%s is not an address of the tailnet (%s)", a, tailnet)

@@ -26,7 +26,8 @@ const (
 	crowdsecOwner = "0:0"
 )
 
-// condemned is an address that no visitor has (RFC 5737): each deployment bans it for a while and tries to come in from it.
+// condemned is an address that no visitor has (RFC 5737): each deployment bans it for a while and
+// tries to come in from it.
 const condemned = "192.0.2.77"
 
 // DetectionArgs describes the detection engine.
@@ -58,7 +59,8 @@ func (a *DetectionArgs) Validate() error {
 	return p.Err()
 }
 
-// Detection is the running engine with the proxy's bouncer registered. Only NewDetection makes a usable one.
+// Detection is the running engine with the proxy's bouncer registered. Only NewDetection makes a
+// usable one.
 type Detection struct {
 	pulumi.ResourceState
 
@@ -120,8 +122,8 @@ func (a *DetectionArgs) model(cloudflare []string) crowdsec.Model {
 	}
 }
 
-// folders are the engine's configuration and the bouncer's key. The image owns the folders around its configuration, so those files are mounted
-// one by one.
+// folders are the engine's configuration and the bouncer's key. The image owns the folders around
+// its configuration, so those files are mounted one by one.
 func (d *Detection) folders(args *DetectionArgs) []workload.Folder {
 	config := workload.Folder{Base: "config"}
 	for _, f := range []struct {
@@ -152,9 +154,10 @@ func (d *Detection) folders(args *DetectionArgs) []workload.Folder {
 	}
 }
 
-// enforcedBy proves that detection has consequences: it bans an address, and passes once the proxy refuses that address, blocks an attack,
-// and serves a harmless request. An engine without a bouncer logs attacks and lets them through, and nothing else would tell. The proof is
-// made again whenever one of the triggers changes.
+// enforcedBy proves that detection has consequences: it bans an address, and passes once the proxy
+// refuses that address, blocks an attack, and serves a harmless request. An engine without a
+// bouncer logs attacks and lets them through, and nothing else would tell. The proof is made again
+// whenever one of the triggers changes.
 func (d *Detection) enforcedBy(ctx *pulumi.Context, name string, parent, proxy, loaded pulumi.Resource, triggers ...pulumi.StringOutput) (pulumi.Resource, error) {
 	triggers = append([]pulumi.StringOutput{containerID(proxy), containerID(d.container.Resource())}, triggers...)
 	ban, err := d.host.Run(ctx, crowdsecName+"-condemned", host.Action{

@@ -5,9 +5,9 @@ import (
 	"maps"
 )
 
-// withGoMemory returns the environment of a program in Go whose container has a memory limit: it collects garbage four
-// times less often than by default, which a busy proxy notices, and as often as it takes once nine tenths of the limit
-// are used.
+// withGoMemory returns the environment of a program in Go whose container has a memory limit: it
+// collects garbage four times less often than by default, which a busy proxy notices, and as often
+// as it takes once nine tenths of the limit are used.
 func withGoMemory(environment map[string]string, limitMiB int) map[string]string {
 	out := maps.Clone(environment)
 	if out == nil {

@@ -224,14 +224,16 @@ func (i *Identity) folders(ctx *pulumi.Context, args *IdentityArgs, s *store) ([
 	}, nil
 }
 
-// usersDatabase gives every person the chosen password, or a generated one. The portal's file holds only argon2id hashes; the generated
-// passwords themselves are a secret output of the stack, for the first login. A chosen one is no output: the operator has it already.
+// usersDatabase gives every person the chosen password, or a generated one. The portal's file holds
+// only argon2id hashes; the generated passwords themselves are a secret output of the stack, for
+// the first login. A chosen one is no output: the operator has it already.
 func (i *Identity) usersDatabase(ctx *pulumi.Context, people []User) (pulumi.StringOutput, error) {
 	people = slices.Clone(people)
 	slices.SortFunc(people, func(a, b User) int { return cmp.Compare(a.Name, b.Name) })
 	hashes := make([]any, 0, len(people))
 	for _, person := range people {
-		// The salt is kept in the state: without a new password there is no new hash, and so no new file.
+		// The salt is kept in the state: without a new password there is no new hash, and so no new
+		// file.
 		salt, err := newSalt(ctx, i, "user-"+person.Name)
 		if err != nil {
 			return pulumi.StringOutput{}, err
@@ -263,7 +265,8 @@ func (i *Identity) usersDatabase(ctx *pulumi.Context, people []User) (pulumi.Str
 	}).(pulumi.StringOutput), nil
 }
 
-// newSecret makes a random secret of letters and digits, 48 long: more entropy than any use of it can lose.
+// newSecret makes a random secret of letters and digits, 48 long: more entropy than any use of it
+// can lose.
 func newSecret(ctx *pulumi.Context, parent pulumi.Resource, name string) (pulumi.StringOutput, error) {
 	secret, err := random.NewRandomPassword(ctx, name, &random.RandomPasswordArgs{Length: pulumi.Int(48), Special: pulumi.Bool(false)}, pulumi.Parent(parent))
 	if err != nil {
@@ -272,8 +275,9 @@ func newSecret(ctx *pulumi.Context, parent pulumi.Resource, name string) (pulumi
 	return secret.Result, nil
 }
 
-// newSalt makes the salt of one hash: letters and digits, 128 bits and more. RandomBytes would do, but
-// the provider makes its value the resource's ID, which every state and every preview shows in clear.
+// newSalt makes the salt of one hash: letters and digits, 128 bits and more. RandomBytes would do,
+// but the provider makes its value the resource's ID, which every state and every preview shows in
+// clear.
 func newSalt(ctx *pulumi.Context, parent pulumi.Resource, name string) (pulumi.StringOutput, error) {
 	salt, err := random.NewRandomPassword(ctx, name+"-salt", &random.RandomPasswordArgs{Length: pulumi.Int(24), Special: pulumi.Bool(false)}, pulumi.Parent(parent))
 	if err != nil {
@@ -290,5 +294,6 @@ func (i *Identity) Ready() error {
 	return nil
 }
 
-// Passwords are the generated first passwords by login, without those that the operator chose; every value is a secret.
+// Passwords are the generated first passwords by login, without those that the operator chose;
+// every value is a secret.
 func (i *Identity) Passwords() pulumi.StringMap { return i.passwords }

@@ -53,7 +53,8 @@ type Jails struct {
 	loaded pulumi.Resource
 }
 
-// NewJails installs the jails and loads them; a file that Fail2ban does not accept fails the deployment before anything is published.
+// NewJails installs the jails and loads them; a file that Fail2ban does not accept fails the
+// deployment before anything is published.
 func NewJails(ctx *pulumi.Context, name string, args *JailsArgs, opts ...pulumi.ResourceOption) (*Jails, error) {
 	if err := args.Validate(); err != nil {
 		return nil, err

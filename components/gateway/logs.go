@@ -16,15 +16,15 @@ import (
 // LogsType is the type token of the gateway's log folders.
 const LogsType = "homelab:gateway:Logs"
 
-// Users of the gateway's programs: each has its own, so that one cannot read another's secrets. Their numbers are above every system user of
-// Debian; nothing on the machine has a name for them.
+// Users of the gateway's programs: each has its own, so that one cannot read another's secrets.
+// Their numbers are above every system user of Debian; nothing on the machine has a name for them.
 const (
 	caddyUser    = "10001"
 	autheliaUser = "10002"
 )
 
-// Logs are the folders in which the proxy and the portal write what the detectors read. They exist before any of the four, because each
-// detector refuses to start without its file.
+// Logs are the folders in which the proxy and the portal write what the detectors read. They exist
+// before any of the four, because each detector refuses to start without its file.
 type Logs struct {
 	pulumi.ResourceState
 
@@ -49,7 +49,8 @@ func NewLogs(ctx *pulumi.Context, name string, h *host.Host, opts ...pulumi.Reso
 		{&l.caddy, caddyName, caddyUser, caddyfile.DefaultPaths().AccessLog},
 		{&l.authelia, autheliaName, autheliaUser, authelia.DefaultPaths().Log},
 	} {
-		// Group 0 and its inheritance let CrowdSec read: it is root in its container, but root without the capability to read everything.
+		// Group 0 and its inheritance let CrowdSec read: it is root in its container, but root
+		// without the capability to read everything.
 		folder, err := h.NewFolder(ctx, log.service+"-logs", host.Directory{
 			Path: fmt.Sprintf("%s/%s/logs", host.Root, log.service), Mode: 0o2750, Owner: log.user + ":0",
 		}, pulumi.Parent(l))

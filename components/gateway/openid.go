@@ -19,7 +19,8 @@ import (
 // OpenIDType is the type token of a service's registration at the portal.
 const OpenIDType = "homelab:gateway:OpenID"
 
-// Scope is a part of what the portal knows of a user that a service may ask for. Every service has openid; that is who the user is.
+// Scope is a part of what the portal knows of a user that a service may ask for. Every service has
+// openid; that is who the user is.
 type Scope = site.Scope
 
 // The scopes that a service may ask for.
@@ -38,15 +39,19 @@ type OpenIDArgs struct {
 	Hostname string
 	// Portal is the portal's full name.
 	Portal string
-	// Access is the site's: who it lets in, and by which factors, holds for a login by OpenID Connect too.
+	// Access is the site's: who it lets in, and by which factors, holds for a login by OpenID
+	// Connect too.
 	Access access.Access
-	// RedirectPaths are the paths of the service to which the portal sends a browser back, compared letter by letter; at least one.
+	// RedirectPaths are the paths of the service to which the portal sends a browser back, compared
+	// letter by letter; at least one.
 	RedirectPaths []string
 	// Scopes are what the service may learn of the user, beside who it is.
 	Scopes []Scope
-	// NativePolicy is what the portal requires: two-factor (the default) or one-factor. Only with access native; otherwise Access says it.
+	// NativePolicy is what the portal requires: two-factor (the default) or one-factor. Only with
+	// access native; otherwise Access says it.
 	NativePolicy access.Policy
-	// NativeGroups are who may log in. Required with access native, which names no groups; forbidden otherwise.
+	// NativeGroups are who may log in. Required with access native, which names no groups;
+	// forbidden otherwise.
 	NativeGroups []string
 }
 
@@ -64,8 +69,9 @@ func (a *OpenIDArgs) Validate() error {
 	return p.Err()
 }
 
-// OpenID is a service's registration at the portal. It is made before the service, which is told of it, and it is of use once the portal got it
-// in the service's Site. Only NewOpenID makes a usable one.
+// OpenID is a service's registration at the portal. It is made before the service, which is told of
+// it, and it is of use once the portal got it in the service's Site. Only NewOpenID makes a usable
+// one.
 type OpenID struct {
 	pulumi.ResourceState
 
@@ -114,12 +120,14 @@ func (o *OpenID) Ready() error {
 // ClientID is the service's name at the portal.
 func (o *OpenID) ClientID() string { return o.name }
 
-// ClientSecret is what the service proves itself with, by HTTP Basic (client_secret_basic): a secret.
+// ClientSecret is what the service proves itself with, by HTTP Basic (client_secret_basic): a
+// secret.
 func (o *OpenID) ClientSecret() pulumi.StringOutput { return o.secret }
 
-// OpenIDEndpoints are the portal's addresses for OpenID Connect. A service asks for the last three by itself, at the portal's public name: through
-// Cloudflare, proxy and AppSec as a visitor does, or on the tailnet's address where the portal is only there. So no container needs a way to
-// the portal that goes around the chain.
+// OpenIDEndpoints are the portal's addresses for OpenID Connect. A service asks for the last three
+// by itself, at the portal's public name: through Cloudflare, proxy and AppSec as a visitor does,
+// or on the tailnet's address where the portal is only there. So no container needs a way to the
+// portal that goes around the chain.
 type OpenIDEndpoints struct {
 	// Issuer is the portal; below it /.well-known/openid-configuration says the rest.
 	Issuer string
@@ -127,7 +135,8 @@ type OpenIDEndpoints struct {
 	Authorization string
 	// Token is where the service changes the code into tokens.
 	Token string
-	// UserInfo says who the user is. Mail address, name and groups are only here: the portal leaves them out of its ID tokens.
+	// UserInfo says who the user is. Mail address, name and groups are only here: the portal leaves
+	// them out of its ID tokens.
 	UserInfo string
 	// Keys are the issuer's public keys.
 	Keys string
@@ -142,7 +151,8 @@ func (o *OpenID) Endpoints() OpenIDEndpoints {
 	}
 }
 
-// fits reports what of a site is not what its service was registered with: it would be let in elsewhere, or by another rule.
+// fits reports what of a site is not what its service was registered with: it would be let in
+// elsewhere, or by another rule.
 func (o *OpenID) fits(s Site) error {
 	if err := o.Ready(); err != nil {
 		return err
@@ -155,8 +165,9 @@ func (o *OpenID) fits(s Site) error {
 	return p.Err()
 }
 
-// openIDFiles makes what the portal needs beside its other files if a service logs its users in there: the key that it signs with, a secret of
-// its own, and the second configuration. Without such a service there is nothing.
+// openIDFiles makes what the portal needs beside its other files if a service logs its users in
+// there: the key that it signs with, a secret of its own, and the second configuration. Without
+// such a service there is nothing.
 func (i *Identity) openIDFiles(ctx *pulumi.Context, model authelia.Model, sites []Site) ([]workload.File, error) {
 	var names []string
 	var digests []any

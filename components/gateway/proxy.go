@@ -1,5 +1,6 @@
-// Package gateway is everything between the edge and a service: CrowdSec finds attackers, Authelia knows people, Fail2ban watches the logs, and
-// Caddy lets through what the three allow. A Route out of it is the proof that all four are in place.
+// Package gateway is everything between the edge and a service: CrowdSec finds attackers, Authelia
+// knows people, Fail2ban watches the logs, and Caddy lets through what the three allow. A Route out
+// of it is the proof that all four are in place.
 package gateway
 
 import (
@@ -34,7 +35,8 @@ const (
 	portalName = "portal"
 )
 
-// ProxyArgs describes the proxy. Each of the other layers is a typed value: a proxy without one of them does not compile, or is refused.
+// ProxyArgs describes the proxy. Each of the other layers is a typed value: a proxy without one of
+// them does not compile, or is refused.
 type ProxyArgs struct {
 	// Shield gives the edge's ranges and the authority of its client certificate.
 	Shield *edge.Shield
@@ -42,7 +44,8 @@ type ProxyArgs struct {
 	Host *host.Host
 	// Logs is where the access log goes.
 	Logs *Logs
-	// Identity is asked about every visitor. It knows the sites, and the detection, which is asked about every request.
+	// Identity is asked about every visitor. It knows the sites, and the detection, which is asked
+	// about every request.
 	Identity *Identity
 	// Jails read the proxy's log.
 	Jails *Jails
@@ -81,8 +84,9 @@ type Proxy struct {
 	upstream map[string]pulumi.Resource
 }
 
-// NewProxy runs Caddy and checks that it enforces: its bouncer fetches decisions, and every hostname is in its loaded configuration. The
-// sites are those that the portal has rules for: a site without a rule cannot be routed.
+// NewProxy runs Caddy and checks that it enforces: its bouncer fetches decisions, and every
+// hostname is in its loaded configuration. The sites are those that the portal has rules for: a
+// site without a rule cannot be routed.
 func NewProxy(ctx *pulumi.Context, name string, args *ProxyArgs, opts ...pulumi.ResourceOption) (*Proxy, error) {
 	if err := args.Validate(); err != nil {
 		return nil, err
@@ -143,11 +147,12 @@ func (p *Proxy) hostnames() []string {
 // caddyfileName is the proxy's configuration, on the machine and as a resource.
 const caddyfileName = "Caddyfile"
 
-// folders are the proxy's configuration, secrets and certificates. Whole folders are mounted, not their files: a file that is replaced on the machine
-// would stay the old one inside the container.
+// folders are the proxy's configuration, secrets and certificates. Whole folders are mounted, not
+// their files: a file that is replaced on the machine would stay the old one inside the container.
 func (p *Proxy) folders(args *ProxyArgs) []workload.Folder {
 	paths := caddyfile.DefaultPaths()
-	// On the tailnet a name is enough to reach a site, without any DNS record: no site is in the configuration before its service may be reached.
+	// On the tailnet a name is enough to reach a site, without any DNS record: no site is in the
+	// configuration before its service may be reached.
 	var upstreams []pulumi.Resource
 	for _, s := range p.sites.list {
 		upstreams = append(upstreams, s.Upstream.Resource())
@@ -217,7 +222,8 @@ func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, placed *workload
 		WayOut:   workload.Internet, // certificates
 		Mounts:   append(placed.Mounts, workload.Mount{Folder: args.Logs.caddy, Target: path.Dir(paths.AccessLog), Keeps: keepsLogs}),
 		Scratch:  map[string]int{"/config": 16, path.Dir(paths.AdminSocket): 1, "/tmp": 64},
-		// The configuration is reloaded without a restart; only the secrets, which are read at start, need one.
+		// The configuration is reloaded without a restart; only the secrets, which are read at
+		// start, need one.
 		RestartOn: []*host.Written{placed.File(path.Base(paths.ACMEToken)), placed.File(path.Base(paths.BouncerKey))},
 		Env:       withGoMemory(nil, memory.Caddy),
 		MemoryMiB: memory.Caddy,

@@ -18,8 +18,8 @@ var rotationFiles embed.FS
 
 var rotationTemplates = template.Must(template.ParseFS(rotationFiles, "templates/*"))
 
-// rotation is what the files depend on that keep the portal's log from growing for ever. The proxy rolls its own, and Debian's Fail2ban brings
-// its settings for logrotate along.
+// rotation is what the files depend on that keep the portal's log from growing for ever. The proxy
+// rolls its own, and Debian's Fail2ban brings its settings for logrotate along.
 type rotation struct {
 	// Folder and Log are the log on the machine, Config is logrotate's file, User owns the log.
 	Folder, Log, Config, User string

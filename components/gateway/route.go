@@ -9,8 +9,9 @@ import (
 	"homelab/components/internal/access"
 )
 
-// Route is the proof that a hostname may be published: every layer in front of the service exists, works, and knows the hostname. It comes
-// from (*Proxy).Routes and from nowhere else; a zero Route is refused wherever a Route is asked for.
+// Route is the proof that a hostname may be published: every layer in front of the service exists,
+// works, and knows the hostname. It comes from (*Proxy).Routes and from nowhere else; a zero Route
+// is refused wherever a Route is asked for.
 type Route struct {
 	name       string
 	hostname   string
@@ -39,6 +40,7 @@ func (r Route) Visibility() access.Visibility { return r.visibility }
 // Policy is what a visitor must prove.
 func (r Route) Policy() access.Policy { return r.policy }
 
-// Proof is the chain: the zone's WAF, TLS and origin pulls, the machine behind its firewall, the detector with the proxy's bouncer at work,
-// the portal, the jails, the proxy with the hostname in its loaded configuration, and the healthy service.
+// Proof is the chain: the zone's WAF, TLS and origin pulls, the machine behind its firewall, the
+// detector with the proxy's bouncer at work, the portal, the jails, the proxy with the hostname in
+// its loaded configuration, and the healthy service.
 func (r Route) Proof() []pulumi.Resource { return slices.Clone(r.proof) }

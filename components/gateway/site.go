@@ -10,7 +10,8 @@ import (
 	"homelab/components/workload"
 )
 
-// Site is a service that wants a hostname. One declaration feeds the proxy's route, the portal's rule and the DNS record.
+// Site is a service that wants a hostname. One declaration feeds the proxy's route, the portal's
+// rule and the DNS record.
 type Site struct {
 	// Name is the service's name: lower-case letters, digits and hyphens, unique.
 	Name string
@@ -26,13 +27,14 @@ type Site struct {
 	Upstream workload.Endpoint
 	// MaxBodyMB is the largest upload, in megabytes; 0 means 10.
 	MaxBodyMB int
-	// OpenID lets the service log its users in at the portal, by OpenID Connect; nil if it does not.
+	// OpenID lets the service log its users in at the portal, by OpenID Connect; nil if it does
+	// not.
 	OpenID *OpenID
 }
 
-// Sites are all services that want a hostname, checked one by one and together. Detection takes them, and
-// the portal and the proxy get them from it, so that none of the three can know others. Only NewSites
-// makes a usable one.
+// Sites are all services that want a hostname, checked one by one and together. Detection takes
+// them, and the portal and the proxy get them from it, so that none of the three can know others.
+// Only NewSites makes a usable one.
 type Sites struct{ list []Site }
 
 // NewSites checks the sites.
@@ -88,8 +90,8 @@ func (s *Sites) declared() []site.Site {
 	return site.Sorted(out)
 }
 
-// portalVisibility puts the portal where its visitors are: on the public side as soon as one public service asks for a login, before or after it
-// was reached.
+// portalVisibility puts the portal where its visitors are: on the public side as soon as one public
+// service asks for a login, before or after it was reached.
 func (s *Sites) portalVisibility() access.Visibility {
 	for _, of := range s.list {
 		if of.Visibility == access.Public && (of.Access.Policy != access.Native || of.OpenID != nil) {

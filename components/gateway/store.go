@@ -20,8 +20,8 @@ const (
 	storePort  = 6379
 )
 
-// store keeps the portal's sessions. It is on a network of its own: a service that was taken over on the proxy's network cannot even
-// knock at it.
+// store keeps the portal's sessions. It is on a network of its own: a service that was taken over
+// on the proxy's network cannot even knock at it.
 type store struct {
 	container *workload.Container
 	network   *workload.Network
@@ -43,7 +43,8 @@ func newStore(ctx *pulumi.Context, parent pulumi.Resource, h *host.Host, subnet 
 			{Base: "valkey.conf", Content: apply.String(password, renderStore)},
 			{Base: "probe", Content: apply.String(password, renderProbe)},
 		}},
-		// The image declares a volume there. A folder in memory would do, but older runtimes give it the owner and mode of what it covers.
+		// The image declares a volume there. A folder in memory would do, but older runtimes give
+		// it the owner and mode of what it covers.
 		{Base: "data", Target: "/data", Keeps: workload.Disposable("sessions live in memory only: the store writes nothing here")},
 	}, child)
 	if err != nil {
@@ -59,7 +60,8 @@ func newStore(ctx *pulumi.Context, parent pulumi.Resource, h *host.Host, subnet 
 		Command:   []string{"valkey-server", "/run/secrets/valkey.conf"},
 		MemoryMiB: memory.AutheliaStore,
 		Stage:     host.StageGuards,
-		// The password reaches the client on standard input: a command line or an environment would show it.
+		// The password reaches the client on standard input: a command line or an environment would
+		// show it.
 		Health:    workload.Health{Command: []string{"sh", "-c", "valkey-cli < /run/secrets/probe | grep -qx PONG"}},
 		Metrics:   workload.NoMetrics("the session store is on a network of its own, which Prometheus is not on"),
 		RestartOn: placed.Files(),
@@ -70,8 +72,8 @@ func newStore(ctx *pulumi.Context, parent pulumi.Resource, h *host.Host, subnet 
 	return &store{container: container, network: network, password: password}, nil
 }
 
-// renderStore writes the store's configuration. Sessions live in memory only: after a restart everybody logs in again, and no backup holds a
-// session.
+// renderStore writes the store's configuration. Sessions live in memory only: after a restart
+// everybody logs in again, and no backup holds a session.
 func renderStore(password string) (string, error) {
 	if err := plainSecret(password); err != nil {
 		return "", err
@@ -97,7 +99,8 @@ func renderProbe(password string) (string, error) {
 	return "AUTH " + password + "\nPING\n", nil
 }
 
-// plainSecret holds a secret to letters and digits: in both files a space, a quote or a line end would mean something.
+// plainSecret holds a secret to letters and digits: in both files a space, a quote or a line end
+// would mean something.
 func plainSecret(secret string) error {
 	if secret == "" || strings.ContainsFunc(secret, func(r rune) bool {
 		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')

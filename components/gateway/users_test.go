@@ -14,7 +14,8 @@ import (
 	"homelab/components/gateway/internal/authelia"
 )
 
-// drawn answers like the providers of random values and keys, with what follows from the resource's name, and notes what was asked for.
+// drawn answers like the providers of random values and keys, with what follows from the resource's
+// name, and notes what was asked for.
 type drawn struct {
 	mu   sync.Mutex
 	seen []string
@@ -73,7 +74,8 @@ func usersOf(t *testing.T, people []User) (file string, asked, generated []strin
 }
 
 func TestAChosenPasswordIsHashedAndNothingElse(t *testing.T) {
-	// The type does not say that the value is a secret, so what is made of it must be one even if it comes in clear.
+	// The type does not say that the value is a secret, so what is made of it must be one even if
+	// it comes in clear.
 	chosen := pulumi.String("correct horse battery staple")
 	people := []User{
 		{Name: "family", DisplayName: "Family", Email: "family@example.com", Groups: []string{"users"}, Password: chosen},

@@ -14,12 +14,15 @@ import (
 // AlertsType is the type token of the alerts.
 const AlertsType = "homelab:host:Alerts"
 
-// alertFiles is where the alerts' program and settings are on the machine. The program knows it too.
+// alertFiles is where the alerts' program and settings are on the machine. The program knows it
+// too.
 const alertFiles = Root + "/alerts"
 
-// AlertsArgs says who hears of what fails on the machine. Without either, failures are in the journal alone.
+// AlertsArgs says who hears of what fails on the machine. Without either, failures are in the
+// journal alone.
 type AlertsArgs struct {
-	// Webhook is the address that takes a message as ntfy does, by POST with the title in a header: a secret; nil means none.
+	// Webhook is the address that takes a message as ntfy does, by POST with the title in a header:
+	// a secret; nil means none.
 	Webhook pulumi.StringInput
 	// Mail sends a mail; nil means none.
 	Mail *AlertMail
@@ -48,7 +51,8 @@ func (a *AlertsArgs) Validate() error {
 	return p.Err()
 }
 
-// Alerts tells somebody when a unit fails that says OnFailure=homelab-alert@%n.service. Only NewAlerts makes a usable one.
+// Alerts tells somebody when a unit fails that says OnFailure=homelab-alert@%n.service. Only
+// NewAlerts makes a usable one.
 type Alerts struct {
 	pulumi.ResourceState
 
@@ -82,8 +86,9 @@ func (a *AlertsArgs) settings() (string, error) {
 	return string(body) + "\n", nil
 }
 
-// NewAlerts sets the alerts up, with a look at the machine every day, and sends a first message. The deployment fails if that does not arrive: an alert that nobody gets should be noticed
-// before there is something to tell.
+// NewAlerts sets the alerts up, with a look at the machine every day, and sends a first message.
+// The deployment fails if that does not arrive: an alert that nobody gets should be noticed before
+// there is something to tell.
 func (h *Host) NewAlerts(ctx *pulumi.Context, name string, args *AlertsArgs, opts ...pulumi.ResourceOption) (*Alerts, error) {
 	if err := h.Ready(); err != nil {
 		return nil, err

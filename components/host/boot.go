@@ -9,8 +9,9 @@ import (
 // gates is the folder of the gates, in memory: after a boot all are shut.
 const gates = "/run/homelab/gates"
 
-// Stage is a container's turn when the machine boots. Docker knows no order: at a boot it starts everything whose restart policy is not "no", on
-// failure included, at once, whether the media are mounted or not. So each container binds the gate of its stage, a folder without which it cannot
+// Stage is a container's turn when the machine boots. Docker knows no order: at a boot it starts
+// everything whose restart policy is not "no", on failure included, at once, whether the media are
+// mounted or not. So each container binds the gate of its stage, a folder without which it cannot
 // start, and homelab-containers makes one gate after the other.
 type Stage string
 
@@ -20,7 +21,8 @@ const (
 	StageGuards Stage = "1-guards"
 	// StagePortal is for the portal.
 	StagePortal Stage = "2-portal"
-	// StageProxy is for the proxy, which lets nobody in while the portal or the detection does not answer.
+	// StageProxy is for the proxy, which lets nobody in while the portal or the detection does not
+	// answer.
 	StageProxy Stage = "3-proxy"
 	// StageServices is for everything else.
 	StageServices Stage = "4-services"
@@ -40,8 +42,8 @@ func (s Stage) Gate() string { return gates + "/" + string(s) }
 // mediaGate exists as long as the library is mounted and was proven to keep what is written to it.
 const mediaGate = gates + "/media"
 
-// Gate is the folder that exists only while the library is mounted. A container that needs the library binds it, so it cannot start on the empty
-// folder that the mount point is otherwise.
+// Gate is the folder that exists only while the library is mounted. A container that needs the
+// library binds it, so it cannot start on the empty folder that the mount point is otherwise.
 func (m *Media) Gate() string { return mediaGate }
 
 // Gatekeeper is what every container depends on: it exists once the gates are open.

@@ -9,13 +9,15 @@ import (
 	"homelab/components/tailnet"
 )
 
-// packages are Debian's and Docker's packages of the machine; Tailscale's comes before them, with the bootstrap.
+// packages are Debian's and Docker's packages of the machine; Tailscale's comes before them, with
+// the bootstrap.
 var packages = []string{
 	"borgbackup", "borgmatic", "containerd.io", "docker-ce", "docker-ce-cli", "e2fsprogs", "fail2ban", "fuse3", "logrotate", "nftables",
 	"python3-systemd", "rclone", "sqlite3", "sudo", "systemd-timesyncd", "unattended-upgrades",
 }
 
-// bootFiles is what cloud-init writes before anything is installed, so that no program ever runs without its settings.
+// bootFiles is what cloud-init writes before anything is installed, so that no program ever runs
+// without its settings.
 func bootFiles(v bootValues) ([]bootFile, error) {
 	daemon, err := dockerSettings(v.Networks)
 	if err != nil {
@@ -104,8 +106,9 @@ func dockerSettings(networks []netip.Prefix) (string, error) {
 	return string(daemon) + "\n", nil
 }
 
-// dockerPool is the range from which Docker takes networks that name none: the first that no network of the stack overlaps. All candidates
-// are private and outside the tailnet's 100.64.0.0/10.
+// dockerPool is the range from which Docker takes networks that name none: the first that no
+// network of the stack overlaps. All candidates are private and outside the tailnet's
+// 100.64.0.0/10.
 func dockerPool(networks []netip.Prefix) (netip.Prefix, error) {
 	for second := 18; second < 32; second++ {
 		pool := netip.PrefixFrom(netip.AddrFrom4([4]byte{172, byte(second), 0, 0}), 16)
@@ -176,11 +179,11 @@ func sysctls() string {
 	}, "\n")
 }
 
-// unattendedUpgrades are apt's settings. Docker's packages are among them: its repository is the only
-// source of fixes for the engine, containerd and runc, and a hole through which a container gets out
-// cannot wait for a person. Containers keep running while the engine is updated (live-restore): what
-// starts later, docker exec included, gets the new runc, and the shim of a running container stays
-// the old one until the next reboot, which every new kernel brings.
+// unattendedUpgrades are apt's settings. Docker's packages are among them: its repository is the
+// only source of fixes for the engine, containerd and runc, and a hole through which a container
+// gets out cannot wait for a person. Containers keep running while the engine is updated
+// (live-restore): what starts later, docker exec included, gets the new runc, and the shim of a
+// running container stays the old one until the next reboot, which every new kernel brings.
 func unattendedUpgrades() string {
 	return strings.Join([]string{
 		`APT::Periodic::Update-Package-Lists "1";`,
@@ -195,7 +198,8 @@ func unattendedUpgrades() string {
 		`  "origin=Tailscale";`,
 		`};`,
 		`Unattended-Upgrade::Remove-Unused-Kernel-Packages "true";`,
-		// Everything comes back by itself after a reboot; a kernel that is never restarted is never updated.
+		// Everything comes back by itself after a reboot; a kernel that is never restarted is never
+		// updated.
 		`Unattended-Upgrade::Automatic-Reboot "true";`,
 		`Unattended-Upgrade::Automatic-Reboot-Time "04:40";`,
 		"",

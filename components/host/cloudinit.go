@@ -68,12 +68,14 @@ func renderCloudInit(v bootValues) (string, error) {
 	config := bootConfig{
 		Hostname: v.Hostname,
 		Timezone: v.Timezone,
-		// One host key, made in the graph, pinned by every connection; no other is generated, so none can be offered instead.
+		// One host key, made in the graph, pinned by every connection; no other is generated, so
+		// none can be offered instead.
 		SSHDeleteKeys: true,
 		SSHKeys:       map[string]string{"ed25519_private": v.HostPrivateKey, "ed25519_public": v.HostPublicKey},
 		SSHPwauth:     false,
 		DisableRoot:   true,
-		// No password, and the recovery key opens sshd only where the firewall's break-glass rule lets a connection in at all.
+		// No password, and the recovery key opens sshd only where the firewall's break-glass rule
+		// lets a connection in at all.
 		Users: []bootUser{{
 			Name: tailnet.DeployUser, Groups: []string{"adm", "docker"}, Shell: "/bin/bash", LockPasswd: true,
 			SSHAuthorizedKeys: []string{v.RecoveryKey},

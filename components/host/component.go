@@ -1,5 +1,6 @@
-// Package host owns the machine: its addresses, the firewall it is born behind, its first boot, and the only two ways by which the program
-// touches it afterwards, both over the tailnet and both with the host key pinned: files and Docker.
+// Package host owns the machine: its addresses, the firewall it is born behind, its first boot, and
+// the only two ways by which the program touches it afterwards, both over the tailnet and both with
+// the host key pinned: files and Docker.
 package host
 
 import (
@@ -33,7 +34,8 @@ type Args struct {
 	Tailnet *tailnet.Tailnet
 	// ServerType, Location and Image are Hetzner's names. A new image or location is a new machine.
 	ServerType, Location, Image string
-	// Generation counts the machines: another number is a new one, from scratch, with the same addresses.
+	// Generation counts the machines: another number is a new one, from scratch, with the same
+	// addresses.
 	Generation int
 	// Timezone is an IANA name.
 	Timezone string
@@ -43,7 +45,8 @@ type Args struct {
 	SSHPort int
 	// TailscalePort is the UDP port of Tailscale's direct connections.
 	TailscalePort int
-	// Networks are the ranges of the stack's container networks, which Docker must not give to others.
+	// Networks are the ranges of the stack's container networks, which Docker must not give to
+	// others.
 	Networks []netip.Prefix
 	// BreakGlass opens SSH to one range; nil keeps it shut.
 	BreakGlass *BreakGlass
@@ -73,7 +76,8 @@ func (a *Args) Validate() error {
 	return p.Err()
 }
 
-// Host is the machine behind its firewall, booted, checked and reachable over the tailnet. Only New makes a usable one.
+// Host is the machine behind its firewall, booted, checked and reachable over the tailnet. Only New
+// makes a usable one.
 type Host struct {
 	pulumi.ResourceState
 
@@ -89,7 +93,8 @@ type Host struct {
 	guards      []pulumi.Resource
 	gatekeeper  pulumi.Resource
 	inventory   inventory
-	// closed exists once the packet filter drops what containers send; proof is the program that tries it.
+	// closed exists once the packet filter drops what containers send; proof is the program that
+	// tries it.
 	closed pulumi.Resource
 	proof  *Written
 }
@@ -126,8 +131,9 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 // machine makes the server and everything that must exist before its first packet.
 func (h *Host) machine(ctx *pulumi.Context, name string, args *Args) error {
 	child := pulumi.Parent(h)
-	// Everything that only one build of the machine may use hangs on its generation: its name (a stale node of the same name would shadow the
-	// new one in the tailnet) and the key by which it joins (which can be used once).
+	// Everything that only one build of the machine may use hangs on its generation: its name (a
+	// stale node of the same name would shadow the new one in the tailnet) and the key by which it
+	// joins (which can be used once).
 	generation, err := random.NewRandomId(ctx, name+"-generation", &random.RandomIdArgs{
 		ByteLength: pulumi.Int(3),
 		Keepers: pulumi.StringMap{
@@ -192,7 +198,8 @@ func (h *Host) machine(ctx *pulumi.Context, name string, args *Args) error {
 		ShutdownBeforeDeletion: pulumi.Bool(true),
 	}, child,
 		pulumi.Protect(args.Protect),
-		// A new first boot is wanted only together with a new machine; the addresses can belong to one machine at a time.
+		// A new first boot is wanted only together with a new machine; the addresses can belong to
+		// one machine at a time.
 		pulumi.IgnoreChanges([]string{"userData", "sshKeys"}), pulumi.DeleteBeforeReplace(true),
 		// The provider returns a digest of it as plain text.
 		pulumi.AdditionalSecretOutputs([]string{"userData"}),
@@ -206,8 +213,9 @@ func (h *Host) machine(ctx *pulumi.Context, name string, args *Args) error {
 	return nil
 }
 
-// addresses outlive the machine: DNS points at the same ones after a rebuild. They belong to a location, though: in another one the new
-// ones are made first, under names of their own, and the old ones go last, when the new machine no longer needs them to be gone.
+// addresses outlive the machine: DNS points at the same ones after a rebuild. They belong to a
+// location, though: in another one the new ones are made first, under names of their own, and the
+// old ones go last, when the new machine no longer needs them to be gone.
 func (h *Host) addresses(ctx *pulumi.Context, name string, args *Args) (hcloud.ServerPublicNetArray, error) {
 	var ids [2]pulumi.IntOutput
 	for i, family := range []string{"ipv4", "ipv6"} {
@@ -231,8 +239,8 @@ func (h *Host) addresses(ctx *pulumi.Context, name string, args *Args) (hcloud.S
 	}}, nil
 }
 
-// waitUntilOnTailnet waits until the server joins the tailnet and returns its IPv4 address there. The
-// server's ID is part of the question, so nothing is asked before the server exists.
+// waitUntilOnTailnet waits until the server joins the tailnet and returns its IPv4 address there.
+// The server's ID is part of the question, so nothing is asked before the server exists.
 func (h *Host) waitUntilOnTailnet(ctx *pulumi.Context) pulumi.StringOutput {
 	hostname := pulumi.All(h.server.ID(), h.server.Name).ApplyT(func(v []any) string { return v[1].(string) }).(pulumi.StringOutput)
 	device := tailscale(ctx, hostname, h)
@@ -282,12 +290,13 @@ func (h *Host) Docker() pulumi.ResourceOption {
 }
 
 // deletedWithServer returns the option that deletes a resource on the machine together with the
-// machine, unless that is protected: nothing is removed from a disk that is about to be erased, and a
-// machine that no longer answers can be replaced. The option names the machine's readiness check, which
-// exists once per machine, because the engine does not find the server itself among what a replacement
-// deletes.
+// machine, unless that is protected: nothing is removed from a disk that is about to be erased, and
+// a machine that no longer answers can be replaced. The option names the machine's readiness check,
+// which exists once per machine, because the engine does not find the server itself among what a
+// replacement deletes.
 //
-// A protected machine stays when a destroy arrives at it. If what runs on it counted as gone by then, the next deployment would meet its names.
+// A protected machine stays when a destroy arrives at it. If what runs on it counted as gone by
+// then, the next deployment would meet its names.
 func (h *Host) deletedWithServer() pulumi.ResourceOption {
 	if h.protected {
 		return pulumi.Composite()
@@ -295,13 +304,15 @@ func (h *Host) deletedWithServer() pulumi.ResourceOption {
 	return pulumi.DeletedWith(h.ready)
 }
 
-// Machine tells this machine from the one before. What Docker makes on it carries the value in a property that cannot change in place: so a
-// new machine gets it anew. Replacing Docker's provider with the machine would do the same, until a deployment fails half way: the next one
-// could not find the provider of what was still to come.
+// Machine tells this machine from the one before. What Docker makes on it carries the value in a
+// property that cannot change in place: so a new machine gets it anew. Replacing Docker's provider
+// with the machine would do the same, until a deployment fails half way: the next one could not
+// find the provider of what was still to come.
 func (h *Host) Machine() pulumi.StringOutput { return h.server.ID().ToStringOutput() }
 
-// GoneBefore is the option of what must be gone before anything else is when the machine is replaced, and come back after everything else:
-// hostnames. They depend on the machine only through the chain, by which the engine would leave them where they are.
+// GoneBefore is the option of what must be gone before anything else is when the machine is
+// replaced, and come back after everything else: hostnames. They depend on the machine only through
+// the chain, by which the engine would leave them where they are.
 func (h *Host) GoneBefore() pulumi.ResourceOption {
 	return pulumi.ReplaceWith([]pulumi.Resource{h.server})
 }
@@ -312,10 +323,12 @@ func (h *Host) PublicIPv4() pulumi.StringOutput { return h.publicIPv4 }
 // TailnetIPv4 is the address the tailnet sees.
 func (h *Host) TailnetIPv4() pulumi.StringOutput { return h.tailnetIPv4 }
 
-// HostKey is the public SSH host key, as a line of authorized_keys: what a client must see when it connects.
+// HostKey is the public SSH host key, as a line of authorized_keys: what a client must see when it
+// connects.
 func (h *Host) HostKey() pulumi.StringOutput { return h.hostKey }
 
-// RecoveryKey is the private key, a secret, that sshd accepts when the tailnet is gone and the glass was broken.
+// RecoveryKey is the private key, a secret, that sshd accepts when the tailnet is gone and the
+// glass was broken.
 func (h *Host) RecoveryKey() pulumi.StringOutput { return h.recoveryKey }
 
 // Guards are the resources that must exist before a hostname points at the machine.

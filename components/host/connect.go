@@ -12,7 +12,8 @@ import (
 	"homelab/components/tailnet"
 )
 
-// joinTimeout is how long a first boot may take until the machine is in the tailnet: packages are upgraded and installed before.
+// joinTimeout is how long a first boot may take until the machine is in the tailnet: packages are
+// upgraded and installed before.
 const joinTimeout = "15m"
 
 // tailscale asks for the addresses of the device with this host name, waiting for it to appear.
@@ -36,8 +37,8 @@ func firstIPv4(addresses []string) (string, error) {
 	return "", fmt.Errorf("the device has no IPv4 address in the tailnet (it has %q)", addresses)
 }
 
-// connection goes over the tailnet, where Tailscale SSH decides by identity: there is no key on the laptop to lose. Without a host key the
-// provider would accept any machine that answers.
+// connection goes over the tailnet, where Tailscale SSH decides by identity: there is no key on the
+// laptop to lose. Without a host key the provider would accept any machine that answers.
 func (h *Host) connection() remote.ConnectionArgs {
 	return remote.ConnectionArgs{
 		Host:           h.tailnetIPv4,
@@ -48,8 +49,9 @@ func (h *Host) connection() remote.ConnectionArgs {
 	}
 }
 
-// sshOptions make the ssh program that Docker's provider starts trust this one host key and nothing else, without a file on the laptop:
-// ssh asks the command for the key instead of reading known_hosts (OpenSSH 8.5 and later).
+// sshOptions make the ssh program that Docker's provider starts trust this one host key and nothing
+// else, without a file on the laptop: ssh asks the command for the key instead of reading
+// known_hosts (OpenSSH 8.5 and later).
 func sshOptions(hostKey pulumi.StringOutput) pulumi.StringArrayInput {
 	return pulumi.StringArray{
 		pulumi.String("-o"), pulumi.String("BatchMode=yes"),

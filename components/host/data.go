@@ -11,21 +11,24 @@ import (
 type Data struct {
 	// Folder is the absolute path.
 	Folder string
-	// Databases are the SQLite databases in it, as patterns relative to it: a copy of one that is in use must be made by SQLite.
+	// Databases are the SQLite databases in it, as patterns relative to it: a copy of one that is
+	// in use must be made by SQLite.
 	Databases []string
 	// Disposable says why the folder can be lost; empty means that it is backed up.
 	Disposable string
 }
 
-// inventory collects what every program on the machine keeps, so that no list of it has to be kept up by hand.
+// inventory collects what every program on the machine keeps, so that no list of it has to be kept
+// up by hand.
 type inventory struct {
 	mu     sync.Mutex
 	taken  bool
 	folder map[string]Data
 }
 
-// Declare adds what a program keeps in a folder. Two programs may share one: its databases are those of both, and it is disposable only if both
-// say so. Once the inventory was taken nothing can be added: the backup would miss it.
+// Declare adds what a program keeps in a folder. Two programs may share one: its databases are
+// those of both, and it is disposable only if both say so. Once the inventory was taken nothing can
+// be added: the backup would miss it.
 func (h *Host) Declare(d Data) error {
 	i := &h.inventory
 	i.mu.Lock()
@@ -49,7 +52,8 @@ func (h *Host) Declare(d Data) error {
 	return nil
 }
 
-// Inventory is what was declared, sorted by folder. It can be asked for once everything that keeps data exists; after that nothing may be added.
+// Inventory is what was declared, sorted by folder. It can be asked for once everything that keeps
+// data exists; after that nothing may be added.
 func (h *Host) Inventory() []Data {
 	i := &h.inventory
 	i.mu.Lock()

@@ -7,7 +7,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
 
-// Fetch runs the action and returns what it printed, as a secret: nothing of it is logged, and the state holds it encrypted.
+// Fetch runs the action and returns what it printed, as a secret: nothing of it is logged, and the
+// state holds it encrypted.
 func (h *Host) Fetch(ctx *pulumi.Context, name string, a Action, opts ...pulumi.ResourceOption) (pulumi.StringOutput, error) {
 	a.quiet = true
 	made, err := h.Run(ctx, name, a, append(opts, pulumi.AdditionalSecretOutputs([]string{"stdout", "stderr"}))...)

@@ -27,7 +27,8 @@ type File struct {
 	Mode uint32
 	// Owner is user:group, by name or number.
 	Owner string
-	// Content is the whole file. It travels on standard input: a failing command prints its command line.
+	// Content is the whole file. It travels on standard input: a failing command prints its command
+	// line.
 	Content pulumi.StringInput
 }
 
@@ -56,9 +57,10 @@ type Written struct {
 	Digest pulumi.StringOutput
 }
 
-// WriteFile puts one file on the machine, atomically. It is removed with the resource, sent again when the machine is replaced, and a change of
-// content shows in a preview as a change of this file alone. The old file goes before a replacement comes: the other way round, the removal
-// would take the new one away.
+// WriteFile puts one file on the machine, atomically. It is removed with the resource, sent again
+// when the machine is replaced, and a change of content shows in a preview as a change of this file
+// alone. The old file goes before a replacement comes: the other way round, the removal would take
+// the new one away.
 func (h *Host) WriteFile(ctx *pulumi.Context, name string, f File, opts ...pulumi.ResourceOption) (*Written, error) {
 	if err := h.Ready(); err != nil {
 		return nil, err
@@ -92,7 +94,8 @@ func digest(content pulumi.StringInput) pulumi.StringOutput {
 type Directory struct {
 	// Path is absolute, below Root or /etc/fail2ban.
 	Path string
-	// Mode is the permission bits; 0o2000 gives new files the folder's group instead of their writer's.
+	// Mode is the permission bits; 0o2000 gives new files the folder's group instead of their
+	// writer's.
 	Mode uint32
 	// Owner is user:group.
 	Owner string
@@ -107,7 +110,8 @@ type Folder struct {
 	resource  pulumi.Resource
 }
 
-// NewFolder makes the folder if it is missing and sets its owner and mode. It is never removed: it may hold data.
+// NewFolder makes the folder if it is missing and sets its owner and mode. It is never removed: it
+// may hold data.
 func (h *Host) NewFolder(ctx *pulumi.Context, name string, d Directory, opts ...pulumi.ResourceOption) (*Folder, error) {
 	if err := (File{Path: d.Path, Mode: d.Mode &^ setGroupID, Owner: d.Owner, Content: pulumi.String("")}).Validate(); err != nil {
 		return nil, err
@@ -141,7 +145,8 @@ func (f *Folder) Write(ctx *pulumi.Context, name, base string, mode uint32, cont
 		append(slices.Clone(opts), pulumi.DependsOn([]pulumi.Resource{f.resource}))...)
 }
 
-// Ensure makes an empty file in the folder where there is none, for a program that reads what another will write.
+// Ensure makes an empty file in the folder where there is none, for a program that reads what
+// another will write.
 func (f *Folder) Ensure(ctx *pulumi.Context, name, base string, mode uint32, opts ...pulumi.ResourceOption) (pulumi.Resource, error) {
 	target := f.directory.Path + "/" + base
 	if err := (File{Path: target, Mode: mode, Owner: f.directory.Owner, Content: pulumi.String("")}).Validate(); err != nil {
@@ -154,7 +159,8 @@ func (f *Folder) Ensure(ctx *pulumi.Context, name, base string, mode uint32, opt
 
 // Action is one command on the machine, run again whenever a trigger changes.
 type Action struct {
-	// Command is the program and its arguments. Each must be a plain word: there is no shell syntax to get wrong, and nothing secret.
+	// Command is the program and its arguments. Each must be a plain word: there is no shell syntax
+	// to get wrong, and nothing secret.
 	Command []string
 	// Stdin is what the program reads; the place for a script's text.
 	Stdin pulumi.StringInput

@@ -11,8 +11,9 @@ import (
 // anywhere is the whole internet, in Hetzner's notation.
 var anywhere = pulumi.ToStringArray([]string{"0.0.0.0/0", "::/0"})
 
-// firewallRules is all that the internet can reach: HTTPS from Cloudflare, Tailscale's encrypted datagrams, ICMP; SSH only while somebody
-// broke the glass, and only from there. What is not listed is dropped: Hetzner's firewalls deny what no rule allows.
+// firewallRules is all that the internet can reach: HTTPS from Cloudflare, Tailscale's encrypted
+// datagrams, ICMP; SSH only while somebody broke the glass, and only from there. What is not listed
+// is dropped: Hetzner's firewalls deny what no rule allows.
 func firewallRules(args *Args, cloudflare pulumi.StringArrayOutput) hcloud.FirewallRuleArray {
 	inbound := func(description, protocol string, port int, from pulumi.StringArrayInput) *hcloud.FirewallRuleArgs {
 		rule := &hcloud.FirewallRuleArgs{

@@ -6,8 +6,9 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
 
-// Listener is an address and port of the machine on which a container may be published. Only a Host makes one, so there is no listener on
-// "all addresses": Docker's published ports bypass the host's packet filter, and only the address keeps them in.
+// Listener is an address and port of the machine on which a container may be published. Only a Host
+// makes one, so there is no listener on "all addresses": Docker's published ports bypass the host's
+// packet filter, and only the address keeps them in.
 type Listener struct {
 	address pulumi.StringOutput
 	port    int

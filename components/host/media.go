@@ -22,7 +22,8 @@ type MediaProtocol string
 
 // The protocols there are.
 const (
-	// MediaWebDAV is WebDAV through rclone, which reads ranges and keeps what was read on the machine's disk.
+	// MediaWebDAV is WebDAV through rclone, which reads ranges and keeps what was read on the
+	// machine's disk.
 	MediaWebDAV MediaProtocol = "webdav"
 	// MediaSFTP is SFTP through rclone.
 	MediaSFTP MediaProtocol = "sftp"
@@ -48,7 +49,8 @@ const (
 	knownHosts   = mediaFiles + "/known_hosts"
 )
 
-// MediaOwner is the user and group that own the library: its number is above every system user of Debian. Only this user writes to it.
+// MediaOwner is the user and group that own the library: its number is above every system user of
+// Debian. Only this user writes to it.
 const MediaOwner = mediaOwner + ":" + mediaOwner
 
 const mediaOwner = "2000"
@@ -62,7 +64,8 @@ type MediaArgs struct {
 	Box *storage.Box
 	// Protocol is how it is mounted.
 	Protocol MediaProtocol
-	// DiskGB is the machine's disk; a quarter of it keeps what was read and what is not written yet.
+	// DiskGB is the machine's disk; a quarter of it keeps what was read and what is not written
+	// yet.
 	DiskGB int
 }
 
@@ -75,7 +78,8 @@ func (a *MediaArgs) Validate() error {
 	return p.Err()
 }
 
-// Media is the mounted library. Only MountMedia makes a usable one, after the mount kept what was written to it.
+// Media is the mounted library. Only MountMedia makes a usable one, after the mount kept what was
+// written to it.
 type Media struct {
 	pulumi.ResourceState
 
@@ -216,7 +220,8 @@ func (m mediaModel) Options() []string {
 		"config=" + mediaRun + "/rclone.conf", "cache_dir=" + mediaCache,
 		"uid=" + mediaOwner, "gid=" + mediaOwner, "umask=022",
 		"vfs_cache_mode=full", fmt.Sprintf("vfs_cache_max_size=%dG", m.CacheGB), "vfs_cache_max_age=720h", "vfs_write_back=5s",
-		// Small first reads let a film start and a seek land fast; the chunks grow while somebody watches.
+		// Small first reads let a film start and a seek land fast; the chunks grow while somebody
+		// watches.
 		"vfs_read_chunk_size=8M", "vfs_read_chunk_size_limit=128M", "vfs_read_ahead=64M", "buffer_size=16M",
 		"dir_cache_time=1h", "attr_timeout=10s",
 		// A Storage Box allows about ten connections.
@@ -231,7 +236,8 @@ var (
 	plainAccount   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 )
 
-// renderMedia writes one of the mount's files. Server and account come from Hetzner: what is no plain word would be syntax in one of them.
+// renderMedia writes one of the mount's files. Server and account come from Hetzner: what is no
+// plain word would be syntax in one of them.
 func renderMedia(file string, m mediaModel) (string, error) {
 	if !plainHostname.MatchString(m.Server) || !plainAccount.MatchString(m.User) {
 		return "", fmt.Errorf("rendering %s: %q and %q are not a host name and an account", file, m.Server, m.User)
@@ -260,7 +266,8 @@ func (m *Media) Ready() error {
 	return nil
 }
 
-// Parent is the folder that a container binds: the mount point's parent. So a mount that comes later, or again, appears inside.
+// Parent is the folder that a container binds: the mount point's parent. So a mount that comes
+// later, or again, appears inside.
 func (m *Media) Parent() string { return path.Dir(mediaPoint) }
 
 // Resource is what to depend on: it exists once the library is mounted.

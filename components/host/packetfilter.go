@@ -13,7 +13,8 @@ import (
 	"homelab/components/internal/apply"
 )
 
-// rangesFile fills the packet filter's sets. It is not part of the first boot because Cloudflare's ranges change.
+// rangesFile fills the packet filter's sets. It is not part of the first boot because Cloudflare's
+// ranges change.
 const (
 	rangesFile  = firewallFolder + "/cloudflare.nft"
 	rangesFiles = firewallFolder + "/*.nft"
@@ -37,7 +38,8 @@ func renderPacketFilter(f packetFilter) (string, error) {
 	return renderFilter("firewall.nft.tmpl", f)
 }
 
-// renderRanges writes the sets' elements. What is not a range is an error: a word more in this file would be a rule.
+// renderRanges writes the sets' elements. What is not a range is an error: a word more in this file
+// would be a rule.
 func renderRanges(ranges []string) (string, error) {
 	var sets struct{ IPv4, IPv6 []string }
 	for _, text := range ranges {

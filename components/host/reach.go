@@ -15,22 +15,24 @@ import (
 	"homelab/components/internal/validate"
 )
 
-// firewallFolder is the folder whose files the packet filter of the first boot includes, in alphabetical order.
+// firewallFolder is the folder whose files the packet filter of the first boot includes, in
+// alphabetical order.
 const firewallFolder = Root + "/firewall"
 
 const (
-	// containersFile makes the tables that the other files add to, so it is the first of the folder.
+	// containersFile makes the tables that the other files add to, so it is the first of the
+	// folder.
 	containersFile = "00-containers.nft"
 	// proofProgram tries with real packets whether the filter drops them.
 	proofProgram = firewallFolder + "/homelab-filter-proof"
 )
 
-// metadata is the address of Hetzner's metadata service. It answers everybody on the machine, without a
-// login, and gives out the user data of the first boot.
+// metadata is the address of Hetzner's metadata service. It answers everybody on the machine,
+// without a login, and gives out the user data of the first boot.
 const metadata = "169.254.169.254"
 
-// closed are the IPv4 ranges that are not the internet: what RFC 6890 and its successors reserve, with
-// private networks, the tailnet's 100.64.0.0/10 and the metadata service's link-local range.
+// closed are the IPv4 ranges that are not the internet: what RFC 6890 and its successors reserve,
+// with private networks, the tailnet's 100.64.0.0/10 and the metadata service's link-local range.
 var closed = []string{
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
 	"192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
@@ -103,10 +105,11 @@ func renderFilter(name string, model any) (string, error) {
 	return out.String(), nil
 }
 
-// AllowReach lets a container reach what r says, and nothing else, from before it starts until it is
-// gone: what starts the container depends on the resource that is returned. The file is written and the
-// filter loaded in one step, and the step's undoing removes the file and loads again, so that the filter
-// never allows what is not in the graph. A change of r is loaded in place and restarts nothing.
+// AllowReach lets a container reach what r says, and nothing else, from before it starts until it
+// is gone: what starts the container depends on the resource that is returned. The file is written
+// and the filter loaded in one step, and the step's undoing removes the file and loads again, so
+// that the filter never allows what is not in the graph. A change of r is loaded in place and
+// restarts nothing.
 func (h *Host) AllowReach(ctx *pulumi.Context, name string, r Reach, opts ...pulumi.ResourceOption) (pulumi.Resource, error) {
 	if err := h.Ready(); err != nil {
 		return nil, err

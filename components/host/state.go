@@ -15,8 +15,9 @@ const (
 	stateProgram = stateFiles + "/homelab-containers"
 )
 
-// showState makes homelab.target: all that the machine runs, in the order in which it comes up after a boot, so that
-// `systemctl list-dependencies homelab.target` shows how everything is, and `systemctl status homelab-containers` how the containers are.
+// showState makes homelab.target: all that the machine runs, in the order in which it comes up
+// after a boot, so that `systemctl list-dependencies homelab.target` shows how everything is, and
+// `systemctl status homelab-containers` how the containers are.
 func (h *Host) showState(ctx *pulumi.Context, name string) error {
 	child := pulumi.Parent(h)
 	folder, err := h.NewFolder(ctx, name+"-state-folder", Directory{Path: stateFiles, Mode: 0o755, Owner: "root:root"}, child)

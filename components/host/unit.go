@@ -15,12 +15,14 @@ import (
 // unitFolder is where systemd reads the administrator's units.
 const unitFolder = "/etc/systemd/system"
 
-// unitName is every unit that belongs to the deployment; homelab-unit on the machine refuses all others, too.
+// unitName is every unit that belongs to the deployment; homelab-unit on the machine refuses all
+// others, too.
 var unitName = regexp.MustCompile(`^(homelab(-[a-z0-9]+)*@?\.(service|target|timer)|mnt-storagebox\.mount)$`)
 
 // Unit is a systemd unit.
 type Unit struct {
-	// Name is the unit's file name: homelab-….service, .target or .timer, a template of one, or the mount of the media.
+	// Name is the unit's file name: homelab-….service, .target or .timer, a template of one, or the
+	// mount of the media.
 	Name string
 	// Content is the whole unit. It is not secret: everybody on the machine can read it.
 	Content pulumi.StringInput
@@ -34,8 +36,8 @@ func (u Unit) Validate() error {
 	return p.Err()
 }
 
-// WriteUnit puts a unit on the machine, which must accept it, and tells systemd. Nothing is started. With the resource it is stopped,
-// disabled and removed.
+// WriteUnit puts a unit on the machine, which must accept it, and tells systemd. Nothing is
+// started. With the resource it is stopped, disabled and removed.
 func (h *Host) WriteUnit(ctx *pulumi.Context, name string, u Unit, opts ...pulumi.ResourceOption) (*Written, error) {
 	if err := h.Ready(); err != nil {
 		return nil, err
@@ -57,7 +59,8 @@ func (h *Host) WriteUnit(ctx *pulumi.Context, name string, u Unit, opts ...pulum
 	return &Written{Path: path.Join(unitFolder, u.Name), Resource: command, Digest: digest(u.Content)}, nil
 }
 
-// StartUnit starts a unit, now and at every boot, and again whenever it or one of the files that it reads changes.
+// StartUnit starts a unit, now and at every boot, and again whenever it or one of the files that it
+// reads changes.
 func (h *Host) StartUnit(ctx *pulumi.Context, name string, unit *Written, reads []*Written, opts ...pulumi.ResourceOption) (pulumi.Resource, error) {
 	after := []pulumi.Resource{unit.Resource}
 	triggers := []pulumi.StringOutput{unit.Digest}

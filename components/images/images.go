@@ -1,8 +1,9 @@
-// Package images pins every container image the program runs: name, tag and the digest of the image index.
+// Package images pins every container image the program runs: name, tag and the digest of the image
+// index.
 //
-// An Image can only be made here, so a container with a floating tag does not compile; an operator's own
-// is read by imageref, which refuses one without a digest. A tag says what a person meant, the digest says what
-// runs; both move together, in one commit that a person reads.
+// An Image can only be made here, so a container with a floating tag does not compile; an
+// operator's own is read by imageref, which refuses one without a digest. A tag says what a person
+// meant, the digest says what runs; both move together, in one commit that a person reads.
 package images
 
 import (
@@ -19,7 +20,8 @@ type Image struct {
 	digest     string
 }
 
-// Reference is what a container runtime pulls: repository:tag@digest. The digest decides; the tag is for people.
+// Reference is what a container runtime pulls: repository:tag@digest. The digest decides; the tag
+// is for people.
 func (i Image) Reference() string { return fmt.Sprintf("%s:%s@%s", i.repository, i.tag, i.digest) }
 
 // Validate reports an image that was not made by this package.
@@ -37,7 +39,8 @@ func FromOperator(r imageref.Reference) Image {
 
 var digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
-// The images of the running system. Digests are those of the multi-platform index, as published by each project.
+// The images of the running system. Digests are those of the multi-platform index, as published by
+// each project.
 var (
 	// CrowdSec is the detection engine with its local API and AppSec.
 	CrowdSec = Image{"docker.io/crowdsecurity/crowdsec", "v1.7.8", "sha256:2f527c9bb8b367120eb08b82890aa912ce96bfa1ada93dda0721700e4b4e0dde"}

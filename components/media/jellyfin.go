@@ -24,8 +24,8 @@ const jellyfinAdministrator = "admin"
 //go:embed files/homelab-jellyfin
 var jellyfinProgram string
 
-// Jellyfin plays media. Its own apps for televisions and phones cannot pass the portal, so it keeps its
-// own login.
+// Jellyfin plays media. Its own apps for televisions and phones cannot pass the portal, so it keeps
+// its own login.
 func Jellyfin() service.Definition {
 	return service.Definition{
 		Name:  "jellyfin",
@@ -56,9 +56,9 @@ func Jellyfin() service.Definition {
 }
 
 // nameAdministrator completes Jellyfin's first set-up with a generated password, because until then
-// whoever reaches Jellyfin first owns it. It runs again for every new container, and does nothing to a
-// Jellyfin that has its administrator. The password travels on standard input, as everybody on the
-// machine can read a command line.
+// whoever reaches Jellyfin first owns it. It runs again for every new container, and does nothing
+// to a Jellyfin that has its administrator. The password travels on standard input, as everybody on
+// the machine can read a command line.
 func nameAdministrator(ctx *pulumi.Context, jellyfin *service.Running) (*service.Prepared, error) {
 	name := jellyfin.Name
 	password, err := random.NewRandomPassword(ctx, name+"-administrator-password", &random.RandomPasswordArgs{

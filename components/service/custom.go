@@ -16,7 +16,8 @@ const CustomType = "homelab:service:Custom"
 // ever has the name of one of this program's.
 const customPrefix = "custom-"
 
-// CustomArgs is what an operator says of a service of their own. It can say no more than a Definition.
+// CustomArgs is what an operator says of a service of their own. It can say no more than a
+// Definition.
 type CustomArgs struct {
 	// Name is its name in the settings.
 	Name string
@@ -30,7 +31,8 @@ type CustomArgs struct {
 	Command []string
 	// Environment are variables that are no secrets.
 	Environment map[string]string
-	// Health is how the engine knows that it works. The path is asked for with wget or curl, whichever the image has.
+	// Health is how the engine knows that it works. The path is asked for with wget or curl,
+	// whichever the image has.
 	Health Health
 	// Folders are where it keeps things.
 	Folders []CustomFolder
@@ -69,8 +71,8 @@ func (f CustomFolder) keeps() workload.Contents {
 // customScratchMiB is the size of each of its folders in memory.
 const customScratchMiB = 64
 
-// Custom is the definition of a service of the operator's own. Its offer is not used: the settings have
-// everything that an offer would say.
+// Custom is the definition of a service of the operator's own. Its offer is not used: the settings
+// have everything that an offer would say.
 func Custom(args CustomArgs) Definition {
 	d := Definition{
 		Name: customPrefix + args.Name, Type: CustomType, Image: images.FromOperator(args.Image), Port: args.Port, User: args.User,

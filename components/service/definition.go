@@ -1,5 +1,5 @@
-// Package service runs services. A service is a Definition, plain data in a file of its own; what it
-// needs on the machine, its place in the chain, its backup and its settings follow from it.
+// Package service runs services. A service is a Definition, plain data in a file of its own; what
+// it needs on the machine, its place in the chain, its backup and its settings follow from it.
 package service
 
 import (
@@ -22,11 +22,12 @@ import (
 
 // Owner is the user that services run as unless they name another. It is not the library's
 // (host.MediaOwner), because few services write to the library, and a mount that comes back into a
-// running container is as writable as its files say. Its number is above every system user of Debian.
+// running container is as writable as its files say. Its number is above every system user of
+// Debian.
 const Owner = "2001:2001"
 
-// Definition is all that is said of a service. Everything that the program does for a service follows
-// from it, so a service is added by writing one.
+// Definition is all that is said of a service. Everything that the program does for a service
+// follows from it, so a service is added by writing one.
 type Definition struct {
 	// Name is the service's name on the machine and in the settings: a DNS label; unique.
 	Name string
@@ -40,8 +41,8 @@ type Definition struct {
 	User string
 	// Command replaces the image's default arguments; empty keeps them.
 	Command []string
-	// Environment is visible to everybody who can inspect containers: switches and the names of files,
-	// never secrets.
+	// Environment is visible to everybody who can inspect containers: switches and the names of
+	// files, never secrets.
 	Environment map[string]string
 	// Health is how the engine knows that the service works.
 	Health Health
@@ -49,7 +50,8 @@ type Definition struct {
 	Metrics workload.Metrics
 	// Folders are where it writes what outlives the container.
 	Folders []Folder
-	// Secrets are the names of secrets that are generated for it, such as api-key. It gets them in Files.
+	// Secrets are the names of secrets that are generated for it, such as api-key. It gets them in
+	// Files.
 	Secrets []string
 	// Files are its configuration, made at deployment. Secrets reach a service in no other way.
 	Files []File
@@ -57,14 +59,15 @@ type Definition struct {
 	Scratch map[string]int
 	// Library is how it uses the media library; the zero value means not at all.
 	Library Library
-	// Slot is the service's number, 32 to 63, from which its address follows; unique in the catalogue. The operator's own services have the
-	// numbers from 64.
+	// Slot is the service's number, 32 to 63, from which its address follows; unique in the
+	// catalogue. The operator's own services have the numbers from 64.
 	Slot int
 	// Uses are the services to which it may open connections. Each of them runs before it.
 	Uses []Use
 	// WayOut is what it may reach beside them; the zero value is nothing.
 	WayOut workload.WayOut
-	// BehindTunnel means that its only network is the VPN tunnel's. It is refused where there is no tunnel.
+	// BehindTunnel means that its only network is the VPN tunnel's. It is refused where there is no
+	// tunnel.
 	BehindTunnel bool
 	// Devices are the machine's devices that it needs, each with its reason.
 	Devices []workload.Device
@@ -109,7 +112,8 @@ type Folder struct {
 // File is a file of configuration, made at deployment. It is mounted read-only, together with the
 // other files of its folder, and a change of it replaces the container.
 type File struct {
-	// Target is its absolute path in the container. All files of one folder there are mounted together.
+	// Target is its absolute path in the container. All files of one folder there are mounted
+	// together.
 	Target string
 	// Content renders it.
 	Content func(Given) (pulumi.StringInput, error)
@@ -127,7 +131,8 @@ type Given struct {
 	endpoints map[string]workload.Endpoint
 }
 
-// Address returns host:port of a service that is among the definition's Uses, on the containers' network.
+// Address returns host:port of a service that is among the definition's Uses, on the containers'
+// network.
 func (g Given) Address(definition func() Definition) (string, error) {
 	name := definition().Name
 	endpoint, ok := g.endpoints[name]
@@ -139,7 +144,8 @@ func (g Given) Address(definition func() Definition) (string, error) {
 
 // Login is how a service logs its users in at the portal.
 type Login struct {
-	// RedirectPaths are the paths of the service to which the portal sends a browser back; at least one.
+	// RedirectPaths are the paths of the service to which the portal sends a browser back; at least
+	// one.
 	RedirectPaths []string
 	// Scopes are what the service may learn of a user beside who it is: email, groups, profile.
 	Scopes []string
@@ -169,8 +175,8 @@ type Default struct {
 	Off bool
 }
 
-// Library is how a service uses the media library, made by ReadLibrary or WriteLibrary. The zero value
-// means that it does not.
+// Library is how a service uses the media library, made by ReadLibrary or WriteLibrary. The zero
+// value means that it does not.
 type Library struct {
 	target string
 	write  bool
@@ -179,12 +185,12 @@ type Library struct {
 // ReadLibrary lets a service read the library, at an absolute path in its container.
 func ReadLibrary(target string) Library { return Library{target: target} }
 
-// WriteLibrary lets a service change the library. It must run as host.MediaOwner, and no visitor may
-// reach it without the portal's permission.
+// WriteLibrary lets a service change the library. It must run as host.MediaOwner, and no visitor
+// may reach it without the portal's permission.
 func WriteLibrary(target string) Library { return Library{target: target, write: true} }
 
-// Use is a service that another may open connections to. Only On makes one: there is no way to name it
-// by a text.
+// Use is a service that another may open connections to. Only On makes one: there is no way to name
+// it by a text.
 type Use struct{ definition func() Definition }
 
 // On is the use of the service that a function of the catalogue defines.
@@ -225,8 +231,8 @@ const firstSlot = 32
 
 var namePattern = regexp.MustCompile(`^[a-z](?:[a-z0-9-]{0,46}[a-z0-9])?$`)
 
-// Validate returns everything wrong with the definition, as far as it can be said without the machine.
-// What it says of its container is checked by workload.
+// Validate returns everything wrong with the definition, as far as it can be said without the
+// machine. What it says of its container is checked by workload.
 func (d Definition) Validate() error {
 	p := validate.Of("service " + d.Name)
 	p.Require(namePattern.MatchString(d.Name), "the name must be a DNS label that begins with a letter, of at most 48 characters")

@@ -214,8 +214,8 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]wor
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{"address": pulumi.String(s.Endpoint().Address())})
 }
 
-// folders are the folders that the service writes to, and those of its files. Each folder of the container that files are in is a
-// folder of its own on the machine.
+// folders are the folders that the service writes to, and those of its files. Each folder of the
+// container that files are in is a folder of its own on the machine.
 func (s *Service) folders(ctx *pulumi.Context, def Definition, given Given) ([]workload.Folder, error) {
 	var out []workload.Folder
 	for _, f := range slices.SortedFunc(slices.Values(def.Folders), func(a, b Folder) int { return strings.Compare(a.Target, b.Target) }) {

@@ -77,8 +77,8 @@ func (k *checker) required(path, value, remedy string) bool {
 	return false
 }
 
-// optional reports an empty text where the default was overwritten with nothing, and tells whether there is
-// a text.
+// optional reports an empty text where the default was overwritten with nothing, and tells whether
+// there is a text.
 func (k *checker) optional(path, value string) bool {
 	if strings.TrimSpace(value) != "" {
 		return true
@@ -117,8 +117,9 @@ func nameProblem(name string, labels int) (what, remedy string) {
 	return "", ""
 }
 
-// plainName returns the name that a URL or a wildcard was meant for as the remedy, where there is one; otherwise the remedy given. A secret
-// that was pasted there is not taken apart: only the whole of it can be concealed.
+// plainName returns the name that a URL or a wildcard was meant for as the remedy, where there is
+// one; otherwise the remedy given. A secret that was pasted there is not taken apart: only the
+// whole of it can be concealed.
 func (k *checker) plainName(name, remedy string, labels int) string {
 	plain := strings.TrimSpace(name)
 	if _, rest, isURL := strings.Cut(plain, "://"); isURL {
@@ -172,7 +173,8 @@ func (k *checker) email(path, address, remedy string) string {
 	return address
 }
 
-// plainAddress tells whether s is a mail address and nothing more, with a host of at least so many labels.
+// plainAddress tells whether s is a mail address and nothing more, with a host of at least so many
+// labels.
 func plainAddress(s string, labels int) bool {
 	a, err := mail.ParseAddress(s)
 	if err != nil || a.Address != s || len(s) > 254 {
@@ -182,7 +184,8 @@ func plainAddress(s string, labels int) bool {
 	return what == ""
 }
 
-// unique reports what repeats an earlier entry of a list, by its path, and returns the values sorted.
+// unique reports what repeats an earlier entry of a list, by its path, and returns the values
+// sorted.
 func (k *checker) unique(path string, values []string) []string {
 	for i, v := range values {
 		if first := slices.Index(values, v); first < i && v != "" {

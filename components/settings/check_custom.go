@@ -28,8 +28,8 @@ const (
 	reachesInternet = "internet"
 )
 
-// firstCustomSlot is the first number, in the range of a network, of the operator's own services; the
-// numbers before it belong to this program's.
+// firstCustomSlot is the first number, in the range of a network, of the operator's own services;
+// the numbers before it belong to this program's.
 const firstCustomSlot = 64
 
 // smallestPort is the first port that a program can listen on without a privilege.
@@ -185,8 +185,8 @@ func (k *checker) customUses(at, name string, uses []string, all raw) {
 	}
 }
 
-// customSlot returns the service's number in the range of a network: the one given, or one that follows
-// from its name, so that it stays when other services come and go.
+// customSlot returns the service's number in the range of a network: the one given, or one that
+// follows from its name, so that it stays when other services come and go.
 func (k *checker) customSlot(at, name string, given int, network netip.Prefix) int {
 	if !network.IsValid() {
 		return firstCustomSlot

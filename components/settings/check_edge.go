@@ -173,9 +173,9 @@ var (
 	}
 )
 
-// withoutLiterals returns an expression of the Rules language with every string literal emptied, so that
-// what remains are its operators and fields. A literal without an end and parentheses that do not pair are
-// errors. Raw literals are r"…" with any number of # around the quotes.
+// withoutLiterals returns an expression of the Rules language with every string literal emptied, so
+// that what remains are its operators and fields. A literal without an end and parentheses that do
+// not pair are errors. Raw literals are r"…" with any number of # around the quotes.
 func withoutLiterals(text string) (string, error) {
 	var code strings.Builder
 	depth := 0
@@ -204,7 +204,8 @@ func withoutLiterals(text string) (string, error) {
 	return code.String(), nil
 }
 
-// endOfLiteral returns the index of the last byte of the literal whose opening quote is at start, or -1.
+// endOfLiteral returns the index of the last byte of the literal whose opening quote is at start,
+// or -1.
 func endOfLiteral(text string, start int) int {
 	before := strings.TrimRight(text[:start], "#")
 	hashes := text[len(before):start]

@@ -31,7 +31,8 @@ func (k *checker) server(r rawServer) Server {
 	return out
 }
 
-// serverType checks that the location sells the type: Hetzner would say so only when the server is made, half way.
+// serverType checks that the location sells the type: Hetzner would say so only when the server is
+// made, half way.
 func (k *checker) serverType(path, name, location string) {
 	at := path + ".type"
 	remedy := oneOf(sortedKeys(serverTypes))

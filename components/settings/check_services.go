@@ -19,8 +19,8 @@ type site struct {
 	guarded               bool
 }
 
-// checkNames reports the keys of homelab:services and homelab:customServices that can be no service's
-// name, and takes them out.
+// checkNames reports the keys of homelab:services and homelab:customServices that can be no
+// service's name, and takes them out.
 func checkNames(c *collector, given object, offers []offer.Offer) {
 	names := make([]string, 0, len(offers))
 	for _, o := range offers {
@@ -53,8 +53,8 @@ func checkNames(c *collector, given object, offers []offer.Offer) {
 	}
 }
 
-// services checks all services and puts those that are on into the settings. It returns everything that
-// has a hostname, the portal first.
+// services checks all services and puts those that are on into the settings. It returns everything
+// that has a hostname, the portal first.
 func (k *checker) services(r raw, s *Settings) []site {
 	sites := []site{{namespace + "auth.hostname", r.Auth.Hostname, s.Auth.Hostname, true}}
 	sum, limits := 0, []string{}

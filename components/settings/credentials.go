@@ -14,8 +14,9 @@ type SecretKey struct {
 	Key string
 	// What says whose secret it is.
 	What string
-	// Needs is the setting without which the secret must not be given, and with which it must: a key with an object, or a truth value in one, such as
-	// homelab:alerts.webhook. Empty for a secret that every stack has.
+	// Needs is the setting without which the secret must not be given, and with which it must: a
+	// key with an object, or a truth value in one, such as homelab:alerts.webhook. Empty for a
+	// secret that every stack has.
 	Needs string
 
 	renew    string // what to do about one that was seen; empty: revokeToken
@@ -38,8 +39,8 @@ const (
 	alertsWebhookKey = namespace + "alertsWebhook"
 )
 
-// cloudflareToken is the syntax of Cloudflare's tokens, as Caddy's DNS module for Cloudflare checks it: a
-// token refused there would be found out only when the proxy starts.
+// cloudflareToken is the syntax of Cloudflare's tokens, as Caddy's DNS module for Cloudflare checks
+// it: a token refused there would be found out only when the proxy starts.
 var cloudflareToken = regexp.MustCompile(`^[A-Za-z0-9_-]{35,50}$`)
 
 // revokeToken is what to do about a token that was seen.
@@ -80,7 +81,8 @@ var secretKeys = []SecretKey{
 	},
 	{
 		Key: smtpPasswordKey, What: "the password at the mail server", Needs: smtpKey,
-		// A mail server's password has no syntax. A line end would be cut off where it is read from a file.
+		// A mail server's password has no syntax. A line end would be cut off where it is read from
+		// a file.
 		renew:   "change the password, it may have been seen, and ",
 		pattern: regexp.MustCompile(`^[^\x00-\x1f\x7f]{1,256}$`), shape: "1 to 256 characters on one line",
 		sections: []int{32}, alphabet: alphanumeric,
@@ -112,7 +114,8 @@ func secretNames() []string {
 	return out
 }
 
-// Generate makes a value with the syntax of a real one, for a simulated stack. It fails only if random does.
+// Generate makes a value with the syntax of a real one, for a simulated stack. It fails only if
+// random does.
 func (k SecretKey) Generate(random io.Reader) (string, error) {
 	var parts []string
 	if k.prefix != "" {
@@ -146,7 +149,8 @@ func draw(random io.Reader, alphabet string, n int) (string, error) {
 	return string(out), nil
 }
 
-// readCredentials reads every secret, and the one public name that goes with them. No value is ever shown.
+// readCredentials reads every secret, and the one public name that goes with them. No value is ever
+// shown.
 func readCredentials(c *collector, src source) Credentials {
 	var out Credentials
 	holder := map[string]string{}
@@ -185,7 +189,8 @@ func (k SecretKey) needed(src source) bool {
 	if k.Needs == "" {
 		return true
 	}
-	// The engine's tools fill an absent key with the empty object that the project file declares for it.
+	// The engine's tools fill an absent key with the empty object that the project file declares
+	// for it.
 	key, field, _ := strings.Cut(k.Needs, ".")
 	text, set := src.GetConfig(key)
 	v, err := decodeJSON(text)

@@ -14,8 +14,8 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 )
 
-// decodeJSON reads one JSON value and nothing after it. Numbers keep their text, so that a large or a
-// fractional one is not rounded before it can be refused.
+// decodeJSON reads one JSON value and nothing after it. Numbers keep their text, so that a large or
+// a fractional one is not rounded before it can be refused.
 func decodeJSON(text string) (any, error) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
@@ -29,8 +29,8 @@ func decodeJSON(text string) (any, error) {
 	return v, nil
 }
 
-// decode turns the tree the stack gives, laid over the defaults, into its shapes. Whatever does not fit is
-// reported and left out, so that everything that does fit is still checked.
+// decode turns the tree the stack gives, laid over the defaults, into its shapes. Whatever does not
+// fit is reported and left out, so that everything that does fit is still checked.
 func decode(c *collector, tree object) raw {
 	nulls(c, namespace, tree)
 	for {
@@ -52,8 +52,8 @@ func decode(c *collector, tree object) raw {
 			}
 			return out
 		}
-		// The decoder does not name the unknown keys of an object that also has a value of the wrong type:
-		// take those values out and decode again.
+		// The decoder does not name the unknown keys of an object that also has a value of the
+		// wrong type: take those values out and decode again.
 		removed := false
 		for _, m := range mistakes {
 			c.reject(namespace+m.path, m.what, m.remedy)
@@ -65,7 +65,8 @@ func decode(c *collector, tree object) raw {
 	}
 }
 
-// nulls reports every null in v. They are taken for absent by the decoder, which is not what a null says.
+// nulls reports every null in v. They are taken for absent by the decoder, which is not what a null
+// says.
 func nulls(c *collector, path string, v any) {
 	switch v := v.(type) {
 	case nil:
@@ -110,8 +111,8 @@ var remedies = map[string]string{
 	"an object":      "write an object, key: value",
 }
 
-// strict is a decode hook that refuses a value whose kind is not the one wanted. The decoder itself would
-// take a number for text, among others.
+// strict is a decode hook that refuses a value whose kind is not the one wanted. The decoder itself
+// would take a number for text, among others.
 func strict(from, to reflect.Value) (any, error) {
 	v := from.Interface()
 	t := to.Type()
@@ -249,8 +250,8 @@ func unknown(c *collector, path string) {
 	c.reject(namespace+full, "is not a key", suggest(parent, key))
 }
 
-// lastKnownDot returns the index of the dot that ends the longest prefix of path naming an object of the
-// configuration, or -1. A key may hold dots itself, so the last dot is not always the one.
+// lastKnownDot returns the index of the dot that ends the longest prefix of path naming an object
+// of the configuration, or -1. A key may hold dots itself, so the last dot is not always the one.
 func lastKnownDot(path string) int {
 	best := -1
 	for i, r := range path {

@@ -109,8 +109,9 @@ type fakeSource struct {
 func (f fakeSource) GetConfig(key string) (string, bool) { v, ok := f.values[key]; return v, ok }
 func (f fakeSource) IsConfigSecret(key string) bool      { return f.secret[key] }
 
-// FuzzLoad puts any text under any key. Whatever it is, loading must end in settings or in a list of
-// problems, never in a panic, another error or a secret shown; and loading again must say the same.
+// FuzzLoad puts any text under any key. Whatever it is, loading must end in settings or in a list
+// of problems, never in a panic, another error or a secret shown; and loading again must say the
+// same.
 func FuzzLoad(f *testing.F) {
 	all := append(topLevelKeys(), "domian", "", "a.b[0]")
 	for i, key := range all {

@@ -20,8 +20,8 @@ const (
 	prodFile    = "../../Pulumi.prod.yaml"
 )
 
-// TestProjectFile holds the schema of the project file and the program to each other: the same keys, the
-// same shapes, the same defaults. The file is read as the command line reads it.
+// TestProjectFile holds the schema of the project file and the program to each other: the same
+// keys, the same shapes, the same defaults. The file is read as the command line reads it.
 func TestProjectFile(t *testing.T) {
 	project, err := workspace.LoadProject(projectFile)
 	require.NoError(t, err)
@@ -214,7 +214,8 @@ func TestConfigNames(t *testing.T) {
 	assert.NotContains(t, err.Error(), "s3cret")
 }
 
-// TestStackFileNamesUnknownKeys loads without PULUMI_CONFIG, as a program run from its caller's process.
+// TestStackFileNamesUnknownKeys loads without PULUMI_CONFIG, as a program run from its caller's
+// process.
 func TestStackFileNamesUnknownKeys(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "Pulumi.prod.yaml"), []byte("config:\n  homelab:domian: example.com\n"), 0o600))

@@ -32,8 +32,8 @@ type stackConfig struct {
 	secret map[string]bool
 }
 
-// catalogue is what a program could offer: one service that is on for everybody, one for the tailnet,
-// and one that is off and needs another.
+// catalogue is what a program could offer: one service that is on for everybody, one for the
+// tailnet, and one that is off and needs another.
 func catalogue() []offer.Offer {
 	return []offer.Offer{
 		{Name: "jellyfin", Hostname: "jellyfin", Visibility: access.Tailnet, Access: access.Access{Policy: access.Native}, MemoryMiB: 4096},
@@ -94,8 +94,8 @@ func rule(name string) object {
 	return object{"name": name, "expression": `http.host eq "a.example.com"`, "action": "block"}
 }
 
-// set puts a value at a path such as homelab:server.breakGlass.cidr or homelab:users[0].name, making
-// objects on the way.
+// set puts a value at a path such as homelab:server.breakGlass.cidr or homelab:users[0].name,
+// making objects on the way.
 func (c *stackConfig) set(path string, v any) *stackConfig {
 	steps := step.FindAllString(path, -1)
 	var at any = c.values
@@ -180,8 +180,8 @@ func (r *recorder) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) 
 	return args.Args, nil
 }
 
-// run loads the configuration the way the program does, and asserts that nothing was registered or called
-// and that no secret is in the error.
+// run loads the configuration the way the program does, and asserts that nothing was registered or
+// called and that no secret is in the error.
 func run(t *testing.T, c *stackConfig) (*Settings, error) {
 	t.Helper()
 	text := c.text()

@@ -2,10 +2,11 @@ package settings
 
 import "slices"
 
-// What Hetzner offers, as far as this program may ask for it. The API would refuse anything else only in
-// the middle of a deployment. The tables are written by hand, not read from the API: when Hetzner adds something, or
-// something is missing, this is the place to add it. Which location sells which server type is as in Hetzner's price list of
-// 21 October 2025, in a published comparison of its prices by location.
+// What Hetzner offers, as far as this program may ask for it. The API would refuse anything else
+// only in the middle of a deployment. The tables are written by hand, not read from the API: when
+// Hetzner adds something, or something is missing, this is the place to add it. Which location
+// sells which server type is as in Hetzner's price list of 21 October 2025, in a published
+// comparison of its prices by location.
 
 // The groups of locations that sell the same server types.
 var (
@@ -28,8 +29,8 @@ type serverType struct {
 	at                []string
 }
 
-// armPrefix begins the names of the server types with Arm processors. They are left out of the table: nothing here has
-// been tried on them.
+// armPrefix begins the names of the server types with Arm processors. They are left out of the
+// table: nothing here has been tried on them.
 const armPrefix = "cax"
 
 // serverTypes are the server types with x86 processors.
@@ -61,14 +62,16 @@ func typesAt(location string) []string {
 	return out
 }
 
-// systemMiB is the memory that containers cannot have: the system, Docker, the tailnet and the mount of the media.
+// systemMiB is the memory that containers cannot have: the system, Docker, the tailnet and the
+// mount of the media.
 const systemMiB = 1 << 10
 
 // boxLocations are where Storage Boxes can be.
 var boxLocations = []string{"fsn1", "hel1"}
 
-// boxSnapshots are the Storage Box types and how many snapshots a snapshot plan may keep on each: what Hetzner's API calls
-// automatic_snapshot_limit (docs.hetzner.cloud, Storage Box types; docs.hetzner.com/storage/storage-box/snapshots).
+// boxSnapshots are the Storage Box types and how many snapshots a snapshot plan may keep on each:
+// what Hetzner's API calls automatic_snapshot_limit (docs.hetzner.cloud, Storage Box types;
+// docs.hetzner.com/storage/storage-box/snapshots).
 var boxSnapshots = map[string]int{"bx11": 10, "bx21": 20, "bx31": 30, "bx41": 40}
 
 // serverImages are the system images the host's set-up is written for.

@@ -45,9 +45,9 @@ var keys = map[string]keyKind{
 	"users":          kindArray,
 }
 
-// defaults are the values of everything that may be left out. Objects merge with what the stack gives;
-// lists do not. Pulumi.yaml repeats them because the engine's tools show them from there; a test holds the
-// two together.
+// defaults are the values of everything that may be left out. Objects merge with what the stack
+// gives; lists do not. Pulumi.yaml repeats them because the engine's tools show them from there; a
+// test holds the two together.
 var defaults = object{
 	"timezone": "Etc/UTC",
 	"protect":  true,
@@ -139,8 +139,8 @@ type (
 	list   = []any
 )
 
-// overlay returns the defaults with what the stack gives laid over them. An object is merged key by key,
-// except a service's access: its fields only make sense together, so giving one replaces all.
+// overlay returns the defaults with what the stack gives laid over them. An object is merged key by
+// key, except a service's access: its fields only make sense together, so giving one replaces all.
 func overlay(given object, offers []offer.Offer) (object, error) {
 	all := maps.Clone(defaults)
 	all["services"] = serviceDefaults(offers)

@@ -16,9 +16,10 @@ import (
 	"homelab/components/internal/offer"
 )
 
-// Load reads the configuration of the stack being deployed; root is the project's folder, which only the caller knows
-// when the program runs inside another (the Automation API does not say); offers are the services of the catalogue. It registers nothing. Where the configuration
-// is wrong the error is a *Problems that lists everything wrong with it; any other error means that the
+// Load reads the configuration of the stack being deployed; root is the project's folder, which
+// only the caller knows when the program runs inside another (the Automation API does not say);
+// offers are the services of the catalogue. It registers nothing. Where the configuration is wrong
+// the error is a *Problems that lists everything wrong with it; any other error means that the
 // configuration could not be looked at.
 func Load(ctx *pulumi.Context, root string, offers []offer.Offer) (*Settings, error) {
 	names, err := configNames(root, ctx.Stack())
@@ -38,8 +39,9 @@ type source interface {
 	IsConfigSecret(key string) bool
 }
 
-// load reads the configuration from src. names are the keys known to be set, of any namespace; they serve
-// to find those nobody reads, and the secrets not to show. plain are the users whose password is known not to be encrypted.
+// load reads the configuration from src. names are the keys known to be set, of any namespace; they
+// serve to find those nobody reads, and the secrets not to show. plain are the users whose password
+// is known not to be encrypted.
 func load(src source, stack string, offers []offer.Offer, names, plain []string) (*Settings, error) {
 	_, secrets, _ := givenPasswords(src)
 	for _, name := range append(secretNames(), names...) {
@@ -83,7 +85,8 @@ func readKey(c *collector, src source, given object, key string, kind keyKind) {
 		return
 	}
 	if src.IsConfigSecret(path) {
-		// Its value, and whatever is derived from it, would be shown: in previews, in files, in names.
+		// Its value, and whatever is derived from it, would be shown: in previews, in files, in
+		// names.
 		c.reject(path, "holds a secret, but this key is not for secrets",
 			"set it again in plain text, and each secret under its own key ("+strings.Join(secretNames(), ", ")+")")
 		return
@@ -109,9 +112,9 @@ func readKey(c *collector, src source, given object, key string, kind keyKind) {
 	}
 }
 
-// checkDefaultProviders refuses a stack in which a resource could fall to a default provider: a container
-// would then be made by the Docker engine of whoever runs the program, and a DNS record with whatever token
-// that person's environment holds.
+// checkDefaultProviders refuses a stack in which a resource could fall to a default provider: a
+// container would then be made by the Docker engine of whoever runs the program, and a DNS record
+// with whatever token that person's environment holds.
 func checkDefaultProviders(c *collector, src source) {
 	const (
 		path   = "pulumi:disable-default-providers"
@@ -134,11 +137,12 @@ func checkDefaultProviders(c *collector, src source) {
 
 // configNames returns the keys set for a stack, with their namespaces, as far as they can be known.
 //
-// The SDK reads a key only by its name, so a misspelt one would go unseen. The language host passes the
-// whole configuration to the program's process as a JSON object in PULUMI_CONFIG, where the SDK itself finds
-// it; that is the complete list. A program run in its caller's process (the Automation API) has no such
-// variable; for it the stack's own file is read, from the project's folder. Only names are taken from both. Where neither is there, as for
-// a stack made entirely by API calls, no name is known and none is refused.
+// The SDK reads a key only by its name, so a misspelt one would go unseen. The language host passes
+// the whole configuration to the program's process as a JSON object in PULUMI_CONFIG, where the SDK
+// itself finds it; that is the complete list. A program run in its caller's process (the Automation
+// API) has no such variable; for it the stack's own file is read, from the project's folder. Only
+// names are taken from both. Where neither is there, as for a stack made entirely by API calls, no
+// name is known and none is refused.
 func configNames(root, stack string) ([]string, error) {
 	if text := os.Getenv(pulumi.EnvConfig); text != "" {
 		var values map[string]json.RawMessage
@@ -161,7 +165,8 @@ func configNames(root, stack string) ([]string, error) {
 	return names, nil
 }
 
-// stackFile returns the configuration in the stack's own file, or nothing where there is no such file. The error quotes no value.
+// stackFile returns the configuration in the stack's own file, or nothing where there is no such
+// file. The error quotes no value.
 func stackFile(root, stack string) (map[string]yaml.Node, error) {
 	file := filepath.Join(root, "Pulumi."+stack+".yaml")
 	text, err := os.ReadFile(file)

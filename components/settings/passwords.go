@@ -10,15 +10,16 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// passwordsKey is the key of the passwords that the operator chose: an object, by user name. It is a key of its own so that the list of users
-// stays readable: a list with a secret in it would be a secret as a whole.
+// passwordsKey is the key of the passwords that the operator chose: an object, by user name. It is
+// a key of its own so that the list of users stays readable: a list with a secret in it would be a
+// secret as a whole.
 const (
 	passwordsName = "userPasswords"
 	passwordsKey  = namespace + passwordsName
 )
 
-// The lengths of a chosen password, in characters, of OWASP's ASVS 4.0.3: at least 12 (2.1.1), at most 128 (2.1.2). Neither Authelia nor
-// argon2 asks for more or allows less than that.
+// The lengths of a chosen password, in characters, of OWASP's ASVS 4.0.3: at least 12 (2.1.1), at
+// most 128 (2.1.2). Neither Authelia nor argon2 asks for more or allows less than that.
 const (
 	shortestPassword = 12
 	longestPassword  = 128
@@ -27,7 +28,8 @@ const (
 // passwords are the chosen passwords by user name, as far as they could be read.
 type passwords map[string]string
 
-// givenPasswords reads them without judging them: whatever text is among them must not be shown, whatever else is wrong with it.
+// givenPasswords reads them without judging them: whatever text is among them must not be shown,
+// whatever else is wrong with it.
 func givenPasswords(src source) (given object, texts []string, ok bool) {
 	text, _ := src.GetConfig(passwordsKey)
 	if text == "" {
@@ -77,7 +79,8 @@ func removePassword(name string) string {
 	return strings.Replace(setPassword(name), "set --secret", "rm", 1)
 }
 
-// readPasswords reads the chosen passwords; plain are the names whose password stands in the stack's file as it is. No password is ever shown.
+// readPasswords reads the chosen passwords; plain are the names whose password stands in the
+// stack's file as it is. No password is ever shown.
 func readPasswords(c *collector, src source, plain []string) passwords {
 	given, _, ok := givenPasswords(src)
 	if !ok {
@@ -148,8 +151,9 @@ func (k *checker) passwordsHaveUsers(users []User) {
 	}
 }
 
-// plainPasswords returns the names of the users whose password the stack's file holds as it is. The engine calls an object secret as soon as one
-// value in it is: a password in plain text beside it would pass for one. Where there is no such file, nothing is known.
+// plainPasswords returns the names of the users whose password the stack's file holds as it is. The
+// engine calls an object secret as soon as one value in it is: a password in plain text beside it
+// would pass for one. Where there is no such file, nothing is known.
 func plainPasswords(root, stack string) ([]string, error) {
 	config, err := stackFile(root, stack)
 	if err != nil {

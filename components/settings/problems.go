@@ -43,17 +43,17 @@ func (p *Problems) Error() string {
 	return b.String()
 }
 
-// collector gathers problems, and remembers where the configuration cannot be relied on so that one mistake
-// is reported once.
+// collector gathers problems, and remembers where the configuration cannot be relied on so that one
+// mistake is reported once.
 type collector struct {
 	list []Problem
-	// unread are the paths whose value never reached the settings; whatever else would be said of them or
-	// of what lies below them would be about a value nobody wrote.
+	// unread are the paths whose value never reached the settings; whatever else would be said of
+	// them or of what lies below them would be about a value nobody wrote.
 	unread map[string]bool
 	// bad are all paths with a problem.
 	bad map[string]bool
-	// conceal takes the values of secrets out of what is shown. No check shows a secret; but the same token
-	// may stand under another key too, where it was pasted by mistake.
+	// conceal takes the values of secrets out of what is shown. No check shows a secret; but the
+	// same token may stand under another key too, where it was pasted by mistake.
 	conceal *strings.Replacer
 }
 
@@ -93,8 +93,8 @@ func (c *collector) reject(path, what, remedy string) {
 	c.unread[path] = true
 }
 
-// ok tells whether neither a path, nor what holds it, nor what it holds, has a problem: checks that compare
-// values compare only such.
+// ok tells whether neither a path, nor what holds it, nor what it holds, has a problem: checks that
+// compare values compare only such.
 func (c *collector) ok(paths ...string) bool {
 	for _, path := range paths {
 		if under(path, c.bad) {

@@ -1,7 +1,8 @@
 package settings
 
-// The shapes the configuration is decoded into, before it is checked. Only text, whole numbers, truth
-// values, lists and objects appear here: what a text means is for the checks to say, with a better message.
+// The shapes the configuration is decoded into, before it is checked. Only text, whole numbers,
+// truth values, lists and objects appear here: what a text means is for the checks to say, with a
+// better message.
 type (
 	raw struct {
 		Domain     string        `mapstructure:"domain"`

@@ -11,11 +11,11 @@ import (
 // hidden is what every way of printing a Secret shows.
 const hidden = "[secret]"
 
-// Secret is a value that must never be shown. However it is printed or marshalled, it shows as [secret];
-// Output is the only way to use it.
+// Secret is a value that must never be shown. However it is printed or marshalled, it shows as
+// [secret]; Output is the only way to use it.
 type Secret struct {
-	// value is reached through a pointer so that no formatter prints it by reflection over a struct that
-	// holds a Secret.
+	// value is reached through a pointer so that no formatter prints it by reflection over a struct
+	// that holds a Secret.
 	value *string
 }
 
@@ -25,8 +25,8 @@ func secretOf(s string) Secret { return Secret{value: &s} }
 // Given tells whether there is a value: not in the zero Secret.
 func (s Secret) Given() bool { return s.value != nil }
 
-// Output returns the value as an output the engine encrypts wherever it goes. The zero Secret gives an
-// empty one.
+// Output returns the value as an output the engine encrypts wherever it goes. The zero Secret gives
+// an empty one.
 func (s Secret) Output() pulumi.StringOutput {
 	v := ""
 	if s.value != nil {

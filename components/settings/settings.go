@@ -17,16 +17,18 @@ type Settings struct {
 	Domain string
 	// Timezone is the IANA zone that schedules and logs use (homelab:timezone; default Etc/UTC).
 	Timezone string
-	// AdminEmail is the ACME contact and the mail address of last resort (homelab:adminEmail; required).
+	// AdminEmail is the ACME contact and the mail address of last resort (homelab:adminEmail;
+	// required).
 	AdminEmail string
-	// Protect makes the engine refuse to delete or replace the server, the Storage Boxes and the primary
-	// IPs (homelab:protect; default true).
+	// Protect makes the engine refuse to delete or replace the server, the Storage Boxes and the
+	// primary IPs (homelab:protect; default true).
 	Protect bool
 	// Cloudflare is the zone and its rules (homelab:cloudflare).
 	Cloudflare Cloudflare
 	// Tailscale is the tailnet and who is in it (homelab:tailscale).
 	Tailscale Tailscale
-	// SMTP is the mail server that messages are sent through; nil means that nothing is mailed (homelab:smtp; default absent).
+	// SMTP is the mail server that messages are sent through; nil means that nothing is mailed
+	// (homelab:smtp; default absent).
 	SMTP *smtp.Server
 	// Server is the machine (homelab:server).
 	Server Server
@@ -40,13 +42,15 @@ type Settings struct {
 	Backup Backup
 	// Networks are the container networks (homelab:networks).
 	Networks Networks
-	// Users are the people the portal knows, sorted by name (homelab:users; at least one, one in group admins).
+	// Users are the people the portal knows, sorted by name (homelab:users; at least one, one in
+	// group admins).
 	Users []User
 	// Auth is the portal (homelab:auth).
 	Auth Auth
 	// Services are the services of the catalogue that are on, in its order (homelab:services).
 	Services []Service
-	// CustomServices are the operator's own services, sorted by name (homelab:customServices; default none).
+	// CustomServices are the operator's own services, sorted by name (homelab:customServices;
+	// default none).
 	CustomServices []CustomService
 	// Credentials are the secrets the stack works with, each under a key of its own.
 	Credentials Credentials
@@ -70,37 +74,40 @@ type Cloudflare struct {
 	ZoneID string
 	// Plan is the zone's plan; it limits the rules below (plan; default free).
 	Plan plan.Plan
-	// Certificates are the names, below the domain, of which Cloudflare's edge has a certificate for what lies one level below
-	// them, as it has for the domain's; sorted (certificates; their part before the domain; default none).
+	// Certificates are the names, below the domain, of which Cloudflare's edge has a certificate
+	// for what lies one level below them, as it has for the domain's; sorted (certificates; their
+	// part before the domain; default none).
 	Certificates []string
-	// BlockedCountries are ISO 3166-1 alpha-2 codes, upper case, sorted; their visitors are blocked at the
-	// edge (blockedCountries; default none).
+	// BlockedCountries are ISO 3166-1 alpha-2 codes, upper case, sorted; their visitors are blocked
+	// at the edge (blockedCountries; default none).
 	BlockedCountries []string
 	// RateLimit is how often one address may try to log in (rateLimit).
 	RateLimit RateLimit
 	// HSTS is what browsers are told to remember of the zone's HTTPS (hsts).
 	HSTS HSTS
-	// Rules are the operator's own custom WAF rules, in the order they are evaluated, after the built-in
-	// ones (rules; default none).
+	// Rules are the operator's own custom WAF rules, in the order they are evaluated, after the
+	// built-in ones (rules; default none).
 	Rules []Rule
 }
 
-// HSTS is what browsers are told to remember, for a year, of the zone's HTTPS: every hostname that Cloudflare proxies for the zone says it.
+// HSTS is what browsers are told to remember, for a year, of the zone's HTTPS: every hostname that
+// Cloudflare proxies for the zone says it.
 type HSTS struct {
-	// IncludeSubdomains holds for every name below the one visited too, also for those that this program does not know
-	// (includeSubdomains; default false).
+	// IncludeSubdomains holds for every name below the one visited too, also for those that this
+	// program does not know (includeSubdomains; default false).
 	IncludeSubdomains bool
-	// Preload lets browsers' makers put the zone into the browsers; getting out again takes months (preload; default false;
-	// needs IncludeSubdomains).
+	// Preload lets browsers' makers put the zone into the browsers; getting out again takes months
+	// (preload; default false; needs IncludeSubdomains).
 	Preload bool
 }
 
-// RateLimit is how often one address may ask the portal to check a password or a code. Cloudflare counts per
-// data centre.
+// RateLimit is how often one address may ask the portal to check a password or a code. Cloudflare
+// counts per data centre.
 type RateLimit struct {
 	// Requests is how many requests are allowed in one period (requests; default 10).
 	Requests int
-	// PeriodSeconds is the counting period in seconds (periodSeconds; default 10; limited by the plan).
+	// PeriodSeconds is the counting period in seconds (periodSeconds; default 10; limited by the
+	// plan).
 	PeriodSeconds int
 	// BlockSeconds is for how many seconds an address is blocked once over the limit (blockSeconds;
 	// default 10; limited by the plan).
@@ -124,7 +131,8 @@ const (
 type Rule struct {
 	// Name identifies the rule: lower-case letters, digits and hyphens, unique (name; required).
 	Name string
-	// Expression is in Cloudflare's Rules language (expression; required; matches needs Business or larger).
+	// Expression is in Cloudflare's Rules language (expression; required; matches needs Business or
+	// larger).
 	Expression string
 	// Action is what happens to a matching request (action; required).
 	Action RuleAction
@@ -134,12 +142,13 @@ type Rule struct {
 type Tailscale struct {
 	// Tailnet is the MagicDNS suffix, such as tail1234.ts.net (tailnet; required).
 	Tailnet string
-	// Admins are the logins that reach SSH and every private service, sorted (admins; at least one).
+	// Admins are the logins that reach SSH and every private service, sorted (admins; at least
+	// one).
 	Admins []string
 	// Members are the logins that reach private services only, sorted (members; default none).
 	Members []string
-	// OverwritePolicy takes over a policy file that is already there; without it a first deployment to a
-	// tailnet with a policy fails and changes nothing (overwritePolicy; default false).
+	// OverwritePolicy takes over a policy file that is already there; without it a first deployment
+	// to a tailnet with a policy fails and changes nothing (overwritePolicy; default false).
 	OverwritePolicy bool
 	// Extra are the operator's own grants and tags (extraGrants, extraTagOwners; default none).
 	Extra grants.Extra
@@ -155,17 +164,20 @@ type Server struct {
 	Location string
 	// Image is the Debian system image (image; default debian-13).
 	Image string
-	// Generation counts the machines: another number replaces the server by a new one, with the same addresses (generation; default 1).
+	// Generation counts the machines: another number replaces the server by a new one, with the
+	// same addresses (generation; default 1).
 	Generation int
 	// DiskGB is the disk of the type, in GB; it follows from Type.
 	DiskGB int
-	// BreakGlass opens SSH to the internet for one CIDR; nil keeps it closed (breakGlass; default absent).
+	// BreakGlass opens SSH to the internet for one CIDR; nil keeps it closed (breakGlass; default
+	// absent).
 	BreakGlass *BreakGlass
 }
 
 // BreakGlass is a way in for when the tailnet is not there.
 type BreakGlass struct {
-	// CIDR is where SSH may come from: public, at most /16 (IPv4) or /48 (IPv6) wide (cidr; required).
+	// CIDR is where SSH may come from: public, at most /16 (IPv4) or /48 (IPv6) wide (cidr;
+	// required).
 	CIDR netip.Prefix
 	// Reason says why the hole is there (reason; required).
 	Reason string
@@ -221,13 +233,15 @@ var mediaProtocols = []string{string(Davfs2), string(SFTP), string(WebDAV)}
 type BackupBox struct {
 	// Type is the Storage Box type (type; default bx11).
 	Type string
-	// Location is the Hetzner location; another one than the server's survives its loss (location; default hel1).
+	// Location is the Hetzner location; another one than the server's survives its loss (location;
+	// default hel1).
 	Location string
 	// Snapshots is the provider's own snapshot plan (snapshots).
 	Snapshots Snapshots
 }
 
-// Snapshots is the snapshot plan of a Storage Box: one a day. What is deleted takes up the box's space until the last snapshot of it is gone.
+// Snapshots is the snapshot plan of a Storage Box: one a day. What is deleted takes up the box's
+// space until the last snapshot of it is gone.
 type Snapshots struct {
 	// Max is how many snapshots are kept; the type limits it (max; default 10).
 	Max int
@@ -237,7 +251,8 @@ type Snapshots struct {
 	Minute int
 }
 
-// Alerts is who hears of what fails on the server, such as a backup; at least one way, or a reason for none.
+// Alerts is who hears of what fails on the server, such as a backup; at least one way, or a reason
+// for none.
 type Alerts struct {
 	// Webhook sends it to Credentials.AlertsWebhook (webhook; default false).
 	Webhook bool
@@ -253,7 +268,8 @@ type Backup struct {
 	Hour int
 	// Minute is the minute of that hour (minute; default 30).
 	Minute int
-	// JitterMinutes is by how much each start is put off at random, at most 180 (jitterMinutes; default 30).
+	// JitterMinutes is by how much each start is put off at random, at most 180 (jitterMinutes;
+	// default 30).
 	JitterMinutes int
 	// DrillDay is the day of the month, 1 to 28, on which a restore is tried (drillDay; default 2).
 	DrillDay int
@@ -261,7 +277,8 @@ type Backup struct {
 	Keep Keep
 }
 
-// Keep is how many archives a prune by the operator keeps: the newest of each of so many days, weeks, months and years.
+// Keep is how many archives a prune by the operator keeps: the newest of each of so many days,
+// weeks, months and years.
 type Keep struct {
 	// Daily is at least 1 (daily; default 7).
 	Daily int
@@ -273,15 +290,18 @@ type Keep struct {
 	Yearly int
 }
 
-// Networks are the container networks: private IPv4, at least /25, not overlapping. Containers have fixed addresses in them.
+// Networks are the container networks: private IPv4, at least /25, not overlapping. Containers have
+// fixed addresses in them.
 type Networks struct {
 	// CaddyProxy joins the proxy and what it forwards to (caddyProxy; default 172.30.1.0/24).
 	CaddyProxy netip.Prefix
-	// GrafanaMonitoring joins what measures and what is measured (grafanaMonitoring; default 172.30.2.0/24).
+	// GrafanaMonitoring joins what measures and what is measured (grafanaMonitoring; default
+	// 172.30.2.0/24).
 	GrafanaMonitoring netip.Prefix
 	// Gluetun is behind the VPN tunnel (gluetun; default 172.30.3.0/24).
 	Gluetun netip.Prefix
-	// AutheliaSession joins the portal and its session store (autheliaSession; default 172.30.4.0/24).
+	// AutheliaSession joins the portal and its session store (autheliaSession; default
+	// 172.30.4.0/24).
 	AutheliaSession netip.Prefix
 }
 
@@ -295,8 +315,8 @@ type User struct {
 	Email string
 	// Groups are what the person may use, sorted (groups; at least one).
 	Groups []string
-	// Password is the one the operator chose, 12 to 128 characters; the zero value means that one is generated (homelab:userPasswords, by
-	// name; secret).
+	// Password is the one the operator chose, 12 to 128 characters; the zero value means that one
+	// is generated (homelab:userPasswords, by name; secret).
 	Password Secret
 }
 
@@ -305,17 +325,20 @@ const AdminsGroup = "admins"
 
 // Auth is the portal: where it is and how long a login lasts.
 type Auth struct {
-	// Hostname is the portal's full name, such as auth.example.com (hostname; its label; default auth).
+	// Hostname is the portal's full name, such as auth.example.com (hostname; its label; default
+	// auth).
 	Hostname string
-	// SessionDomain is the domain below which a login holds: every host there receives the session's cookie, so a host that
-	// is taken over can use it (sessionDomain; its part before the domain; default the domain).
+	// SessionDomain is the domain below which a login holds: every host there receives the
+	// session's cookie, so a host that is taken over can use it (sessionDomain; its part before the
+	// domain; default the domain).
 	SessionDomain string
-	// SessionInactivity ends a session that was not used for so long (sessionInactivity; default 1h).
+	// SessionInactivity ends a session that was not used for so long (sessionInactivity; default
+	// 1h).
 	SessionInactivity time.Duration
 	// SessionExpiration ends a session this long after the login (sessionExpiration; default 12h).
 	SessionExpiration time.Duration
-	// RememberMe replaces SessionExpiration where the person asked to be remembered; 0 offers it to nobody (rememberMe; 0s or
-	// off for nobody; default 30d).
+	// RememberMe replaces SessionExpiration where the person asked to be remembered; 0 offers it to
+	// nobody (rememberMe; 0s or off for nobody; default 30d).
 	RememberMe time.Duration
 }
 
@@ -329,8 +352,8 @@ type Service struct {
 	Visibility access.Visibility
 	// Access is who may use the service (access).
 	Access access.Access
-	// Bypass are the paths that skip the portal (bypass; default none), each for the methods that only read unless
-	// it names its own (methods; default GET, HEAD, OPTIONS).
+	// Bypass are the paths that skip the portal (bypass; default none), each for the methods that
+	// only read unless it names its own (methods; default GET, HEAD, OPTIONS).
 	Bypass []access.Bypass
 	// MemoryMiB is the container's memory limit in MiB, at least 64 (memoryMiB).
 	MemoryMiB int
@@ -348,8 +371,8 @@ type CustomService struct {
 	User string
 	// HealthPath is the path whose answer, below 400, says that the service works (health.path).
 	HealthPath string
-	// HealthCommand is the program in the container that says so, with its arguments (health.command);
-	// exactly one of HealthPath and HealthCommand is set.
+	// HealthCommand is the program in the container that says so, with its arguments
+	// (health.command); exactly one of HealthPath and HealthCommand is set.
 	HealthCommand []string
 	// Command replaces the image's default arguments (command; default the image's own).
 	Command []string
@@ -359,7 +382,8 @@ type CustomService struct {
 	Folders []CustomFolder
 	// Scratch are folders in memory, 64 MiB each, gone with the container (scratch; default none).
 	Scratch []string
-	// Library is where it finds the media library, to read; empty means nowhere (library; default none).
+	// Library is where it finds the media library, to read; empty means nowhere (library; default
+	// none).
 	Library string
 	// Uses are the names of the services that it may open connections to (uses; default none).
 	Uses []string
@@ -373,7 +397,8 @@ type CustomService struct {
 type CustomFolder struct {
 	// Path is absolute, inside the container (path; required).
 	Path string
-	// Databases are the SQLite databases in it, as relative paths; * stands for any name (databases; default none).
+	// Databases are the SQLite databases in it, as relative paths; * stands for any name
+	// (databases; default none).
 	Databases []string
 	// Disposable says why it need not be backed up; empty means that it is (disposable).
 	Disposable string
@@ -381,7 +406,8 @@ type CustomFolder struct {
 
 // Credentials are the secrets the stack works with.
 type Credentials struct {
-	// AlertsWebhook is the address that takes alerts; not given without Alerts.Webhook (homelab:alertsWebhook).
+	// AlertsWebhook is the address that takes alerts; not given without Alerts.Webhook
+	// (homelab:alertsWebhook).
 	AlertsWebhook Secret
 	// HcloudToken is a read and write token of the Hetzner project (hcloud:token).
 	HcloudToken Secret
@@ -391,7 +417,8 @@ type Credentials struct {
 	CloudflareACMEToken Secret
 	// CloudflareBanToken lets Fail2ban block addresses at the edge (homelab:cloudflareBanToken).
 	CloudflareBanToken Secret
-	// SMTPPassword is the password at the mail server; not given without SMTP (homelab:smtpPassword).
+	// SMTPPassword is the password at the mail server; not given without SMTP
+	// (homelab:smtpPassword).
 	SMTPPassword Secret
 	// TailscaleOAuthClientID names the OAuth client; not a secret (tailscale:oauthClientId).
 	TailscaleOAuthClientID string

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// suggest says what to do about the unknown key of the object at parent: use the nearest known key, or the
-// one of the same name elsewhere, or choose from the list.
+// suggest says what to do about the unknown key of the object at parent: use the nearest known key,
+// or the one of the same name elsewhere, or choose from the list.
 func suggest(parent, key string) string {
 	for _, secret := range secretNames() {
 		if parent != "" && strings.EqualFold(secret, namespace+parent+key) {
@@ -40,8 +40,8 @@ func suggest(parent, key string) string {
 	return "remove it; the keys here are " + strings.Join(siblings, ", ")
 }
 
-// nearest returns the candidate fewest edits away from key, the first of several, or nothing if all are too
-// far to be meant: a third of the key's length, at least two edits.
+// nearest returns the candidate fewest edits away from key, the first of several, or nothing if all
+// are too far to be meant: a third of the key's length, at least two edits.
 func nearest(key string, candidates []string) string {
 	best, limit := "", max(2, len(key)/3)
 	for _, candidate := range candidates {
@@ -53,8 +53,8 @@ func nearest(key string, candidates []string) string {
 	return best
 }
 
-// distance is the Levenshtein distance of two texts: the fewest insertions, deletions and substitutions of
-// a character that turn one into the other.
+// distance is the Levenshtein distance of two texts: the fewest insertions, deletions and
+// substitutions of a character that turn one into the other.
 func distance(a, b string) int {
 	from, to := []rune(a), []rune(b)
 	row := make([]int, len(to)+1)

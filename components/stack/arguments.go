@@ -22,8 +22,9 @@ import (
 	"homelab/components/workload"
 )
 
-// providers are the accounts that the stack works with. Default providers are switched off in the stack's configuration: a resource that
-// forgot its provider must fail, not act on whatever account or Docker engine the laptop knows.
+// providers are the accounts that the stack works with. Default providers are switched off in the
+// stack's configuration: a resource that forgot its provider must fail, not act on whatever account
+// or Docker engine the laptop knows.
 type providers struct{ all []pulumi.ProviderResource }
 
 func newProviders(ctx *pulumi.Context, s *settings.Settings) (*providers, error) {

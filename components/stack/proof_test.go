@@ -31,8 +31,9 @@ import (
 // wanted is the line of an attempt that says how the compiler must refuse it.
 var wanted = regexp.MustCompile(`(?m)^// want: (.+)$`)
 
-// Every package below testdata/compile tries to get around the types that carry proof. Each must fail to compile, for the reason it names: an
-// attempt that fails for another one, say a misspelt import, proves nothing.
+// Every package below testdata/compile tries to get around the types that carry proof. Each must
+// fail to compile, for the reason it names: an attempt that fails for another one, say a misspelt
+// import, proves nothing.
 func TestAttemptsThatMustNotCompile(t *testing.T) {
 	// list compiles every package and, unlike build, goes on after one whose imports are refused.
 	out, err := exec.Command("go", "list", "-e", "-export", "-json=Dir,ImportPath,Error", "./testdata/compile/...").Output()
@@ -76,7 +77,8 @@ func (r *recorder) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) 
 	return args.Args, nil
 }
 
-// Zero values compile in Go, so each is refused when it is used, with an error that says what is missing, and before anything is registered.
+// Zero values compile in Go, so each is refused when it is used, with an error that says what is
+// missing, and before anything is registered.
 func TestAttemptsThatMustBeRefused(t *testing.T) {
 	decent := func() workload.Spec {
 		return workload.Spec{

@@ -20,7 +20,8 @@ func (silent) NewResource(args pulumi.MockResourceArgs) (string, resource.Proper
 }
 func (silent) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) { return args.Args, nil }
 
-// A deployment that could not reach its server stops before it makes anything; a preview, and one with broken glass, go on.
+// A deployment that could not reach its server stops before it makes anything; a preview, and one
+// with broken glass, go on.
 func TestWhoMustReachTheServer(t *testing.T) {
 	away := errors.New("this computer is not on the tailnet")
 	broken := &settings.BreakGlass{CIDR: netip.MustParsePrefix("203.0.113.7/32"), Reason: "the tailnet is gone"}

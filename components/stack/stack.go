@@ -1,4 +1,5 @@
-// Package stack is the whole system on one page: settings, then components in the order of trust, then exports.
+// Package stack is the whole system on one page: settings, then components in the order of trust,
+// then exports.
 package stack
 
 import (
@@ -21,7 +22,8 @@ import (
 	"homelab/components/workload"
 )
 
-// OriginPullExpires is the output that says when the client certificate ends which Cloudflare shows to the origin.
+// OriginPullExpires is the output that says when the client certificate ends which Cloudflare shows
+// to the origin.
 const OriginPullExpires = "originPullCertificateExpires"
 
 // Deploy registers the whole server, from the folder that the engine calls the project's.
@@ -29,7 +31,8 @@ func Deploy(ctx *pulumi.Context) error {
 	return deploy(ctx, ctx.RootDirectory(), media.Catalog(), preflight.OnTailnet)
 }
 
-// Real is Deploy for a program that runs inside another: the Automation API does not say where the project is.
+// Real is Deploy for a program that runs inside another: the Automation API does not say where the
+// project is.
 func Real(root string) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error { return deploy(ctx, root, media.Catalog(), preflight.OnTailnet) }
 }
@@ -46,8 +49,8 @@ func FromCatalog(catalogue []service.Definition) func(root string) pulumi.RunFun
 
 func anywhere(context.Context) error { return nil }
 
-// mayReach asks, before anything is made, whether this computer will reach the server. A preview reaches for nothing, and broken glass is for
-// the day when the tailnet is not there.
+// mayReach asks, before anything is made, whether this computer will reach the server. A preview
+// reaches for nothing, and broken glass is for the day when the tailnet is not there.
 func mayReach(ctx *pulumi.Context, s *settings.Settings, reach func(context.Context) error) error {
 	if ctx.DryRun() || s.Server.BreakGlass != nil {
 		return nil
@@ -55,7 +58,8 @@ func mayReach(ctx *pulumi.Context, s *settings.Settings, reach func(context.Cont
 	return reach(ctx.Context())
 }
 
-// deploy reads like the chain: hostnames are the last thing it makes, because each needs a route, and a route needs everything else.
+// deploy reads like the chain: hostnames are the last thing it makes, because each needs a route,
+// and a route needs everything else.
 func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, reach func(context.Context) error) error {
 	s, err := settings.Load(ctx, root, service.Offers(catalogue))
 	if err != nil {
@@ -141,7 +145,8 @@ func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, re
 	return nil
 }
 
-// newServices runs the services. Beside their sites it returns the first logins of those that have their own.
+// newServices runs the services. Beside their sites it returns the first logins of those that have
+// their own.
 func newServices(ctx *pulumi.Context, s *settings.Settings, catalogue []service.Definition, machine *host.Host, networks *workload.Networks,
 	library *host.Media, opts ...pulumi.ResourceOption,
 ) ([]gateway.Site, pulumi.StringMapMap, error) {

@@ -27,8 +27,8 @@ const (
 	SSH Protocol = "ssh"
 )
 
-// Snapshots is the provider's own snapshot schedule, in UTC. The server cannot remove them: its sub-account has no way to, and the password of the
-// box is not on the server.
+// Snapshots is the provider's own snapshot schedule, in UTC. The server cannot remove them: its
+// sub-account has no way to, and the password of the box is not on the server.
 type Snapshots struct {
 	// Max is how many are kept before the oldest goes.
 	Max int
@@ -40,7 +40,8 @@ type Snapshots struct {
 type Args struct {
 	// Size is Hetzner's type: bx11, bx21, bx31 or bx41.
 	Size string
-	// Location is where it stands: fsn1 or hel1. Changing it would replace the box, so it is refused while Protect is on.
+	// Location is where it stands: fsn1 or hel1. Changing it would replace the box, so it is
+	// refused while Protect is on.
 	Location string
 	// Protocol is the only way in.
 	Protocol Protocol
@@ -73,7 +74,8 @@ type Box struct {
 	password pulumi.StringOutput
 }
 
-// New makes the box and its sub-account. The box's own password is never given to the server: it could delete snapshots.
+// New makes the box and its sub-account. The box's own password is never given to the server: it
+// could delete snapshots.
 func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*Box, error) {
 	if err := args.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -123,7 +125,8 @@ func newBox(ctx *pulumi.Context, b *Box, name string, args *Args, owner pulumi.S
 		Location:         pulumi.String(args.Location),
 		Password:         owner,
 		DeleteProtection: pulumi.Bool(args.Protect),
-		// A sub-account can only use a protocol that the box itself allows, and only from outside if the box can be reached from outside.
+		// A sub-account can only use a protocol that the box itself allows, and only from outside
+		// if the box can be reached from outside.
 		AccessSettings: &hcloud.StorageBoxAccessSettingsArgs{
 			ReachableExternally: pulumi.Bool(true),
 			SshEnabled:          pulumi.Bool(args.Protocol == SSH),
@@ -135,8 +138,8 @@ func newBox(ctx *pulumi.Context, b *Box, name string, args *Args, owner pulumi.S
 			MaxSnapshots: pulumi.Int(args.Snapshots.Max), Hour: pulumi.Int(args.Snapshots.Hour), Minute: pulumi.Int(args.Snapshots.Minute),
 		},
 	}
-	// sshKeys would replace the box, and the provider cannot read them back. RetainOnDelete is the last line: should a box ever leave the state by
-	// accident, its data stays where it is.
+	// sshKeys would replace the box, and the provider cannot read them back. RetainOnDelete is the
+	// last line: should a box ever leave the state by accident, its data stays where it is.
 	box, err := hcloud.NewStorageBox(ctx, name, in, pulumi.Parent(b), pulumi.Protect(args.Protect), pulumi.RetainOnDelete(args.Protect),
 		pulumi.IgnoreChanges([]string{"sshKeys"}))
 	if err != nil {
@@ -145,7 +148,8 @@ func newBox(ctx *pulumi.Context, b *Box, name string, args *Args, owner pulumi.S
 	return box, nil
 }
 
-// newPassword obeys Hetzner's rule: at least one lower-case and one upper-case letter, one digit and one of a few special characters.
+// newPassword obeys Hetzner's rule: at least one lower-case and one upper-case letter, one digit
+// and one of a few special characters.
 func newPassword(ctx *pulumi.Context, b *Box, name string) (pulumi.StringOutput, error) {
 	password, err := random.NewRandomPassword(ctx, name+"-password", &random.RandomPasswordArgs{
 		Length:          pulumi.Int(40),

@@ -8,9 +8,10 @@ import (
 // SSHPort is where every box speaks SSH, SFTP and BorgBackup.
 const SSHPort = 23
 
-// hostKeys are the keys that every box shows on SSHPort. Hetzner publishes the fingerprints of the first two
-// (docs.hetzner.com/storage/storage-box/general, SSH host keys); a test compares them. All kinds are pinned: Debian's rclone cannot be told
-// which to ask for, and likes the last one best.
+// hostKeys are the keys that every box shows on SSHPort. Hetzner publishes the fingerprints of the
+// first two (docs.hetzner.com/storage/storage-box/general, SSH host keys); a test compares them.
+// All kinds are pinned: Debian's rclone cannot be told which to ask for, and likes the last one
+// best.
 var hostKeys = []string{
 	"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIICf9svRenC/PLKIL9nk6K/pxQgoiFC41wTNvoIncOxs",
 	"ssh-rsa AAAAB3NzaC1yc2EAAAABIwAAAQEA5EB5p/5Hp3hGW1oHok+PIOH9Pbn7cnUiGmUEBrCVjnAw+HrKyN8bYVV0dIGllswYXwkG/+bgiBlE6IVIBAq+JwVWu1Sss3KarHY3OvFJ" +
@@ -20,7 +21,8 @@ var hostKeys = []string{
 		"g+tQVRBtSgoUcE8T+FWp5wBxKvWG2X9gD+s9/4zRmDeSJR77W6gSA/+hpOZoSE+4KgNdnbYSNtbZH/dN74EG7GLb/gcIpbUUzPNXpfKl7mQitw==",
 }
 
-// KnownHosts is what an SSH client must know of a box's server: the keys of all of them, under its name, and no other.
+// KnownHosts is what an SSH client must know of a box's server: the keys of all of them, under its
+// name, and no other.
 func KnownHosts(server string) string {
 	var out strings.Builder
 	for _, key := range hostKeys {

@@ -1,4 +1,5 @@
-// Package tailnet owns the private network: Tailscale's policy file with its tests, MagicDNS, and the keys by which servers join.
+// Package tailnet owns the private network: Tailscale's policy file with its tests, MagicDNS, and
+// the keys by which servers join.
 package tailnet
 
 import (
@@ -30,8 +31,8 @@ type Args struct {
 	Extra grants.Extra
 	// HTTPSPort is the TCP port of the server's tailnet listener.
 	HTTPSPort int
-	// OverwritePolicy lets the first deployment replace a policy file that a person wrote. When false (the default), Tailscale refuses
-	// it with status 412 and nothing of the user's is lost.
+	// OverwritePolicy lets the first deployment replace a policy file that a person wrote. When
+	// false (the default), Tailscale refuses it with status 412 and nothing of the user's is lost.
 	OverwritePolicy bool
 }
 
@@ -80,7 +81,8 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err != nil {
 		return nil, fmt.Errorf("putting the tailnet policy in force: %w", err)
 	}
-	// MagicDNS belongs to the whole tailnet: a destroy of this stack must not turn it off for the user's other machines.
+	// MagicDNS belongs to the whole tailnet: a destroy of this stack must not turn it off for the
+	// user's other machines.
 	_, err = tailscale.NewDnsPreferences(ctx, name+"-dns", &tailscale.DnsPreferencesArgs{MagicDns: pulumi.Bool(true)},
 		pulumi.Parent(t), pulumi.RetainOnDelete(true))
 	if err != nil {
@@ -89,8 +91,9 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	return t, ctx.RegisterResourceOutputs(t, pulumi.Map{"policyId": t.acl.ID()})
 }
 
-// verifiedPolicy passes the policy on only when the OAuth client belongs to the tailnet that the settings name: it replaces the whole policy
-// file, and must not replace somebody else's. The API does not tell the tailnet's name, but every device has it in its own.
+// verifiedPolicy passes the policy on only when the OAuth client belongs to the tailnet that the
+// settings name: it replaces the whole policy file, and must not replace somebody else's. The API
+// does not tell the tailnet's name, but every device has it in its own.
 func verifiedPolicy(ctx *pulumi.Context, t *Tailnet, tailnet, document string) pulumi.StringOutput {
 	devices := tailscale.GetDevicesOutput(ctx, tailscale.GetDevicesOutputArgs{}, pulumi.Parent(t)).Devices()
 	return devices.ApplyT(func(all []tailscale.GetDevicesDevice) (string, error) {
@@ -131,12 +134,14 @@ func (t *Tailnet) Ready() error {
 // Guards are the resources that must exist before anything relies on the tailnet's rules.
 func (t *Tailnet) Guards() []pulumi.Resource { return []pulumi.Resource{t.acl} }
 
-// nodeKeySeconds is how long an unused key stays valid. Long enough that a deployment which failed at the server (a sold-out location, say)
-// can be taken up again weeks later; once used, a key is worth nothing to anybody.
+// nodeKeySeconds is how long an unused key stays valid. Long enough that a deployment which failed
+// at the server (a sold-out location, say) can be taken up again weeks later; once used, a key is
+// worth nothing to anybody.
 const nodeKeySeconds = 30 * 24 * 60 * 60
 
-// NodeKey makes the key by which one server joins: single use, preauthorized, tagged. A used key is invalid for good, so the key belongs to one
-// generation of the server: the description is its identity, and a new generation replaces the key.
+// NodeKey makes the key by which one server joins: single use, preauthorized, tagged. A used key is
+// invalid for good, so the key belongs to one generation of the server: the description is its
+// identity, and a new generation replaces the key.
 func (t *Tailnet) NodeKey(ctx *pulumi.Context, name string, generation pulumi.StringInput) (pulumi.StringOutput, error) {
 	if err := t.Ready(); err != nil {
 		return pulumi.StringOutput{}, err

@@ -10,7 +10,8 @@ import (
 
 // Names of the policy file that other parts of the program refer to.
 const (
-	// ServerTag is the tag of the media server; it owns nothing and may start no connection into the tailnet.
+	// ServerTag is the tag of the media server; it owns nothing and may start no connection into
+	// the tailnet.
 	ServerTag = grants.ServerTag
 	// DeployTag is for machines that run `pulumi up` without a person, for example a CI runner.
 	DeployTag = grants.DeployTag
@@ -21,7 +22,8 @@ const (
 	memberGroup = grants.MemberGroup
 )
 
-// policy is the part of Tailscale's policy file that this program writes. Field order is the file's order.
+// policy is the part of Tailscale's policy file that this program writes. Field order is the file's
+// order.
 type policy struct {
 	Groups    map[string][]string `json:"groups"`
 	TagOwners map[string][]string `json:"tagOwners"`
@@ -57,8 +59,9 @@ type sshTest struct {
 	Deny   []string `json:"deny,omitempty"`
 }
 
-// renderPolicy writes the policy file. Its tests run on Tailscale's side when the file is applied: a policy that would let a member reach
-// SSH, or the server reach a person's device, is refused there even if this function were wrong.
+// renderPolicy writes the policy file. Its tests run on Tailscale's side when the file is applied:
+// a policy that would let a member reach SSH, or the server reach a person's device, is refused
+// there even if this function were wrong.
 func renderPolicy(args *Args) ([]byte, error) {
 	admins, members := sorted(args.Admins), sorted(args.Members)
 	everyone := []string{adminGroup}
@@ -74,7 +77,8 @@ func renderPolicy(args *Args) ([]byte, error) {
 			DeployTag: {"autogroup:admin"},
 		},
 		Grants: []grant{
-			// A policy replaces Tailscale's default "everything may talk to everything"; people keep their own devices.
+			// A policy replaces Tailscale's default "everything may talk to everything"; people
+			// keep their own devices.
 			{Src: []string{"autogroup:member"}, Dst: []string{"autogroup:self"}, IP: []string{"*"}},
 			{Src: []string{adminGroup, DeployTag}, Dst: []string{ServerTag}, IP: []string{"tcp:22"}},
 			{Src: everyone, Dst: []string{ServerTag}, IP: []string{fmt.Sprintf("tcp:%d", args.HTTPSPort), "icmp:*"}},
@@ -96,7 +100,8 @@ func renderPolicy(args *Args) ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-// policyTests are what must hold whatever the operator added: his machines do not reach the server, nor it them.
+// policyTests are what must hold whatever the operator added: his machines do not reach the server,
+// nor it them.
 func policyTests(args *Args) ([]policyTest, []sshTest) {
 	admins, members := sorted(args.Admins), sorted(args.Members)
 	ssh, https, docker := ServerTag+":22", fmt.Sprintf("%s:%d", ServerTag, args.HTTPSPort), ServerTag+":2375"

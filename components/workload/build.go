@@ -16,15 +16,17 @@ import (
 	"homelab/components/host"
 )
 
-// Built is an image that was built on the machine from a folder of this repository. Its tag is a digest of the folder, so a change of any file
-// in it is a new image, and nothing else is. Only Build makes a usable one.
+// Built is an image that was built on the machine from a folder of this repository. Its tag is a
+// digest of the folder, so a change of any file in it is a new image, and nothing else is. Only
+// Build makes a usable one.
 type Built struct {
 	name     pulumi.StringOutput
 	resource *docker.Image
 }
 
-// Build builds a folder below the project's, which must hold a Dockerfile with pinned base images. The engine runs providers in the project's
-// folder, so the path that reaches the state is the relative one, alike on every laptop.
+// Build builds a folder below the project's, which must hold a Dockerfile with pinned base images.
+// The engine runs providers in the project's folder, so the path that reaches the state is the
+// relative one, alike on every laptop.
 func Build(ctx *pulumi.Context, name string, h *host.Host, root, folder string, opts ...pulumi.ResourceOption) (*Built, error) {
 	if err := h.Ready(); err != nil {
 		return nil, err
@@ -44,7 +46,8 @@ func Build(ctx *pulumi.Context, name string, h *host.Host, root, folder string, 
 		BuildOnPreview: pulumi.Bool(false),
 		SkipPush:       pulumi.Bool(true),
 	}, append(opts, h.Docker(),
-		// The name says what was built for which machine: another one is another image, not the old one changed.
+		// The name says what was built for which machine: another one is another image, not the old
+		// one changed.
 		pulumi.ReplaceOnChanges([]string{"imageName"}))...)
 	if err != nil {
 		return nil, fmt.Errorf("building image %s: %w", name, err)
@@ -59,8 +62,9 @@ func (b *Built) ready() error {
 	return nil
 }
 
-// digestFolder is the SHA-256 of the names and contents of the regular files of a folder, in order of their names. Tests are not part of
-// the image, but leaving files out by pattern would be a second list beside .dockerignore, so everything counts.
+// digestFolder is the SHA-256 of the names and contents of the regular files of a folder, in order
+// of their names. Tests are not part of the image, but leaving files out by pattern would be a
+// second list beside .dockerignore, so everything counts.
 func digestFolder(folder string) (string, error) {
 	root := os.DirFS(folder)
 	var names []string

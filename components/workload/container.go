@@ -1,4 +1,5 @@
-// Package workload runs containers that are hardened because there is no way to write one that is not.
+// Package workload runs containers that are hardened because there is no way to write one that is
+// not.
 package workload
 
 import (
@@ -55,8 +56,8 @@ type Publication struct {
 	Port int
 }
 
-// NewPublished runs a container that is reachable from outside the machine. Only the gateway may call it; a test of the repository's rules
-// holds every other package off.
+// NewPublished runs a container that is reachable from outside the machine. Only the gateway may
+// call it; a test of the repository's rules holds every other package off.
 func NewPublished(ctx *pulumi.Context, name string, spec *Spec, publications []Publication, opts ...pulumi.ResourceOption) (*Container, error) {
 	for _, p := range publications {
 		if err := p.Listener.Validate(); err != nil {
@@ -115,10 +116,12 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 	c.resource, err = docker.NewContainer(ctx, name, args, spec.Host.Docker(), pulumi.Parent(c), pulumi.DependsOn(after),
 		// A container's name and ports can be held once, so the old one goes first.
 		pulumi.DeleteBeforeReplace(true),
-		// The provider reports a change of these as an update and then sends nothing to Docker (of mounts, as long as there are
-		// as many as before), and it would not wait again for one that never became healthy.
+		// The provider reports a change of these as an update and then sends nothing to Docker (of
+		// mounts, as long as there are as many as before), and it would not wait again for one that
+		// never became healthy.
 		pulumi.ReplaceOnChanges([]string{"healthcheck", "init", "mounts", "#initerror"}),
-		// They carry digests of files that may be secret, and the provider returns them as plain text.
+		// They carry digests of files that may be secret, and the provider returns them as plain
+		// text.
 		pulumi.AdditionalSecretOutputs([]string{"labels"}))
 	if err != nil {
 		return nil, fmt.Errorf("running container %s: %w", name, err)
@@ -129,9 +132,10 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{"containerId": c.resource.ID()})
 }
 
-// waitUntilHealthy is the gate before everything that needs the container. Docker's provider waits, too, but only when it makes the
-// container, and a refresh clears its mark of one that never became healthy: from then on it would count as fine. The gate exists
-// only once the container was healthy, and is made anew with each new container.
+// waitUntilHealthy is the gate before everything that needs the container. Docker's provider waits,
+// too, but only when it makes the container, and a refresh clears its mark of one that never became
+// healthy: from then on it would count as fine. The gate exists only once the container was
+// healthy, and is made anew with each new container.
 func (c *Container) waitUntilHealthy(ctx *pulumi.Context, spec *Spec) (pulumi.Resource, error) {
 	return spec.Host.Run(ctx, c.name+"-healthy", host.Action{
 		Command:  []string{"sh", "-s", "--", c.name, strconv.Itoa(spec.Health.seconds())},
@@ -174,8 +178,9 @@ func arguments(name string, spec *Spec, image pulumi.StringOutput) *docker.Conta
 		Init:            pulumi.Bool(true),
 		Capabilities:    &docker.ContainerCapabilitiesArgs{Drops: pulumi.ToStringArray([]string{"ALL"}), Adds: optional(capabilities)},
 		SecurityOpts:    pulumi.ToStringArray([]string{"no-new-privileges"}),
-		// Docker writes the daemon's defaults into each container, and the provider takes what it reads there for the container's
-		// own: undeclared, every preview would replace all containers.
+		// Docker writes the daemon's defaults into each container, and the provider takes what it
+		// reads there for the container's own: undeclared, every preview would replace all
+		// containers.
 		LogDriver:           pulumi.String(host.LogDriver),
 		LogOpts:             pulumi.ToStringMap(host.LogOptions()),
 		Restart:             pulumi.String("unless-stopped"),

@@ -6,16 +6,18 @@ import (
 	"homelab/components/internal/validate"
 )
 
-// Contents says what a container writes into a folder of the machine, made by Databases, Files or Disposable. The backup is made from what all
-// containers say; the zero value is refused wherever a container can write.
+// Contents says what a container writes into a folder of the machine, made by Databases, Files or
+// Disposable. The backup is made from what all containers say; the zero value is refused wherever a
+// container can write.
 type Contents struct {
 	said       bool
 	databases  []string
 	disposable string
 }
 
-// Databases says that the folder holds SQLite databases at these paths, relative to it; a * stands for any part of a file's name. SQLite itself
-// makes the backup's copies of them. Whatever else is in the folder is copied as files.
+// Databases says that the folder holds SQLite databases at these paths, relative to it; a * stands
+// for any part of a file's name. SQLite itself makes the backup's copies of them. Whatever else is
+// in the folder is copied as files.
 func Databases(paths ...string) Contents { return Contents{said: true, databases: paths} }
 
 // Files says that the folder holds files, which can be copied as they are.

@@ -2,8 +2,8 @@ package workload
 
 import "homelab/components/internal/validate"
 
-// Device is a device of the machine in a container, made by Tunnel or Graphics. There are no others,
-// because most devices are root on the machine by another name.
+// Device is a device of the machine in a container, made by Tunnel or Graphics. There are no
+// others, because most devices are root on the machine by another name.
 type Device struct{ path, reason string }
 
 // Tunnel is the device of network tunnels, for a program that makes one; reason says which.

@@ -53,8 +53,8 @@ func NewNetwork(ctx *pulumi.Context, name string, args *NetworkArgs, opts ...pul
 		Labels:   docker.NetworkLabelArray{&docker.NetworkLabelArgs{Label: pulumi.String(labelMachine), Value: args.Host.Machine()}},
 		IpamConfigs: docker.NetworkIpamConfigArray{&docker.NetworkIpamConfigArgs{
 			Subnet: pulumi.String(args.Subnet.String()),
-			// Docker takes this one by itself, but shows it only after the daemon was restarted: undeclared, a preview would then
-			// replace the network and all that is on it.
+			// Docker takes this one by itself, but shows it only after the daemon was restarted:
+			// undeclared, a preview would then replace the network and all that is on it.
 			Gateway: pulumi.String(args.Subnet.Masked().Addr().Next().String()),
 		}},
 	}
@@ -75,7 +75,8 @@ func (n *Network) Ready() error {
 	return nil
 }
 
-// smallestSubnet is the longest prefix of a network: it must hold this program's containers and the operator's; see Spec.Slot.
+// smallestSubnet is the longest prefix of a network: it must hold this program's containers and the
+// operator's; see Spec.Slot.
 const smallestSubnet = 25
 
 // firstSlot is the first number of a container in a network's range.

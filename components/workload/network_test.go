@@ -29,7 +29,8 @@ func TestAddressesOfANetwork(t *testing.T) {
 	require.NoError(t, n.claim(6, "other"))
 }
 
-// Two containers that share two networks reach each other on both; one on no shared network is refused.
+// Two containers that share two networks reach each other on both; one on no shared network is
+// refused.
 func TestEdgesFollowTheNetworks(t *testing.T) {
 	one := &Network{name: "one", subnet: netip.MustParsePrefix("172.30.1.0/24")}
 	two := &Network{name: "two", subnet: netip.MustParsePrefix("172.30.2.0/24")}

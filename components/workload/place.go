@@ -8,17 +8,21 @@ import (
 	"homelab/components/host"
 )
 
-// Folder is a folder of a container on the machine, with the files that the deployment writes there.
+// Folder is a folder of a container on the machine, with the files that the deployment writes
+// there.
 type Folder struct {
-	// Base is its name below the container's own folder; Base and the container's name make the resource's.
+	// Base is its name below the container's own folder; Base and the container's name make the
+	// resource's.
 	Base string
-	// Target is where the container finds it; empty mounts only the files that have a target of their own.
+	// Target is where the container finds it; empty mounts only the files that have a target of
+	// their own.
 	Target string
 	// Mode is the permission bits; 0 means 0o700.
 	Mode uint32
 	// Keeps is what the container writes there; the zero value means that it only reads.
 	Keeps Contents
-	// Files are the files in it, in order. Their owner is the folder's, and nobody else can read them.
+	// Files are the files in it, in order. Their owner is the folder's, and nobody else can read
+	// them.
 	Files []File
 }
 
@@ -38,7 +42,8 @@ type File struct {
 
 // Placed are the folders and files of a container that are on the machine.
 type Placed struct {
-	// Mounts are the folders, then the files that are mounted by themselves, both as they were declared.
+	// Mounts are the folders, then the files that are mounted by themselves, both as they were
+	// declared.
 	Mounts []Mount
 
 	files  []*host.Written

@@ -8,11 +8,13 @@ import (
 	"homelab/components/host"
 )
 
-// WayOut is what a container may reach beside the endpoints that it uses. The zero value is nothing.
+// WayOut is what a container may reach beside the endpoints that it uses. The zero value is
+// nothing.
 type WayOut struct{ internet bool }
 
-// Internet lets a container reach public addresses, and with them the names that Docker's resolver asks
-// for on its behalf. Private ranges, the metadata service, the tailnet and the machine stay closed.
+// Internet lets a container reach public addresses, and with them the names that Docker's resolver
+// asks for on its behalf. Private ranges, the metadata service, the tailnet and the machine stay
+// closed.
 var Internet = WayOut{internet: true}
 
 // reach is what a container called name may open connections to.

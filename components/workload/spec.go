@@ -19,8 +19,8 @@ import (
 	"homelab/components/internal/validate"
 )
 
-// Spec is all that can be said of a container. What is not here cannot be had: published ports, privileges, host namespaces, an engine socket,
-// an image without a digest.
+// Spec is all that can be said of a container. What is not here cannot be had: published ports,
+// privileges, host namespaces, an engine socket, an image without a digest.
 type Spec struct {
 	// Host is the machine.
 	Host *host.Host
@@ -30,15 +30,19 @@ type Spec struct {
 	Built *Built
 	// User is uid:gid in numbers. 0:0 needs RootReason.
 	User string
-	// RootReason says why the program must start as root; it still has no capability that is not listed.
+	// RootReason says why the program must start as root; it still has no capability that is not
+	// listed.
 	RootReason string
 	// Networks are those that it is on; at least one. A network alone lets it reach nobody.
 	Networks []*Network
-	// Slot is its number in the range of each of its networks, and so its address there, which does not move when others come or go. No two
-	// containers of a network have the same. 16 to 31 are the gateway's and the monitoring's, 32 to 63 those of the catalogue's services, the rest
-	// the operator's. The numbers below stay free, because Docker gave them to the containers of version 0.1.0, which had no fixed ones.
+	// Slot is its number in the range of each of its networks, and so its address there, which does
+	// not move when others come or go. No two containers of a network have the same. 16 to 31 are
+	// the gateway's and the monitoring's, 32 to 63 those of the catalogue's services, the rest the
+	// operator's. The numbers below stay free, because Docker gave them to the containers of
+	// version 0.1.0, which had no fixed ones.
 	Slot int
-	// Uses are what it may open connections to. Each must be healthy before it starts, and be on one of its networks.
+	// Uses are what it may open connections to. Each must be healthy before it starts, and be on
+	// one of its networks.
 	Uses []Endpoint
 	// WayOut is what it may reach beside them; the zero value is nothing.
 	WayOut WayOut
@@ -48,7 +52,8 @@ type Spec struct {
 	Scratch map[string]int
 	// WritableReason says why the root file system must be writable; empty keeps it read-only.
 	WritableReason string
-	// Env is visible to everybody who can inspect containers: file names and switches, never secrets.
+	// Env is visible to everybody who can inspect containers: file names and switches, never
+	// secrets.
 	Env map[string]string
 	// Command replaces the image's default arguments; empty keeps them.
 	Command []string
@@ -76,11 +81,12 @@ type Spec struct {
 type Mount struct {
 	// Folder is the folder on the machine; exactly one of Folder, File and Media is set.
 	Folder *host.Folder
-	// Media is the library on the Storage Box, below Target. It must be read-only unless the container runs as host.MediaOwner. It follows the
-	// machine's mount: one that comes again after it failed appears inside the running container.
+	// Media is the library on the Storage Box, below Target. It must be read-only unless the
+	// container runs as host.MediaOwner. It follows the machine's mount: one that comes again after
+	// it failed appears inside the running container.
 	Media *host.Media
-	// File is one file, always read-only, and only one that is also in RestartOn: a file that is replaced on the machine stays the old one
-	// inside a running container.
+	// File is one file, always read-only, and only one that is also in RestartOn: a file that is
+	// replaced on the machine stays the old one inside a running container.
 	File *host.Written
 	// Target is the absolute path inside.
 	Target string
@@ -160,7 +166,8 @@ func orDefault[T comparable](value, otherwise T) T {
 	return value
 }
 
-// Metrics is where a service's metrics are, made by Scrape, or why it has none, made by NoMetrics. The zero value is refused.
+// Metrics is where a service's metrics are, made by Scrape, or why it has none, made by NoMetrics.
+// The zero value is refused.
 type Metrics struct {
 	port   int
 	path   string
@@ -285,7 +292,8 @@ func (e Endpoint) Ready() error {
 // Address is host:port on the container networks.
 func (e Endpoint) Address() string { return fmt.Sprintf("%s:%d", e.container.name, e.port) }
 
-// Once returns the same endpoint for a container that may be reached only when something more exists than the healthy container.
+// Once returns the same endpoint for a container that may be reached only when something more
+// exists than the healthy container.
 func (e Endpoint) Once(r pulumi.Resource) Endpoint {
 	e.once = r
 	return e

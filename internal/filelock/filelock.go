@@ -1,7 +1,8 @@
 //go:build unix
 
-// Package filelock keeps two processes, or two goroutines of one, from doing the same work on the same files at the
-// same time. The lock belongs to the open file, so it ends with the process whatever way the process ends.
+// Package filelock keeps two processes, or two goroutines of one, from doing the same work on the
+// same files at the same time. The lock belongs to the open file, so it ends with the process
+// whatever way the process ends.
 package filelock
 
 import (
@@ -14,8 +15,8 @@ import (
 	"time"
 )
 
-// pollInterval is how often a waiter asks again. flock(2) can wait by itself, but then a cancelled context would go
-// unnoticed.
+// pollInterval is how often a waiter asks again. flock(2) can wait by itself, but then a cancelled
+// context would go unnoticed.
 const pollInterval = 100 * time.Millisecond
 
 // Lock is a held lock. The zero value holds nothing.
@@ -23,9 +24,9 @@ type Lock struct {
 	file *os.File
 }
 
-// Acquire takes the exclusive lock on the file at path, which is created with its folders when absent. While somebody
-// else holds it Acquire waits; waiting, when not nil, is then called once. It fails when ctx ends first or the file
-// cannot be made.
+// Acquire takes the exclusive lock on the file at path, which is created with its folders when
+// absent. While somebody else holds it Acquire waits; waiting, when not nil, is then called once.
+// It fails when ctx ends first or the file cannot be made.
 func Acquire(ctx context.Context, path string, waiting func()) (*Lock, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder of lock %s: %w", path, err)
@@ -54,8 +55,8 @@ func Acquire(ctx context.Context, path string, waiting func()) (*Lock, error) {
 	}
 }
 
-// Release gives the lock back. The file stays: removing it would let two later holders lock two different files of the
-// same name.
+// Release gives the lock back. The file stays: removing it would let two later holders lock two
+// different files of the same name.
 func (l *Lock) Release() error {
 	if l == nil || l.file == nil {
 		return nil

@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package process holds what the operating system decides about processes: which signals end a command, and how a child
-// is kept from getting those of the terminal.
+// Package process holds what the operating system decides about processes: which signals end a
+// command, and how a child is kept from getting those of the terminal.
 package process
 
 import (

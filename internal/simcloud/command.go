@@ -12,7 +12,8 @@ const typeCommand = "command:remote:Command"
 
 var _ = register(typeCommand, &kind{
 	native: true,
-	// The SDK asks for a replacement when a trigger changes; the plugin itself only when there were none, or are none any more.
+	// The SDK asks for a replacement when a trigger changes; the plugin itself only when there were
+	// none, or are none any more.
 	replaces: []string{"triggers"}, inPlace: []string{"triggers[]"},
 	defaults: map[string]any{"connection.port": 22.0, "connection.user": "root", "connection.perDialTimeout": 15.0, "connection.dialErrorLimit": 10.0},
 	create: func(t *task) (string, error) {

@@ -103,8 +103,8 @@ func newConformance(t *testing.T, pkg string) *conformance {
 	return c
 }
 
-// requireWarnings compares what was logged with what the plugin logged. That a value has the wrong type only a program can be warned of
-// that is not compiled.
+// requireWarnings compares what was logged with what the plugin logged. That a value has the wrong
+// type only a program can be warned of that is not compiled.
 func (c *conformance) requireWarnings(r recorded) {
 	c.t.Helper()
 	want := slices.DeleteFunc(slices.Clone(r.Warnings), func(w string) bool { return strings.HasPrefix(w, "wrong type: ") })
@@ -168,7 +168,8 @@ func (c *conformance) check(r recorded, olds, news resource.PropertyMap) (resour
 func (c *conformance) start(r recorded) *baseline {
 	c.t.Helper()
 	for k, v := range r.Inputs {
-		// A certificate was made for the recording: what the state has is what the plugin was given.
+		// A certificate was made for the recording: what the state has is what the plugin was
+		// given.
 		if s, ok := v.(string); ok && strings.HasPrefix(s, "<") {
 			r.Inputs[k] = r.OldState[k]
 		}
@@ -325,11 +326,12 @@ func readExceptions(t *testing.T) map[string]string {
 	return out
 }
 
-// leastAgreement is the share of the cases, in percent, that simcloud must answer as the plugin does.
+// leastAgreement is the share of the cases, in percent, that simcloud must answer as the plugin
+// does.
 const leastAgreement = 98
 
-// Simcloud refuses, changes, replaces, deletes and reads as the official plugins do. What differs is
-// listed with its reason; an entry that no longer differs must go.
+// Simcloud refuses, changes, replaces, deletes and reads as the official plugins do. What differs
+// is listed with its reason; an entry that no longer differs must go.
 func TestSimcloudAnswersAsTheOfficialPlugins(t *testing.T) {
 	exceptions := readExceptions(t)
 	seen := map[string]bool{}

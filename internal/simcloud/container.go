@@ -26,7 +26,8 @@ var containerLive = []string{"restart", "maxRetryCount", "cpuShares", "memory", 
 
 var _ = register(typeContainer, &kind{
 	replaces: containerReplaces, autoname: true, deletesFirst: true, gone: goneContainer, place: dockerMachine,
-	// As many mounts as before, and no tmpfs changed: the provider updates in place, and sends nothing.
+	// As many mounts as before, and no tmpfs changed: the provider updates in place, and sends
+	// nothing.
 	inPlace: []string{"mounts.source", "mounts.target", "mounts.readOnly", "mounts.type", "mounts.bindOptions", "mounts.volumeOptions"},
 	computed: []string{
 		"command", "entrypoints", "envs", "healthcheck", "hostname", "init", "ipcMode", "labels", "logDriver", "runtime", "securityOpts",

@@ -158,7 +158,8 @@ func (k *kind) normalList(where, typ string, in []resource.PropertyValue) resour
 	for i, e := range in {
 		out[i] = k.normal(where+"[]", strings.TrimPrefix(typ, "[]"), e)
 	}
-	// An empty list that the provider would fill in is a value of its own, unless it is one of blocks.
+	// An empty list that the provider would fill in is a value of its own, unless it is one of
+	// blocks.
 	given := contains(k.computed, where) && !strings.HasPrefix(typ, "[]#")
 	if k.bridged() && len(out) == 0 && !given {
 		return resource.NewNullProperty()
@@ -226,8 +227,8 @@ func (k *kind) diffResponse(token string, state, news resource.PropertyMap) *pul
 		found = append(found, k.extraDiff(strippedMap(state), strippedMap(news))...)
 	}
 	resp := k.respond(found)
-	// Providers bridged from the older Terraform SDK delete first whenever the program gave the name
-	// itself; those on the newer framework never do.
+	// Providers bridged from the older Terraform SDK delete first whenever the program gave the
+	// name itself; those on the newer framework never do.
 	if len(resp.Replaces) > 0 && k.autoname && k.bridged() {
 		resp.DeleteBeforeReplace = k.deletesFirst || !autonamed(news)
 	}

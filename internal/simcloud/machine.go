@@ -28,7 +28,8 @@ type machine struct {
 	BootError string    `json:"bootError,omitempty"`
 	UserData  string    `json:"userData"`
 	Commands  []Command `json:"commands"`
-	// LogDriver and LogOpts are what its Docker daemon writes into every container that says nothing of them.
+	// LogDriver and LogOpts are what its Docker daemon writes into every container that says
+	// nothing of them.
 	LogDriver string         `json:"logDriver"`
 	LogOpts   map[string]any `json:"logOpts,omitempty"`
 }

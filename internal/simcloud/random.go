@@ -79,7 +79,8 @@ var (
 		if len(cut) > 72 {
 			cut = cut[:72] // bcrypt reads no further
 		}
-		// The plugin's own hash has bcrypt.DefaultCost: 64 times the work, for a password that protects nothing here.
+		// The plugin's own hash has bcrypt.DefaultCost: 64 times the work, for a password that
+		// protects nothing here.
 		hashed, err := bcrypt.GenerateFromPassword(cut, bcrypt.MinCost)
 		if err != nil {
 			return "", fail("hash generation error: %v", err)

@@ -181,8 +181,8 @@ func (w *World) Remove(token, name string) error {
 	return nil
 }
 
-// RestartDocker restarts the Docker daemon of every machine. Containers keep running. From now on the
-// provider reads the gateway that each network has had all along.
+// RestartDocker restarts the Docker daemon of every machine. Containers keep running. From now on
+// the provider reads the gateway that each network has had all along.
 func (w *World) RestartDocker() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

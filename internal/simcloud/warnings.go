@@ -9,7 +9,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// permanent is what Cloudflare's provider says when it makes a setting that a delete leaves as it is.
+// permanent is what Cloudflare's provider says when it makes a setting that a delete leaves as it
+// is.
 const permanent = "[WARNING] This resource cannot be destroyed from Terraform. If you create this resource, it will be present in the API " +
 	"until manually deleted.: Resource Destruction Considerations"
 

@@ -14,10 +14,11 @@ import (
 	"homelab/internal/filelock"
 )
 
-// Build returns the path of the tool's executable, building it first when the cache has none for exactly these inputs:
-// go.mod, go.sum, the folder's own Go files, package, linker flags, tags, Go version and platform. The path is
-// <user cache>/homelab/tools/<name>/<fingerprint>/<name>. GOFLAGS, GOPROXY and the like count as the environment sets
-// them. Progress lines go to progress; nil means none. Two callers at once build once.
+// Build returns the path of the tool's executable, building it first when the cache has none for
+// exactly these inputs: go.mod, go.sum, the folder's own Go files, package, linker flags, tags, Go
+// version and platform. The path is <user cache>/homelab/tools/<name>/<fingerprint>/<name>.
+// GOFLAGS, GOPROXY and the like count as the environment sets them. Progress lines go to progress;
+// nil means none. Two callers at once build once.
 func Build(ctx context.Context, tool Tool, progress io.Writer) (string, error) {
 	cache, err := CacheDir()
 	if err != nil {
@@ -74,7 +75,8 @@ func buildInto(ctx context.Context, cache string, tool Tool, progress io.Writer)
 	return target, nil
 }
 
-// compile builds beside the target and moves the finished folder there, so that the target is whole or absent.
+// compile builds beside the target and moves the finished folder there, so that the target is whole
+// or absent.
 func (t Tool) compile(ctx context.Context, dir, home, target string, report *reporter) (err error) {
 	work, err := os.MkdirTemp(home, ".building-")
 	if err != nil {
@@ -96,18 +98,19 @@ func (t Tool) compile(ctx context.Context, dir, home, target string, report *rep
 		return err
 	}
 	final := filepath.Dir(target)
-	// A folder without its executable is what someone left who deleted by hand; rename cannot replace it if it is not
-	// empty.
+	// A folder without its executable is what someone left who deleted by hand; rename cannot
+	// replace it if it is not empty.
 	if err := os.RemoveAll(final); err != nil {
 		return err
 	}
 	return os.Rename(work, final)
 }
 
-// Compile builds a package of the checkout itself into the file out, both relative to the top of the checkout. It leaves
-// the question whether that is necessary to go, and prints progress only while there is something to wait for. The flags
-// are those of Pulumi's Go language plugin: go compiles each dependency once for -trimpath and once more without it, and
-// the clouds' SDKs take minutes.
+// Compile builds a package of the checkout itself into the file out, both relative to the top of
+// the checkout. It leaves the question whether that is necessary to go, and prints progress only
+// while there is something to wait for. The flags are those of Pulumi's Go language plugin: go
+// compiles each dependency once for -trimpath and once more without it, and the clouds' SDKs take
+// minutes.
 func Compile(ctx context.Context, out, pkg string, progress io.Writer) error {
 	root, err := Root()
 	if err != nil {

@@ -19,8 +19,8 @@ const (
 	keptLines = 40
 )
 
-// reporter reads the output of `go build -v` (a line per compiled package, a line per downloaded module, or an error)
-// and tells the user how far the build is.
+// reporter reads the output of `go build -v` (a line per compiled package, a line per downloaded
+// module, or an error) and tells the user how far the build is.
 type reporter struct {
 	out      io.Writer
 	name     string

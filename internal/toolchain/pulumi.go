@@ -13,12 +13,12 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// PulumiVersion is the Pulumi CLI this project builds when PATH has none as new. It is also the oldest one it accepts.
-// A test keeps it equal to the version in tools/pulumi/go.mod.
+// PulumiVersion is the Pulumi CLI this project builds when PATH has none as new. It is also the
+// oldest one it accepts. A test keeps it equal to the version in tools/pulumi/go.mod.
 const PulumiVersion = "v3.259.0"
 
-// PulumiTool builds the Pulumi CLI. Its own Makefile's release build sets the version the same way; without it the CLI
-// reports none, which the Automation API refuses.
+// PulumiTool builds the Pulumi CLI. Its own Makefile's release build sets the version the same way;
+// without it the CLI reports none, which the Automation API refuses.
 var PulumiTool = Tool{
 	Name:    "pulumi",
 	Dir:     "internal/toolchain/tools/pulumi",
@@ -32,8 +32,8 @@ var PulumiTool = Tool{
 // versionTimeout bounds `pulumi version` of a CLI found on PATH.
 const versionTimeout = 30 * time.Second
 
-// Pulumi returns the path of a Pulumi CLI of major version 3 that is at least PulumiVersion: the first such one on
-// PATH, or else the one it builds. The file is named pulumi.
+// Pulumi returns the path of a Pulumi CLI of major version 3 that is at least PulumiVersion: the
+// first such one on PATH, or else the one it builds. The file is named pulumi.
 func Pulumi(ctx context.Context, progress io.Writer) (string, error) {
 	if path := pulumiOnPath(ctx, os.Getenv("PATH")); path != "" {
 		return path, nil
@@ -41,8 +41,8 @@ func Pulumi(ctx context.Context, progress io.Writer) (string, error) {
 	return Build(ctx, PulumiTool, progress)
 }
 
-// pulumiOnPath returns the first CLI on the search path that is new enough, or "". One that is too old, or broken, is
-// no error: there is still the one we build.
+// pulumiOnPath returns the first CLI on the search path that is new enough, or "". One that is too
+// old, or broken, is no error: there is still the one we build.
 func pulumiOnPath(ctx context.Context, searchPath string) string {
 	for _, dir := range filepath.SplitList(searchPath) {
 		if !filepath.IsAbs(dir) {
@@ -74,8 +74,8 @@ func pulumiVersion(ctx context.Context, path string) (string, error) {
 	return parseVersion(string(out))
 }
 
-// parseVersion reads what `pulumi version` prints: a semantic version, with v in front or, in builds from source,
-// without.
+// parseVersion reads what `pulumi version` prints: a semantic version, with v in front or, in
+// builds from source, without.
 func parseVersion(output string) (string, error) {
 	text := strings.TrimSpace(output)
 	version := "v" + strings.TrimPrefix(text, "v")

@@ -1,10 +1,10 @@
-// Package toolchain builds the programs this project needs (the Pulumi CLI, our Caddy, linters …) from pinned Go
-// modules into the user's cache, once. Nothing is downloaded but Go modules, and each of those is checked against a
-// committed go.sum.
+// Package toolchain builds the programs this project needs (the Pulumi CLI, our Caddy, linters …)
+// from pinned Go modules into the user's cache, once. Nothing is downloaded but Go modules, and
+// each of those is checked against a committed go.sum.
 //
-// A tool is a folder with go.mod and go.sum plus a Tool that says what to build in it. The folder is a module of its
-// own, so it cannot be embedded in the homelab binary; it is found in the checkout instead, from the working directory
-// or from where the binary lies.
+// A tool is a folder with go.mod and go.sum plus a Tool that says what to build in it. The folder
+// is a module of its own, so it cannot be embedded in the homelab binary; it is found in the
+// checkout instead, from the working directory or from where the binary lies.
 package toolchain
 
 import (
@@ -28,17 +28,20 @@ import (
 // modulePath is the module whose go.mod marks the top folder of a checkout.
 const modulePath = "homelab"
 
-// ErrNoCheckout says that neither the working directory nor the running executable is inside a checkout, which holds the
-// tools' folders.
+// ErrNoCheckout says that neither the working directory nor the running executable is inside a
+// checkout, which holds the tools' folders.
 var ErrNoCheckout = errors.New("no checkout of module " + modulePath)
 
 // Tool describes one program to build.
 type Tool struct {
-	// Name is the executable's file name and its folder in the cache, for example "pulumi". Required.
+	// Name is the executable's file name and its folder in the cache, for example "pulumi".
+	// Required.
 	Name string
-	// Dir is the folder that holds go.mod and go.sum: absolute, or relative to the top of the checkout. Required.
+	// Dir is the folder that holds go.mod and go.sum: absolute, or relative to the top of the
+	// checkout. Required.
 	Dir string
-	// Package is what to build there: an import path, or "." for a folder with its own main.go. Required.
+	// Package is what to build there: an import path, or "." for a folder with its own main.go.
+	// Required.
 	Package string
 	// LDFlags go to the linker, one flag each, for example "-X path.Var=value". Default none.
 	LDFlags []string
@@ -65,8 +68,9 @@ func (t Tool) validate() error {
 	return nil
 }
 
-// Root returns the top folder of the checkout: the nearest folder, upward from the working directory and then from the
-// running executable, whose go.mod declares module homelab. The error is ErrNoCheckout when there is none.
+// Root returns the top folder of the checkout: the nearest folder, upward from the working
+// directory and then from the running executable, whose go.mod declares module homelab. The error
+// is ErrNoCheckout when there is none.
 func Root() (string, error) {
 	var starts []string
 	if dir, err := os.Getwd(); err == nil {
@@ -136,7 +140,8 @@ func stderrOf(err error) string {
 	return ""
 }
 
-// fingerprint names one build of the tool: equal inputs give the same name, any change of an input another one.
+// fingerprint names one build of the tool: equal inputs give the same name, any change of an input
+// another one.
 func (t Tool) fingerprint(dir string, env goEnv) (string, error) {
 	hash := sha256.New()
 	// Lengths go in with the texts, so that no two different lists hash the same bytes.
@@ -156,7 +161,8 @@ func (t Tool) fingerprint(dir string, env goEnv) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil))[:24], nil
 }
 
-// addModule hashes a module's go.mod, go.sum and Go sources, and those of the local folders it replaces others with.
+// addModule hashes a module's go.mod, go.sum and Go sources, and those of the local folders it
+// replaces others with.
 func addModule(hash io.Writer, add func(...string), dir string) error {
 	manifest, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 	if err != nil {

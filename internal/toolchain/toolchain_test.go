@@ -19,7 +19,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// helloTool writes a module that needs nothing but the standard library, so that its build needs no network.
+// helloTool writes a module that needs nothing but the standard library, so that its build needs no
+// network.
 func helloTool(t *testing.T) Tool {
 	t.Helper()
 	dir := t.TempDir()
@@ -241,8 +242,8 @@ func TestRootIsFoundFromBelow(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoCheckout)
 }
 
-// The same version stands in four places that tools of their own read: the constant, the tool's go.mod, the project's
-// SDK and the range in Pulumi.yaml. They must not drift apart.
+// The same version stands in four places that tools of their own read: the constant, the tool's
+// go.mod, the project's SDK and the range in Pulumi.yaml. They must not drift apart.
 func TestPulumiVersionIsPinnedEverywhereAlike(t *testing.T) {
 	root, err := Root()
 	require.NoError(t, err)

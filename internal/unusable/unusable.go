@@ -1,5 +1,6 @@
-// Package unusable marks the errors that say: the stack's configuration does not fit the accounts that it is for. The
-// mark is part of the text, because the engine passes errors of the program on as text only.
+// Package unusable marks the errors that say: the stack's configuration does not fit the accounts
+// that it is for. The mark is part of the text, because the engine passes errors of the program on
+// as text only.
 package unusable
 
 import (

@@ -12,8 +12,9 @@ import (
 	"homelab/internal/simcloud"
 )
 
-// worldOptions are the clouds as the stack's configuration expects to find them, with the folder in which the engine runs
-// providers. What is absent or makes no sense keeps its default: it is the program's task to refuse it.
+// worldOptions are the clouds as the stack's configuration expects to find them, with the folder in
+// which the engine runs providers. What is absent or makes no sense keeps its default: it is the
+// program's task to refuse it.
 func worldOptions(settings stackConfig, dir string) simcloud.Options {
 	return simcloud.Options{
 		ProjectDir: dir,
@@ -38,7 +39,8 @@ func (w *Workspace) serveClouds(ctx context.Context, world *simcloud.World) (err
 			return err
 		}
 	}
-	// An interrupted engine still finishes what it began, so the clouds must outlive ctx: Close ends them.
+	// An interrupted engine still finishes what it began, so the clouds must outlive ctx: Close
+	// ends them.
 	if sim.server, err = sim.world.Serve(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("serving the simulated clouds: %w", err)
 	}

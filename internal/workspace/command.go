@@ -21,9 +21,9 @@ import (
 	"homelab/internal/toolchain"
 )
 
-// command runs the Pulumi CLI for the Automation API. The API's own implementation always hands the whole environment
-// on, asks the CLI for its version first, and kills an interrupted CLI after ten seconds, in the middle of what it was
-// creating.
+// command runs the Pulumi CLI for the Automation API. The API's own implementation always hands the
+// whole environment on, asks the CLI for its version first, and kills an interrupted CLI after ten
+// seconds, in the middle of what it was creating.
 type command struct {
 	// path is the CLI's executable.
 	path string
@@ -48,8 +48,9 @@ func (c *command) Version() semver.Version {
 func (c *command) Run(ctx context.Context, workdir string, stdin io.Reader, outputs, errorOutputs []io.Writer,
 	env []string, args ...string,
 ) (string, string, int, error) {
-	// After each operation the API reads the stack's history to return a summary of it. This package takes the summary
-	// from the engine's events, so the extra process would be for nothing.
+	// After each operation the API reads the stack's history to return a summary of it. This
+	// package takes the summary from the engine's events, so the extra process would be for
+	// nothing.
 	if len(args) > 1 && args[0] == "stack" && args[1] == "history" {
 		return "[]", "", 0, nil
 	}
@@ -60,8 +61,8 @@ func (c *command) Run(ctx context.Context, workdir string, stdin io.Reader, outp
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout = io.MultiWriter(append(slices.Clone(outputs), &stdout)...)
 	cmd.Stderr = io.MultiWriter(append(slices.Clone(errorOutputs), &stderr)...)
-	// Ctrl-C reaches the CLI once, through the context, not a second time from the terminal, which the CLI would take as
-	// the order to stop at once.
+	// Ctrl-C reaches the CLI once, through the context, not a second time from the terminal, which
+	// the CLI would take as the order to stop at once.
 	process.OwnGroup(cmd)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = c.grace
@@ -82,7 +83,8 @@ func (c *command) Run(ctx context.Context, workdir string, stdin io.Reader, outp
 	return stdout.String(), stderr.String(), c.code, err
 }
 
-// handOver lets the CLI, and none of the plugins that it starts, read the passphrase: as its file descriptor 3.
+// handOver lets the CLI, and none of the plugins that it starts, read the passphrase: as its file
+// descriptor 3.
 func (c *command) handOver(cmd *exec.Cmd) error {
 	if c.passphrase == nil {
 		return nil
@@ -106,12 +108,14 @@ func (c *command) forget() error {
 	return file.Close()
 }
 
-// quietWorkspace is a workspace whose stack is known to exist and whose outputs are read from the engine's events.
+// quietWorkspace is a workspace whose stack is known to exist and whose outputs are read from the
+// engine's events.
 type quietWorkspace struct {
 	auto.Workspace
 }
 
-// SelectStack does nothing: every operation names its stack, and selecting would change the user's own selection.
+// SelectStack does nothing: every operation names its stack, and selecting would change the user's
+// own selection.
 func (quietWorkspace) SelectStack(context.Context, string) error { return nil }
 
 // StackOutputs returns none: Summary has them, masked where secret.
@@ -132,8 +136,8 @@ func newStack(ctx context.Context, dir, name string, program pulumi.RunFunc, cli
 	return &stack, nil
 }
 
-// passedOn are the variables of the caller's environment that a simulation's CLI sees. It is a list of what is let
-// through, because nobody can list every variable that holds a credential.
+// passedOn are the variables of the caller's environment that a simulation's CLI sees. It is a list
+// of what is let through, because nobody can list every variable that holds a credential.
 var passedOn = []string{"PATH", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TERM", "COLUMNS", "TMPDIR", "GOMAXPROCS"}
 
 // letThrough reports whether a simulation may see the variable.
@@ -141,9 +145,9 @@ func letThrough(name string) bool {
 	return slices.Contains(passedOn, name) || strings.HasPrefix(name, "LC_")
 }
 
-// ScrubEnvironment removes from this process every variable that a simulation must not see, and returns the function
-// that puts them back. The program runs in this process, and the clouds' SDKs read tokens from its environment. HOME
-// stays: this process keeps its cache there.
+// ScrubEnvironment removes from this process every variable that a simulation must not see, and
+// returns the function that puts them back. The program runs in this process, and the clouds' SDKs
+// read tokens from its environment. HOME stays: this process keeps its cache there.
 func ScrubEnvironment() (restore func()) {
 	removed := map[string]string{}
 	for _, entry := range os.Environ() {

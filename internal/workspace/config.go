@@ -15,8 +15,8 @@ import (
 // secureKey is how a stack's file marks a value as encrypted: a mapping with this one key.
 const secureKey = "secure"
 
-// stackConfig is the config section of a Pulumi.<stack>.yaml. It keeps the YAML nodes, so that a value reaches the
-// engine exactly as the user wrote it (0700 stays 0700).
+// stackConfig is the config section of a Pulumi.<stack>.yaml. It keeps the YAML nodes, so that a
+// value reaches the engine exactly as the user wrote it (0700 stays 0700).
 type stackConfig struct {
 	root *yaml.Node
 }
@@ -28,7 +28,8 @@ type stackFile struct {
 	Config         yaml.Node `yaml:"config,omitempty"`
 }
 
-// readStackFile reads a stack's file. A file that does not exist is an error that matches fs.ErrNotExist.
+// readStackFile reads a stack's file. A file that does not exist is an error that matches
+// fs.ErrNotExist.
 func readStackFile(path string) (*stackFile, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -96,7 +97,8 @@ func assign(mapping *yaml.Node, key string, value *yaml.Node) {
 // has says whether the key has a value.
 func (c stackConfig) has(key string) bool { return lookup(c.root, key) != nil }
 
-// text returns a scalar value by path, such as "homelab:cloudflare.plan", or "" when it is absent or no scalar.
+// text returns a scalar value by path, such as "homelab:cloudflare.plan", or "" when it is absent
+// or no scalar.
 func (c stackConfig) text(path string) string {
 	node, _, err := c.find(path)
 	if err != nil || node == nil || node.Kind != yaml.ScalarNode {
@@ -105,7 +107,8 @@ func (c stackConfig) text(path string) string {
 	return node.Value
 }
 
-// splitPath divides "homelab:cloudflare.rules[0].name" into the top-level key and the path below it.
+// splitPath divides "homelab:cloudflare.rules[0].name" into the top-level key and the path below
+// it.
 func splitPath(path string) (string, resource.PropertyPath, error) {
 	namespace, name, found := strings.Cut(path, ":")
 	if !found || namespace == "" {
@@ -146,8 +149,8 @@ func (c stackConfig) find(path string) (*yaml.Node, resource.PropertyPath, error
 	return node, steps, nil
 }
 
-// set puts a value at a path and makes the mappings on the way there. A nil value removes the key. The index of a list
-// may be its length, which appends.
+// set puts a value at a path and makes the mappings on the way there. A nil value removes the key.
+// The index of a list may be its length, which appends.
 func (c stackConfig) set(path string, value any) error {
 	var node *yaml.Node
 	if value != nil {

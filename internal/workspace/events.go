@@ -54,9 +54,10 @@ func collect() *collector {
 	return c
 }
 
-// finish returns the events once the operation is over. The Automation API closes the stream when the engine connected
-// to it, and leaves it open when the CLI failed before that: so it cannot be waited for alone. The stream has no
-// buffer, and the API has ended its sender by now, so nothing is lost.
+// finish returns the events once the operation is over. The Automation API closes the stream when
+// the engine connected to it, and leaves it open when the CLI failed before that: so it cannot be
+// waited for alone. The stream has no buffer, and the API has ended its sender by now, so nothing
+// is lost.
 func (c *collector) finish() []events.EngineEvent {
 	close(c.stop)
 	<-c.done

@@ -19,8 +19,8 @@ import (
 	"homelab/internal/unusable"
 )
 
-// Preview works out what Up would do, and does nothing. The Summary is never nil when the engine ran, also with an
-// error.
+// Preview works out what Up would do, and does nothing. The Summary is never nil when the engine
+// ran, also with an error.
 func (w *Workspace) Preview(ctx context.Context, opts ...Option) (*Summary, error) {
 	return w.run(ctx, "preview", opts, func(o runOptions, stream chan<- events.EngineEvent) error {
 		list := []optpreview.Option{
@@ -36,7 +36,8 @@ func (w *Workspace) Preview(ctx context.Context, opts ...Option) (*Summary, erro
 	})
 }
 
-// Up makes the clouds match the program. The Summary is never nil when the engine ran, also with an error.
+// Up makes the clouds match the program. The Summary is never nil when the engine ran, also with an
+// error.
 func (w *Workspace) Up(ctx context.Context, opts ...Option) (*Summary, error) {
 	return w.run(ctx, "up", opts, func(o runOptions, stream chan<- events.EngineEvent) error {
 		list := []optup.Option{
@@ -52,8 +53,8 @@ func (w *Workspace) Up(ctx context.Context, opts ...Option) (*Summary, error) {
 	})
 }
 
-// Refresh reads every resource from its cloud and takes differences into the state. The Summary is never nil when the
-// engine ran, also with an error.
+// Refresh reads every resource from its cloud and takes differences into the state. The Summary is
+// never nil when the engine ran, also with an error.
 func (w *Workspace) Refresh(ctx context.Context, opts ...Option) (*Summary, error) {
 	return w.run(ctx, "refresh", opts, func(o runOptions, stream chan<- events.EngineEvent) error {
 		_, err := w.stack.Refresh(ctx, w.refreshOptions(o, stream)...)
@@ -80,8 +81,8 @@ func (w *Workspace) refreshOptions(o runOptions, stream chan<- events.EngineEven
 	return appendIf(list, o.targetDependents, optrefresh.TargetDependents)
 }
 
-// Destroy deletes every resource of the stack. Protected ones make it fail: see Protected and, for simulations,
-// LiftProtection. The Summary is never nil when the engine ran, also with an error.
+// Destroy deletes every resource of the stack. Protected ones make it fail: see Protected and, for
+// simulations, LiftProtection. The Summary is never nil when the engine ran, also with an error.
 func (w *Workspace) Destroy(ctx context.Context, opts ...Option) (*Summary, error) {
 	return w.run(ctx, "destroy", opts, func(o runOptions, stream chan<- events.EngineEvent) error {
 		_, err := w.stack.Destroy(ctx, w.destroyOptions(o, stream)...)
@@ -174,7 +175,8 @@ func (w *Workspace) failure(ctx context.Context, summary *Summary, err error) er
 	return configErrorf("%s of stack %s failed: %s", summary.Command, w.stackName, strings.Join(summary.Problems, "; "))
 }
 
-// unusable reports whether the operation failed because of the configuration or of the command line.
+// unusable reports whether the operation failed because of the configuration or of the command
+// line.
 func (w *Workspace) unusable(summary *Summary) bool {
 	if w.refused.Load() != nil || slices.ContainsFunc(summary.Problems, unusable.In) {
 		return true
@@ -188,7 +190,8 @@ func (w *Workspace) unusable(summary *Summary) bool {
 	})
 }
 
-// unusableTexts are in errors of the CLI about the configuration that its exit code, 1, does not tell from others.
+// unusableTexts are in errors of the CLI about the configuration that its exit code, 1, does not
+// tell from others.
 var unusableTexts = []string{
 	"validating stack config",
 	"getting stack configuration",

@@ -21,10 +21,10 @@ const (
 // passphraseTries is how often a person may mistype the passphrase.
 const passphraseTries = 3
 
-// findPassphrase makes sure that the CLI can decrypt the stack's secrets, before it is started. The CLI runs
-// without a terminal, so it could not ask by itself. Where the secrets are encrypted with a passphrase that
-// no variable holds, it asks, and returns a file with the answer for the CLI. Nobody else can open that
-// file: it has no name. It returns nil where the CLI needs nothing more.
+// findPassphrase makes sure that the CLI can decrypt the stack's secrets, before it is started. The
+// CLI runs without a terminal, so it could not ask by itself. Where the secrets are encrypted with
+// a passphrase that no variable holds, it asks, and returns a file with the answer for the CLI.
+// Nobody else can open that file: it has no name. It returns nil where the CLI needs nothing more.
 func findPassphrase(file *stackFile, stack string, ask func(prompt string) (string, error)) (*os.File, error) {
 	if file.EncryptionSalt == "" {
 		return nil, nil // secrets are encrypted in another way, or there are none
@@ -57,8 +57,8 @@ func findPassphrase(file *stackFile, stack string, ask func(prompt string) (stri
 	return nil, configErrorf("none of %d answers was the passphrase of stack %s", passphraseTries, stack)
 }
 
-// givenPassphrase returns the passphrase in the CLI's variables, and the variable it comes from. Like the
-// CLI it takes an empty variable for an empty passphrase, and an empty file name for none.
+// givenPassphrase returns the passphrase in the CLI's variables, and the variable it comes from.
+// Like the CLI it takes an empty variable for an empty passphrase, and an empty file name for none.
 func givenPassphrase() (passphrase, source string, err error) {
 	if text, set := os.LookupEnv(passphraseVariable); set {
 		return text, "the value of " + passphraseVariable, nil
@@ -101,8 +101,8 @@ func (s salt) fits(passphrase string) bool {
 	return err == nil && text == saltCheck
 }
 
-// namelessFile returns an open file with this content that is in no folder any more, so that it ends with
-// the processes that hold it open.
+// namelessFile returns an open file with this content that is in no folder any more, so that it
+// ends with the processes that hold it open.
 func namelessFile(content string) (_ *os.File, err error) {
 	file, err := os.CreateTemp("", "homelab-") // mode 0600
 	if err != nil {

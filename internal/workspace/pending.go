@@ -9,17 +9,18 @@ import (
 	"io"
 )
 
-// forgetDeleted takes out of the stack's state what a replacement that failed has deleted already. It returns the
-// operation's error.
+// forgetDeleted takes out of the stack's state what a replacement that failed has deleted already.
+// It returns the operation's error.
 //
-// The engine keeps a resource that it deleted before its replacement was made, marked as such. When something that the
-// resource depends on is replaced again, it deletes the resource a second time (Pulumi 3.259,
-// deploy/step_generator.go: dependents are not asked for the mark), which Docker's provider refuses for a container that
-// is gone, and a refresh leaves what is marked as it is. So a replacement of the server that failed half way could never
-// be completed. What is out of the state is simply made.
+// The engine keeps a resource that it deleted before its replacement was made, marked as such. When
+// something that the resource depends on is replaced again, it deletes the resource a second time
+// (Pulumi 3.259, deploy/step_generator.go: dependents are not asked for the mark), which Docker's
+// provider refuses for a container that is gone, and a refresh leaves what is marked as it is. So a
+// replacement of the server that failed half way could never be completed. What is out of the state
+// is simply made.
 //
-// The Automation API's Export and Import would put every secret in clear into a temporary file; here the state stays
-// encrypted, and goes through pipes.
+// The Automation API's Export and Import would put every secret in clear into a temporary file;
+// here the state stays encrypted, and goes through pipes.
 func (w *Workspace) forgetDeleted(ctx context.Context, failed error) error {
 	// Also after an interruption, or the next operation would meet what this one left.
 	ctx = context.WithoutCancel(ctx)
@@ -61,8 +62,8 @@ func (w *Workspace) stackCommand(ctx context.Context, stdin io.Reader, name stri
 	return out, nil
 }
 
-// withoutDeleted returns the deployment without the resources that are marked as deleted before their replacement, and
-// without references to them. Everything else stays as it is written.
+// withoutDeleted returns the deployment without the resources that are marked as deleted before
+// their replacement, and without references to them. Everything else stays as it is written.
 func withoutDeleted(text json.RawMessage) (_ json.RawMessage, changed bool, err error) {
 	var deployment map[string]any
 	decoder := json.NewDecoder(bytes.NewReader(text))
@@ -70,7 +71,8 @@ func withoutDeleted(text json.RawMessage) (_ json.RawMessage, changed bool, err 
 	if err := decoder.Decode(&deployment); err != nil {
 		return nil, false, err
 	}
-	// An import forgets operations that were interrupted, and with them what may exist without being in the state.
+	// An import forgets operations that were interrupted, and with them what may exist without
+	// being in the state.
 	if operations, _ := deployment["pending_operations"].([]any); len(operations) > 0 {
 		return text, false, nil
 	}

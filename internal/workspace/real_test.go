@@ -19,7 +19,8 @@ import (
 // passphrase is that of the stacks that a real CLI makes for the tests.
 const passphrase = "correct horse"
 
-// realProject is a project and a home of the CLI's own, with a backend in a folder. The environment holds no passphrase.
+// realProject is a project and a home of the CLI's own, with a backend in a folder. The environment
+// holds no passphrase.
 type realProject struct {
 	t   *testing.T
 	dir string
@@ -167,7 +168,8 @@ func TestSelectedStackIsThatOfPlainPulumi(t *testing.T) {
 	assert.Empty(t, selected())
 }
 
-// Everything that a user has to set right before anything can happen, with the real CLI as the judge.
+// Everything that a user has to set right before anything can happen, with the real CLI as the
+// judge.
 func TestUnusableConfiguration(t *testing.T) {
 	p := newRealProject(t, "config:\n  homelab:leaves: \"1\"\n")
 	t.Setenv(passphraseVariable, passphrase)

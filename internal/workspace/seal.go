@@ -16,19 +16,20 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
 )
 
-// sealer encrypts the simulation's secrets the way the CLI's passphrase provider does, so that no secret has to go
-// through a command line or another process.
+// sealer encrypts the simulation's secrets the way the CLI's passphrase provider does, so that no
+// secret has to go through a command line or another process.
 type sealer struct {
 	passphrase string
 	salt       string // what the stack's file has under encryptionsalt
 	crypter    config.Crypter
 }
 
-// saltCheck is the text the passphrase provider encrypts beside the salt, to recognise a wrong passphrase.
+// saltCheck is the text the passphrase provider encrypts beside the salt, to recognise a wrong
+// passphrase.
 const saltCheck = "pulumi"
 
-// processSealer serves all temporary simulations of this process: deriving a key from a passphrase is slow on purpose,
-// and tests open hundreds.
+// processSealer serves all temporary simulations of this process: deriving a key from a passphrase
+// is slow on purpose, and tests open hundreds.
 var processSealer = sync.OnceValues(func() (*sealer, error) {
 	passphrase, err := randomHex(32)
 	if err != nil {
@@ -64,8 +65,8 @@ func openSealer(dir string, temporary bool) (*sealer, error) {
 	return newSealer(passphrase)
 }
 
-// reopenSealer takes the salt from the stack file of an earlier simulation: the state's secrets are encrypted with it.
-// Every stack of a folder has the same one.
+// reopenSealer takes the salt from the stack file of an earlier simulation: the state's secrets are
+// encrypted with it. Every stack of a folder has the same one.
 func reopenSealer(dir, passphrase string) (*sealer, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "Pulumi.*.yaml"))
 	if err != nil {

@@ -20,9 +20,9 @@ type selection struct {
 	Stacks map[string]string `json:"stacks"`
 }
 
-// SelectedStack returns the stack that a plain `pulumi` in the project's folder would use: the one in
-// PULUMI_STACK, or else the one that `pulumi stack select` chose. It is "" when there is none. It reads
-// files of the user's Pulumi folder only, and asks no backend.
+// SelectedStack returns the stack that a plain `pulumi` in the project's folder would use: the one
+// in PULUMI_STACK, or else the one that `pulumi stack select` chose. It is "" when there is none.
+// It reads files of the user's Pulumi folder only, and asks no backend.
 func SelectedStack(project string) (string, error) {
 	if name, set := os.LookupEnv("PULUMI_STACK"); set {
 		return name, nil

@@ -24,39 +24,45 @@ import (
 	"homelab/internal/simcloud"
 )
 
-// Secret is a configuration value that a simulation makes up when the stack's configuration has none it can read.
+// Secret is a configuration value that a simulation makes up when the stack's configuration has
+// none it can read.
 type Secret struct {
-	// Key is the full configuration key, for example "hcloud:token", or a path below one, as of SetConfig.
+	// Key is the full configuration key, for example "hcloud:token", or a path below one, as of
+	// SetConfig.
 	Key string
 	// Generate makes a value of the form the key's reader accepts, out of the randomness given.
 	Generate func(random io.Reader) (string, error)
-	// Needs is a configuration key, or KEY.FIELD: while that has no value, an empty one or false, the secret is not made up. Empty means none.
+	// Needs is a configuration key, or KEY.FIELD: while that has no value, an empty one or false,
+	// the secret is not made up. Empty means none.
 	Needs string
 }
 
 // Options say what to simulate.
 type Options struct {
-	// Project is the folder with Pulumi.yaml and Pulumi.<stack>.yaml. Required; nothing is written there.
+	// Project is the folder with Pulumi.yaml and Pulumi.<stack>.yaml. Required; nothing is written
+	// there.
 	Project string
 	// Stack is the stack's name, with or without organization and project. Default prod.
 	Stack string
-	// State is the folder that keeps the simulation: stack state, generated secrets, simulated clouds. It is made when
-	// absent, must otherwise be empty or come from an earlier simulation, and holds one simulation at a time. Default:
-	// a temporary folder that Close removes.
+	// State is the folder that keeps the simulation: stack state, generated secrets, simulated
+	// clouds. It is made when absent, must otherwise be empty or come from an earlier simulation,
+	// and holds one simulation at a time. Default: a temporary folder that Close removes.
 	State string
-	// World is the simulated clouds. Default: those kept in State, or new ones with the zone of the stack's
-	// configuration. With a World of the caller's, State keeps no clouds.
+	// World is the simulated clouds. Default: those kept in State, or new ones with the zone of the
+	// stack's configuration. With a World of the caller's, State keeps no clouds.
 	World *simcloud.World
-	// Program is what the engine runs, given the folder with the Pulumi.yaml that it reads. Required.
+	// Program is what the engine runs, given the folder with the Pulumi.yaml that it reads.
+	// Required.
 	Program func(root string) pulumi.RunFunc
 	// CLI is the Pulumi CLI's path, see toolchain.Pulumi. Required.
 	CLI string
-	// Secrets are the values to make up when missing. Encrypted values of the project's own file are never read: they
-	// count as missing.
+	// Secrets are the values to make up when missing. Encrypted values of the project's own file
+	// are never read: they count as missing.
 	Secrets []Secret
 	// Config changes the stack's configuration, see SetConfig.
 	Config map[string]any
-	// Env adds variables to the CLI's environment, which otherwise has only what a program needs to run.
+	// Env adds variables to the CLI's environment, which otherwise has only what a program needs to
+	// run.
 	Env map[string]string
 	// Stdout and Stderr receive the engine's output as it happens. Default none.
 	Stdout, Stderr io.Writer
@@ -75,7 +81,8 @@ type simulation struct {
 	notes     []string
 }
 
-// interruptGrace is how long an interrupted simulation may go on. Nothing real is half made when it is cut off.
+// interruptGrace is how long an interrupted simulation may go on. Nothing real is half made when it
+// is cut off.
 const interruptGrace = 30 * time.Second
 
 // Files of a simulation's folder.
@@ -91,8 +98,8 @@ const (
 	imagesDir      = "images"
 )
 
-// Simulated opens a stack on simulated clouds, in a folder and with an environment of its own. Close it after use.
-// Errors that match ErrConfig are about the options.
+// Simulated opens a stack on simulated clouds, in a folder and with an environment of its own.
+// Close it after use. Errors that match ErrConfig are about the options.
 func Simulated(ctx context.Context, opts Options) (_ *Workspace, err error) {
 	project, ref, err := checkProject(opts.Project, opts.Stack)
 	if err != nil {
@@ -249,7 +256,8 @@ func (c stackConfig) needs(secret Secret) bool {
 	return node != nil && node.Tag != "!!null" && node.Value != "false" && (node.Kind == yaml.ScalarNode || len(node.Content) > 0)
 }
 
-// fillSecrets gives every secret without a value the one kept from before, or a new one, and returns their keys, sorted.
+// fillSecrets gives every secret without a value the one kept from before, or a new one, and
+// returns their keys, sorted.
 func (s *simulation) fillSecrets(ctx context.Context, config, kept stackConfig, secrets []Secret) ([]string, error) {
 	var filled []string
 	for _, secret := range secrets {
@@ -320,15 +328,16 @@ func (w *Workspace) openStack(ctx context.Context, opts Options) (err error) {
 	return w.createStack(checkpoint)
 }
 
-// spareEngine keeps the engine from writing what nobody can read once the temporary folder is gone. That takes much
-// longer than the deployment itself.
+// spareEngine keeps the engine from writing what nobody can read once the temporary folder is gone.
+// That takes much longer than the deployment itself.
 func (s *simulation) spareEngine(env map[string]string) error {
-	// The state is written once, at the end, instead of twice per resource. Only an engine that is killed leaves none.
+	// The state is written once, at the end, instead of twice per resource. Only an engine that is
+	// killed leaves none.
 	env["PULUMI_SKIP_CHECKPOINTS"] = "true"
 	// A process of some seconds need not collect garbage as often as one that stays.
 	env["GOGC"] = "400"
-	// The CLI encrypts a log of everything it does. It has no switch for that, and does without where it cannot make the
-	// folder: here a file has its name.
+	// The CLI encrypts a log of everything it does. It has no switch for that, and does without
+	// where it cannot make the folder: here a file has its name.
 	home := filepath.Join(s.dir, homeDir, pulumiHome)
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return err
@@ -336,8 +345,8 @@ func (s *simulation) spareEngine(env map[string]string) error {
 	return os.WriteFile(filepath.Join(home, "logs"), nil, 0o600)
 }
 
-// createStack writes what `pulumi stack init` leaves in a file backend: the backend's format and a stack without
-// resources. It spares every new simulation a process.
+// createStack writes what `pulumi stack init` leaves in a file backend: the backend's format and a
+// stack without resources. It spares every new simulation a process.
 func (w *Workspace) createStack(checkpoint string) error {
 	project := filepath.Base(filepath.Dir(checkpoint))
 	inner, err := json.Marshal(apitype.CheckpointV3{Stack: tokens.QName("organization/" + project + "/" + w.stackName)})
@@ -370,8 +379,8 @@ func (w *Workspace) checkpointPath() (string, error) {
 	return filepath.Join(w.dir, backendDir, ".pulumi", "stacks", string(project.Name), w.stackName+".json"), nil
 }
 
-// Close ends the simulated clouds and, when the simulation's folder is temporary, removes it; for a real stack it
-// forgets the passphrase. Closing twice is harmless.
+// Close ends the simulated clouds and, when the simulation's folder is temporary, removes it; for a
+// real stack it forgets the passphrase. Closing twice is harmless.
 func (w *Workspace) Close() error {
 	sim := w.simulated
 	if sim == nil {
@@ -408,10 +417,10 @@ func (w *Workspace) Notes() []string {
 // errNotSimulated is the answer of a real workspace to what only a simulation may do.
 var errNotSimulated = errors.New("the stack is a real one, not a simulation")
 
-// SetConfig changes the simulation's configuration for the operations after it. A key is a configuration key with its
-// namespace, or a path below one, such as "homelab:cloudflare.plan" or "homelab:users[0].name"; a value is anything YAML
-// can express, and nil removes the key. The project's file stays as it is, and the next Simulated with the same State
-// starts from that again.
+// SetConfig changes the simulation's configuration for the operations after it. A key is a
+// configuration key with its namespace, or a path below one, such as "homelab:cloudflare.plan" or
+// "homelab:users[0].name"; a value is anything YAML can express, and nil removes the key. The
+// project's file stays as it is, and the next Simulated with the same State starts from that again.
 func (w *Workspace) SetConfig(values map[string]any) error {
 	if w.simulated == nil {
 		return errNotSimulated
@@ -429,7 +438,8 @@ func (w *Workspace) SetConfig(values map[string]any) error {
 	return w.writeStackFile(file)
 }
 
-// LiftProtection sets homelab:protect to false and runs Up, after which Destroy can delete everything.
+// LiftProtection sets homelab:protect to false and runs Up, after which Destroy can delete
+// everything.
 func (w *Workspace) LiftProtection(ctx context.Context, opts ...Option) (*Summary, error) {
 	if err := w.SetConfig(map[string]any{protectKey: false}); err != nil {
 		return nil, err
@@ -437,8 +447,8 @@ func (w *Workspace) LiftProtection(ctx context.Context, opts ...Option) (*Summar
 	return w.Up(ctx, opts...)
 }
 
-// SecretValues are the plain values of the simulation's encrypted configuration, by key. Tests look for them where they
-// must not be.
+// SecretValues are the plain values of the simulation's encrypted configuration, by key. Tests look
+// for them where they must not be.
 func (w *Workspace) SecretValues(ctx context.Context) (map[string]string, error) {
 	if w.simulated == nil {
 		return nil, errNotSimulated

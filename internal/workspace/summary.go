@@ -24,12 +24,13 @@ const (
 	Succeeded Result = "succeeded"
 	// Failed is one that did not; what it did before stays done.
 	Failed Result = "failed"
-	// Unusable is one that changed nothing, because the command line or the configuration cannot be used.
+	// Unusable is one that changed nothing, because the command line or the configuration cannot be
+	// used.
 	Unusable Result = "unusable"
 )
 
-// SchemaVersion is the version of the Summary as JSON. It changes only when a field is removed or gets another meaning;
-// docs/summary.schema.json describes it.
+// SchemaVersion is the version of the Summary as JSON. It changes only when a field is removed or
+// gets another meaning; docs/summary.schema.json describes it.
 const SchemaVersion = 1
 
 // Summary is what an operation did, or, for a preview, would do.
@@ -48,7 +49,8 @@ type Summary struct {
 	Changes map[string]int `json:"changes"`
 	// Resources are those the operation looked at, sorted by URN.
 	Resources []Resource `json:"resources"`
-	// Outputs are the stack's outputs. A secret shows as "[secret]", a value that only up can know as "[unknown]".
+	// Outputs are the stack's outputs. A secret shows as "[secret]", a value that only up can know
+	// as "[unknown]".
 	Outputs map[string]any `json:"outputs"`
 	// DurationSeconds is how long the operation took, in seconds.
 	DurationSeconds float64 `json:"durationSeconds"`
@@ -106,8 +108,8 @@ func unchanged(op apitype.OpType) bool {
 	}
 }
 
-// touches reports whether a finished step has changed something outside the state. Providers and components are entries
-// of the state only.
+// touches reports whether a finished step has changed something outside the state. Providers and
+// components are entries of the state only.
 func touches(meta apitype.StepEventMetadata) bool {
 	state := cmp.Or(meta.New, meta.Old)
 	return state != nil && state.Custom && !unchanged(meta.Op) && !providers.IsProviderType(tokens.Type(meta.Type))
@@ -175,7 +177,8 @@ func record(found map[string]*Resource, meta apitype.StepEventMetadata, failed b
 	if state := cmp.Or(meta.New, meta.Old); state != nil {
 		known.Parent = state.Parent
 	}
-	// A delete that is left over from an earlier replacement must not hide what happens to the resource itself.
+	// A delete that is left over from an earlier replacement must not hide what happens to the
+	// resource itself.
 	if known.Op == "" || meta.Op != apitype.OpDelete {
 		known.Op = op
 	}
@@ -197,7 +200,8 @@ func (s *Summary) addDiagnostic(event *apitype.DiagnosticEvent) {
 	s.Problems = append(s.Problems, message)
 }
 
-// shownOutputs replaces the engine's marks for unknown values. Secrets are masked by the engine already.
+// shownOutputs replaces the engine's marks for unknown values. Secrets are masked by the engine
+// already.
 func shownOutputs(outputs map[string]any) map[string]any {
 	shown := make(map[string]any, len(outputs))
 	for key, value := range outputs {

@@ -32,8 +32,8 @@ func opMark(each Resource) string {
 	}
 }
 
-// shortType leaves out a type token's module file, as the engine's own output does: hcloud:index/server:Server is
-// hcloud:index:Server.
+// shortType leaves out a type token's module file, as the engine's own output does:
+// hcloud:index/server:Server is hcloud:index:Server.
 func shortType(token string) string {
 	parts := strings.Split(token, ":")
 	if len(parts) == 3 {
@@ -42,8 +42,8 @@ func shortType(token string) string {
 	return strings.Join(parts, ":")
 }
 
-// WriteTree prints every resource under its parent, siblings sorted by type and name, with the operation in front and
-// behind. A resource whose parent is not among them stands at the top.
+// WriteTree prints every resource under its parent, siblings sorted by type and name, with the
+// operation in front and behind. A resource whose parent is not among them stands at the top.
 func (s *Summary) WriteTree(out io.Writer) error {
 	children := map[string][]Resource{}
 	known := map[string]bool{}

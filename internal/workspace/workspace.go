@@ -1,8 +1,9 @@
-// Package workspace runs the deployment's program on the Pulumi engine, through the Automation API: on the real clouds,
-// as plain pulumi in the project's folder would, or on simulated ones, in a folder of its own with an isolated
-// environment. Command homelab and the engine tests share it.
+// Package workspace runs the deployment's program on the Pulumi engine, through the Automation API:
+// on the real clouds, as plain pulumi in the project's folder would, or on simulated ones, in a
+// folder of its own with an isolated environment. Command homelab and the engine tests share it.
 //
-// An operation is one process of the CLI. What happened is read from the engine's events, not asked for afterwards.
+// An operation is one process of the CLI. What happened is read from the engine's events, not asked
+// for afterwards.
 package workspace
 
 import (
@@ -32,8 +33,9 @@ const projectFile = "Pulumi.yaml"
 // protectKey is the setting that protects what holds data, see package settings.
 const protectKey = "homelab:protect"
 
-// ErrConfig marks errors that the caller can mend before anything has happened: a missing project, an unreadable stack
-// file, settings that the program refuses, a wrong passphrase. Nothing was changed.
+// ErrConfig marks errors that the caller can mend before anything has happened: a missing project,
+// an unreadable stack file, settings that the program refuses, a wrong passphrase. Nothing was
+// changed.
 var ErrConfig = errors.New("configuration error")
 
 // configError is err, and matches ErrConfig.
@@ -59,8 +61,8 @@ type Workspace struct {
 	refused atomic.Pointer[settings.Problems]
 }
 
-// Dir is the folder with the Pulumi.yaml that the engine reads: the project's own for a real stack, a private one for a
-// simulation.
+// Dir is the folder with the Pulumi.yaml that the engine reads: the project's own for a real stack,
+// a private one for a simulation.
 func (w *Workspace) Dir() string { return w.dir }
 
 // Stack is the stack's name.
@@ -70,22 +72,25 @@ func (w *Workspace) Stack() string { return w.stackName }
 type RealOptions struct {
 	// Project is the folder with Pulumi.yaml. Required.
 	Project string
-	// Stack is the stack's name as the CLI takes it: stack, organization/stack or organization/project/stack. Default
-	// prod. It must exist in the backend.
+	// Stack is the stack's name as the CLI takes it: stack, organization/stack or
+	// organization/project/stack. Default prod. It must exist in the backend.
 	Stack string
-	// Program is what the engine runs, given the folder with the Pulumi.yaml that it reads. Required.
+	// Program is what the engine runs, given the folder with the Pulumi.yaml that it reads.
+	// Required.
 	Program func(root string) pulumi.RunFunc
 	// CLI is the Pulumi CLI's path, see toolchain.Pulumi. Required.
 	CLI string
-	// Ask shows the prompt to a person and returns the secret typed in, without showing it. It is called when the stack's
-	// secrets are encrypted with a passphrase that is in no variable of the environment. Default: nobody can be asked.
+	// Ask shows the prompt to a person and returns the secret typed in, without showing it. It is
+	// called when the stack's secrets are encrypted with a passphrase that is in no variable of the
+	// environment. Default: nobody can be asked.
 	Ask func(prompt string) (string, error)
 	// Stdout and Stderr receive the engine's output as it happens. Default none.
 	Stdout, Stderr io.Writer
 }
 
-// Real opens a real stack: the project's files, the user's backend, plugins and credentials. Nothing is written to the
-// project's folder. Close it after use. Errors that match ErrConfig are about the options and the stack's file.
+// Real opens a real stack: the project's files, the user's backend, plugins and credentials.
+// Nothing is written to the project's folder. Close it after use. Errors that match ErrConfig are
+// about the options and the stack's file.
 func Real(ctx context.Context, opts RealOptions) (*Workspace, error) {
 	project, ref, err := checkProject(opts.Project, opts.Stack)
 	if err != nil {
@@ -123,7 +128,8 @@ func (w *Workspace) watched(program pulumi.RunFunc) pulumi.RunFunc {
 	}
 }
 
-// withPathOf puts the CLI's folder first in PATH, where the engine looks for the plugins that come with the CLI.
+// withPathOf puts the CLI's folder first in PATH, where the engine looks for the plugins that come
+// with the CLI.
 func withPathOf(cli string, environ []string) []string {
 	env := slices.Clone(environ)
 	for i, entry := range env {
@@ -182,7 +188,8 @@ func checkProject(project, stack string) (string, stackRef, error) {
 	return dir, ref, nil
 }
 
-// Protected reports whether the stack's configuration protects its resources: homelab:protect, true by default.
+// Protected reports whether the stack's configuration protects its resources: homelab:protect, true
+// by default.
 func (w *Workspace) Protected() (bool, error) {
 	file, err := readStackFileIfAny(w.stackFilePath())
 	if err != nil {
@@ -214,13 +221,14 @@ func ExpectNoChanges() Option { return func(o *runOptions) { o.expectNoChanges =
 // Diff makes the engine's output show what changes inside each resource.
 func Diff() Option { return func(o *runOptions) { o.diff = true } }
 
-// Targets limits the operation to the resources with these URNs, in which * and ** stand for parts of a URN. With
-// dependents it takes in what depends on those too. An empty list is no limit.
+// Targets limits the operation to the resources with these URNs, in which * and ** stand for parts
+// of a URN. With dependents it takes in what depends on those too. An empty list is no limit.
 func Targets(urns []string, dependents bool) Option {
 	return func(o *runOptions) { o.targets, o.targetDependents = urns, dependents }
 }
 
-// Parallel limits how many resources the engine works on at once. Default: the engine's own, 4 per processor.
+// Parallel limits how many resources the engine works on at once. Default: the engine's own, 4 per
+// processor.
 func Parallel(n int) Option { return func(o *runOptions) { o.parallel = n } }
 
 // Color makes the engine's output coloured, for terminals.

@@ -299,8 +299,8 @@ func TestTemporaryFolderIsRemoved(t *testing.T) {
 	require.NoError(t, w.Close(), "a second close does nothing")
 }
 
-// An engine that is killed must leave the state of what it has made, where there is somebody to go on from it; elsewhere
-// nothing is written twice.
+// An engine that is killed must leave the state of what it has made, where there is somebody to go
+// on from it; elsewhere nothing is written twice.
 func TestAKeptStateIsWrittenStepByStep(t *testing.T) {
 	for name, state := range map[string]string{"kept": filepath.Join(t.TempDir(), "state"), "temporary": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -372,7 +372,8 @@ func TestSimulationSeesNoCredentials(t *testing.T) {
 	assert.Equal(t, "leak-canary", os.Getenv("HCLOUD_TOKEN"))
 }
 
-// A real stack is the one plain pulumi sees: made by it, readable by it, and no file of the project changes.
+// A real stack is the one plain pulumi sees: made by it, readable by it, and no file of the project
+// changes.
 func TestRealStackIsThatOfPlainPulumi(t *testing.T) {
 	cli := pulumiCLI(t)
 	dir := project(t, "config:\n  homelab:leaves: \"2\"\n  homelab:password: plain\n")

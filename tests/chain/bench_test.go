@@ -20,7 +20,8 @@ import (
 	"homelab/tests/chain/internal/visitor"
 )
 
-// plainCaddyfile is the least that a Caddy needs to do the same work without a chain: TLS 1.3 and the proxying itself.
+// plainCaddyfile is the least that a Caddy needs to do the same work without a chain: TLS 1.3 and
+// the proxying itself.
 const plainCaddyfile = `{
 	admin off
 	local_certs
@@ -42,8 +43,8 @@ https://jellyfin.example.com {
 }
 `
 
-// usualCaddyfile has the chain's layers as people usually deploy them: CrowdSec's module with its client for AppSec, and forward_auth as its
-// documentation shows it.
+// usualCaddyfile has the chain's layers as people usually deploy them: CrowdSec's module with its
+// client for AppSec, and forward_auth as its documentation shows it.
 const usualCaddyfile = `{
 	admin off
 	local_certs
@@ -117,8 +118,9 @@ func (s *sides) neighbour(b *testing.B, name, program, caddyfile string) visitor
 	return place
 }
 
-// BenchmarkChain measures requests with a session through the whole chain, through the same layers as people usually deploy them, and through a
-// plain Caddy, in turns. All speak TLS 1.3 over connections that stay open; the load is made by this process, on the same processors.
+// BenchmarkChain measures requests with a session through the whole chain, through the same layers
+// as people usually deploy them, and through a plain Caddy, in turns. All speak TLS 1.3 over
+// connections that stay open; the load is made by this process, on the same processors.
 func BenchmarkChain(b *testing.B) {
 	s := newSides(b)
 	for _, load := range []load{{1, 0}, {16, 0}, {1, 5 * time.Millisecond}, {16, 5 * time.Millisecond}} {
@@ -158,7 +160,8 @@ func (s *sides) spend(b *testing.B, m *measurement, l load, place visitor.Place)
 	}
 }
 
-// BenchmarkLatency measures what the chain adds to a request of a hundred in a second, which no side is busy with.
+// BenchmarkLatency measures what the chain adds to a request of a hundred in a second, which no
+// side is busy with.
 func BenchmarkLatency(b *testing.B) {
 	s := newSides(b)
 	var plain, usual, chain measurement
@@ -214,7 +217,8 @@ func (s *sides) steady(b *testing.B, place visitor.Place) (m measurement) {
 	return m
 }
 
-// BenchmarkTransfer measures large bodies in both directions, at a site behind the portal and at one with its own login.
+// BenchmarkTransfer measures large bodies in both directions, at a site behind the portal and at
+// one with its own login.
 func BenchmarkTransfer(b *testing.B) {
 	s := newSides(b)
 	const gibibyte, upload = 1 << 30, 10 * 1000 * 1000

@@ -14,7 +14,8 @@ import (
 	"homelab/tests/chain/internal/visitor"
 )
 
-// TestChain attacks one machine in one order: logins first, because later parts use their sessions; then what changes the machine.
+// TestChain attacks one machine in one order: logins first, because later parts use their sessions;
+// then what changes the machine.
 func TestChain(t *testing.T) {
 	s := set(t)
 	family := s.person(t, "family")
@@ -46,7 +47,8 @@ func TestChain(t *testing.T) {
 	t.Run("openid", func(t *testing.T) { testOpenID(t, s, family) })
 }
 
-// testDeployment runs what the deployment ran in the containers. On simulated clouds these commands did nothing.
+// testDeployment runs what the deployment ran in the containers. On simulated clouds these commands
+// did nothing.
 func testDeployment(t *testing.T, s *stage) {
 	execs := s.Deployment.Execs()
 	require.NotEmpty(t, execs)
@@ -78,7 +80,8 @@ func (s *stage) reached(t testing.TB, name string) echo.Seen {
 	return seen[0]
 }
 
-// refused requires that the answer, if one came, is not the service's, and that the service saw nothing.
+// refused requires that the answer, if one came, is not the service's, and that the service saw
+// nothing.
 func (s *stage) refused(t testing.TB, a *visitor.Answer, err error) {
 	t.Helper()
 	s.unreached(t, "refused")

@@ -1,4 +1,5 @@
-// Package chain runs the real programs from the files that the program renders for the production example, and attacks them.
+// Package chain runs the real programs from the files that the program renders for the production
+// example, and attacks them.
 //
 //	go test -tags chain ./tests/chain
 //	go test -tags chain -run '^$' -bench Chain -benchtime 5x ./tests/chain

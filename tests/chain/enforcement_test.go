@@ -19,7 +19,8 @@ import (
 	"homelab/tests/chain/internal/visitor"
 )
 
-// enforced is how long a decision may take to have an effect: the proxy asks for news every ten seconds.
+// enforced is how long a decision may take to have an effect: the proxy asks for news every ten
+// seconds.
 const enforced = 20 * time.Second
 
 // Visitors who end up banned.
@@ -53,8 +54,9 @@ type decision struct {
 	Type     string `json:"type"`
 }
 
-// decisions are all that CrowdSec has made. A refused login is tried again: the SQLite that this CrowdSec is built with, without cgo, does not wait
-// for a database that another request is writing to, and the local API says "incorrect password" then.
+// decisions are all that CrowdSec has made. A refused login is tried again: the SQLite that this
+// CrowdSec is built with, without cgo, does not wait for a database that another request is writing
+// to, and the local API says "incorrect password" then.
 func (s *stage) decisions(t testing.TB) []decision {
 	t.Helper()
 	var text string
@@ -77,7 +79,8 @@ func (s *stage) decisions(t testing.TB) []decision {
 	return all
 }
 
-// decided waits for a decision against an address, and requires that none is against anybody who must never be banned.
+// decided waits for a decision against an address, and requires that none is against anybody who
+// must never be banned.
 func (s *stage) decided(t testing.TB, address, scenario string) {
 	t.Helper()
 	want, began := decision{Value: address, Scope: "Ip", Scenario: scenario, Type: "ban"}, time.Now()
@@ -157,7 +160,8 @@ func testEnforcement(t *testing.T, s *stage, family *person, session ticket) {
 			require.NoError(t, err)
 			require.Equal(t, http.StatusUnauthorized, a.Status)
 		}
-		// The same number of the same answers, where no page polls, shows that the scenario is awake.
+		// The same number of the same answers, where no page polls, shows that the scenario is
+		// awake.
 		attacker := s.cloudflare.From(scanner).Browser("h2")
 		for range 20 {
 			status, _, err := post(t.Context(), attacker, http.MethodPost, "/api/checks/safe-redirection", map[string]any{"uri": "https://x"}, nil)

@@ -19,7 +19,8 @@ import (
 	"homelab/tests/chain/internal/visitor"
 )
 
-// impostor makes a client certificate with the names of ours under another authority of the same name.
+// impostor makes a client certificate with the names of ours under another authority of the same
+// name.
 func impostor(t *testing.T, genuine *tls.Certificate) *tls.Certificate {
 	t.Helper()
 	leaf, err := x509.ParseCertificate(genuine.Certificate[0])
@@ -48,7 +49,8 @@ func impostor(t *testing.T, genuine *tls.Certificate) *tls.Certificate {
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// testHandshake tries to enter a listener in ways in which nobody may. Every request carries a valid session: what stops it is the listener.
+// testHandshake tries to enter a listener in ways in which nobody may. Every request carries a
+// valid session: what stops it is the listener.
 func testHandshake(t *testing.T, s *stage, session ticket) {
 	bare, other := s.cloudflare, s.cloudflare
 	bare.Certificate = nil

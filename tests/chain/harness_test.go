@@ -36,7 +36,8 @@ const (
 	tailnetPort = 9443
 )
 
-// Addresses of computers around the machine. Cloudflare's and the tailnet's lie in their ranges, the others in those for documentation.
+// Addresses of computers around the machine. Cloudflare's and the tailnet's lie in their ranges,
+// the others in those for documentation.
 const (
 	cloudflareAddress = "173.245.48.10/24"
 	tailnetAddress    = "100.64.7.7/24"
@@ -153,8 +154,9 @@ func (s *stage) trustAuthority(ctx context.Context) error {
 	}
 }
 
-// withLocalAuthority is the only edit of a rendered file: the proxy gets its certificates from an authority of its own, because the real one
-// is on the internet. The deployed file's owner and mode stay.
+// withLocalAuthority is the only edit of a rendered file: the proxy gets its certificates from an
+// authority of its own, because the real one is on the internet. The deployed file's owner and mode
+// stay.
 func withLocalAuthority(d *deployed.Deployment) error {
 	const rendered, local = "\tacme_dns cloudflare {file./run/secrets/cloudflare-acme-token}\n", "\tlocal_certs\n\tskip_install_trust\n"
 	path := d.Path("/opt/homelab/caddy/config/Caddyfile")

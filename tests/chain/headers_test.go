@@ -20,8 +20,8 @@ import (
 // header is one header line that a visitor writes.
 type header struct{ name, value string }
 
-// lies are headers about who the visitor is, where the request was meant to go, and how: everything that a proxy, a portal or a service somewhere
-// believes.
+// lies are headers about who the visitor is, where the request was meant to go, and how: everything
+// that a proxy, a portal or a service somewhere believes.
 var lies = []header{
 	{"X-Forwarded-Host", "auth.example.com"},
 	{"X-Forwarded-Host", "jellyfin.example.com"},
@@ -87,7 +87,8 @@ var lies = []header{
 	{"Proxy-Authorization", "Basic YWRtaW46YWRtaW4="},
 }
 
-// spelling is how the laxest service reads a header's name: CGI and its heirs take every separator for the same.
+// spelling is how the laxest service reads a header's name: CGI and its heirs take every separator
+// for the same.
 func spelling(name string) string {
 	return strings.NewReplacer("-", "", "_", "", ".", "").Replace(strings.ToLower(name))
 }
@@ -162,8 +163,8 @@ func testHeaders(t *testing.T, s *stage, family *person, session ticket) {
 	})
 }
 
-// requireTruth checks what a service sees of a visitor who lied: the truth, once, and nothing of the lie under any spelling of a name that means
-// identity or origin.
+// requireTruth checks what a service sees of a visitor who lied: the truth, once, and nothing of
+// the lie under any spelling of a name that means identity or origin.
 func requireTruth(t *testing.T, seen http.Header, lie header, truth map[string]string) {
 	t.Helper()
 	meaning := map[string]string{}

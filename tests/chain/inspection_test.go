@@ -218,8 +218,8 @@ func testLogs(t *testing.T, s *stage, session ticket) {
 		_, err := b.Do(t.Context(), visitor.Request{URL: requests + path + "?api_key=" + secret, Header: header})
 		require.NoError(t, err)
 	}
-	// Once more while the service is away: the proxy logs what went wrong, with the request. And where a stranger is sent: the portal's URL
-	// holds the one that he asked for.
+	// Once more while the service is away: the proxy logs what went wrong, with the request. And
+	// where a stranger is sent: the portal's URL holds the one that he asked for.
 	s.StopService("jellyseerr")
 	for _, b := range []*visitor.Browser{session.give(t, s.cloudflare.Browser("h2")), s.cloudflare.Browser("h2")} {
 		a, err := b.Do(t.Context(), visitor.Request{URL: requests + "/away?api_key=" + secret, Header: header})

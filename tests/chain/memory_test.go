@@ -72,8 +72,8 @@ func (s *stage) press(t *testing.T, place visitor.Place, host, path string) *pre
 	return p
 }
 
-// testMemory has strangers send more than the proxy has memory for. The kernel enforces the limit of its container, where it lets this process
-// set one.
+// testMemory has strangers send more than the proxy has memory for. The kernel enforces the limit
+// of its container, where it lets this process set one.
 func testMemory(t *testing.T, s *stage, family *person, session ticket) {
 	limit := s.Confine(t, "caddy")
 	for name, c := range map[string]struct {

@@ -21,8 +21,9 @@ import (
 	"homelab/tests/chain/internal/visitor"
 )
 
-// A service of the renderer's example that logs its users in at the portal. No service of the stack does so yet; the example has the stack's
-// own zone, so its second configuration fits the deployed one.
+// A service of the renderer's example that logs its users in at the portal. No service of the stack
+// does so yet; the example has the stack's own zone, so its second configuration fits the deployed
+// one.
 const (
 	photosBack   = "https://photos.example.com/auth/login"
 	photosSecret = "photos' secret"
@@ -31,7 +32,8 @@ const (
 	clientState  = "a-state-of-the-service"
 )
 
-// register gives the portal the second configuration, as a deployment with such services does: as a secret of the portal, named by the environment.
+// register gives the portal the second configuration, as a deployment with such services does: as a
+// secret of the portal, named by the environment.
 func (s *stage) register(t *testing.T) {
 	t.Helper()
 	root, err := toolchain.Root()
@@ -75,8 +77,9 @@ func sentBack(t *testing.T, b *visitor.Browser, client, back string) url.Values 
 	return to.Query()
 }
 
-// testOpenID is a login at a service by OpenID Connect through the whole chain: the browser's part, and what the service asks for by itself from
-// the machine's own address, by the portal's public name.
+// testOpenID is a login at a service by OpenID Connect through the whole chain: the browser's part,
+// and what the service asks for by itself from the machine's own address, by the portal's public
+// name.
 func testOpenID(t *testing.T, s *stage, family *person) {
 	s.register(t)
 	service := s.cloudflare.From("203.0.113.60").Browser("h2")

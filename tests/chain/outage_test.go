@@ -121,8 +121,9 @@ func testOutages(t *testing.T, s *stage, family *person, session ticket) {
 	})
 }
 
-// testDecisionsOutage closes the local API alone: the proxy goes on with the decisions it has, which is documented, and a restart of the proxy
-// meanwhile leaves it without any. AppSec and the portal still stand in front of every service then.
+// testDecisionsOutage closes the local API alone: the proxy goes on with the decisions it has,
+// which is documented, and a restart of the proxy meanwhile leaves it without any. AppSec and the
+// portal still stand in front of every service then.
 func testDecisionsOutage(t *testing.T, s *stage, session ticket) {
 	s.condemn(t)
 	s.banned(t, s.cloudflare.From(condemned), session)
@@ -139,7 +140,8 @@ func testDecisionsOutage(t *testing.T, s *stage, session ticket) {
 	s.open(t, session)
 }
 
-// refusePort makes a container's port refuse connections, also those that are open; an empty port ends that.
+// refusePort makes a container's port refuse connections, also those that are open; an empty port
+// ends that.
 func (s *stage) refusePort(container, port string) error {
 	rules := "flush ruleset\n"
 	if port != "" {

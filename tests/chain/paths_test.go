@@ -10,8 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tricks are request lines with which somebody without a session asks for a service: paths that two readers could understand differently, and
-// whole other lines. {path} is a path worth reaching; it begins with a slash.
+// tricks are request lines with which somebody without a session asks for a service: paths that two
+// readers could understand differently, and whole other lines. {path} is a path worth reaching; it
+// begins with a slash.
 var tricks = []string{
 	"GET /{path} HTTP/1.1",
 	"GET //{path} HTTP/1.1",

@@ -40,7 +40,8 @@ func (s *stage) person(t testing.TB, name string) *person {
 	return s.people[name]
 }
 
-// code is a one-time password that was not used before. Of those that the portal accepts at a time there are three; when all are used, it waits.
+// code is a one-time password that was not used before. Of those that the portal accepts at a time
+// there are three; when all are used, it waits.
 func (p *person) code(t testing.TB) string {
 	t.Helper()
 	for {
@@ -62,8 +63,8 @@ func (p *person) code(t testing.TB) string {
 	}
 }
 
-// post sends JSON to the portal and decodes the data of its answer into out, if out is not nil. It returns the status, and whether the portal
-// said OK.
+// post sends JSON to the portal and decodes the data of its answer into out, if out is not nil. It
+// returns the status, and whether the portal said OK.
 func post(ctx context.Context, b *visitor.Browser, method, path string, body map[string]any, out any) (status int, ok bool, err error) {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -116,8 +117,9 @@ func (p *person) login(t testing.TB, b *visitor.Browser) {
 	p.secondFactor(t, b)
 }
 
-// enrol registers an authenticator app, as a person does at the first login: with a code from the portal's mail. The page asks for the user's
-// preferences before; without them the portal does not see the app afterwards.
+// enrol registers an authenticator app, as a person does at the first login: with a code from the
+// portal's mail. The page asks for the user's preferences before; without them the portal does not
+// see the app afterwards.
 func (p *person) enrol(t testing.TB, b *visitor.Browser) {
 	t.Helper()
 	_, ok, err := post(t.Context(), b, http.MethodPost, "/api/user/info", nil, nil)
@@ -143,7 +145,8 @@ func (p *person) enrol(t testing.TB, b *visitor.Browser) {
 
 var mailedCode = regexp.MustCompile(`(?m)^-+\s+([A-Z0-9]{8})\s+-+$`)
 
-// mailed is the code in the portal's latest mail, which goes to a file that only the administrator can read.
+// mailed is the code in the portal's latest mail, which goes to a file that only the administrator
+// can read.
 func (s *stage) mailed(t testing.TB) string {
 	t.Helper()
 	text, err := os.ReadFile(s.Deployment.Path("/opt/homelab/authelia/data/notifications.txt"))

@@ -72,7 +72,8 @@ func testPortal(t *testing.T, s *stage, family *person) {
 	t.Run("lies do not move the portal", func(t *testing.T) { testLiesToThePortal(t, s) })
 }
 
-// testRemovingTheApp tries to get rid of a second factor with the first one alone. Authelia itself would allow it.
+// testRemovingTheApp tries to get rid of a second factor with the first one alone. Authelia itself
+// would allow it.
 func testRemovingTheApp(t *testing.T, s *stage) {
 	guest, thief := s.person(t, "guest"), s.cloudflare.From("203.0.113.23").Browser("http/1.1")
 	guest.firstFactor(t, thief)
@@ -150,7 +151,8 @@ func calls(p *person) []call {
 	}
 }
 
-// testLiesToThePortal sends the lies with logins: the portal must neither believe them, nor name another address in its log.
+// testLiesToThePortal sends the lies with logins: the portal must neither believe them, nor name
+// another address in its log.
 func testLiesToThePortal(t *testing.T, s *stage) {
 	path := s.Deployment.Path("/opt/homelab/authelia/logs/authelia.log")
 	for n, lie := range lies {
@@ -158,7 +160,8 @@ func testLiesToThePortal(t *testing.T, s *stage) {
 			continue
 		}
 		t.Run(lie.name+" "+lie.value, func(t *testing.T) {
-			// The portal must ask for the decision about the visitor, whatever the visitor says about another.
+			// The portal must ask for the decision about the visitor, whatever the visitor says
+			// about another.
 			before, err := os.ReadFile(path)
 			require.NoError(t, err)
 			visitorAddress := fmt.Sprintf("203.0.113.%d", 100+n)

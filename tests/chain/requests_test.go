@@ -27,7 +27,8 @@ const (
 	upgradeHeader = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + handshakeKey + "\r\n"
 )
 
-// smuggled is a request that hides in another's body. It must never be answered as a request of its own.
+// smuggled is a request that hides in another's body. It must never be answered as a request of its
+// own.
 const smuggled = "GET /smuggled HTTP/1.1\r\nHost: requests.example.com\r\nX-Forwarded-Host: requests.example.com\r\nRemote-User: admin\r\n\r\n"
 
 // testRequests sends requests whose shape is the attack.
@@ -98,8 +99,9 @@ func testSmuggling(t *testing.T, s *stage, session ticket) {
 	s.settle(t)
 }
 
-// onlyOuter requires of what reached the service that it is the request that was made, by the person whose session it carried. It does not say
-// which case made it: a service can learn late of a request whose body never ends.
+// onlyOuter requires of what reached the service that it is the request that was made, by the
+// person whose session it carried. It does not say which case made it: a service can learn late of
+// a request whose body never ends.
 func (s *stage) onlyOuter(t *testing.T) {
 	t.Helper()
 	for _, seen := range s.Service("jellyseerr").Take() {
@@ -201,7 +203,8 @@ func testWebSocket(t *testing.T, s *stage, session ticket) {
 	})
 }
 
-// testFrames sends requests in HTTP/2 that would be something else in HTTP/1.1, which is what the services speak.
+// testFrames sends requests in HTTP/2 that would be something else in HTTP/1.1, which is what the
+// services speak.
 func testFrames(t *testing.T, s *stage, session ticket) {
 	base := func(extra ...hpack.HeaderField) []hpack.HeaderField {
 		return append([]hpack.HeaderField{

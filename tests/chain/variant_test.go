@@ -16,14 +16,16 @@ import (
 	"homelab/tests/chain/internal/visitor"
 )
 
-// open paths of the variant, for reading and for one method that writes, and how long a session may rest: the shortest that the settings allow.
+// open paths of the variant, for reading and for one method that writes, and how long a session may
+// rest: the shortest that the settings allow.
 const (
 	openPath = "/api/v1/status"
 	hookPath = "/api/v1/hook"
 	rest     = time.Minute
 )
 
-// variant are settings that the production example does not use: a path without login, a service on the tailnet with one, short sessions.
+// variant are settings that the production example does not use: a path without login, a service on
+// the tailnet with one, short sessions.
 var variant = map[string]any{
 	"homelab:auth": map[string]any{"hostname": "auth", "sessionInactivity": rest.String(), "sessionExpiration": "12h", "rememberMe": "720h"},
 	"homelab:services": map[string]any{
@@ -42,7 +44,8 @@ var variant = map[string]any{
 	},
 }
 
-// testVariant deploys the variant over the running machine, as an administrator who changes settings does.
+// testVariant deploys the variant over the running machine, as an administrator who changes
+// settings does.
 func testVariant(t *testing.T, s *stage, family *person) {
 	require.NoError(t, s.Deployment.Change(t.Context(), variant))
 	require.NoError(t, withLocalAuthority(s.Deployment))
@@ -118,7 +121,8 @@ func testOpenPath(t *testing.T, s *stage) {
 			assert.Empty(t, seen.Header[name], "an attacker chose who he is on a path without login")
 		}
 	}
-	// A request may reach the service only if it asks for exactly the open path, in the eyes of a service that decodes it once.
+	// A request may reach the service only if it asks for exactly the open path, in the eyes of a
+	// service that decodes it once.
 	onlyOpen := func(t *testing.T) {
 		t.Helper()
 		for _, seen := range s.Service("jellyseerr").Take() {

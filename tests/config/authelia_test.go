@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Authelia's module holds its own JSON schemas. It is pinned here by version and by hash, because the homelab's module
-// shall not require it.
+// Authelia's module holds its own JSON schemas. It is pinned here by version and by hash, because
+// the homelab's module shall not require it.
 const (
 	autheliaModule = "github.com/authelia/authelia/v4@v4.39.20"
 	autheliaHash   = "h1:nM/fmvpLtlJ1Nx9SttGsVFQF6NRun85en8y/MiVJeAk="

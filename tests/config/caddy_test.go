@@ -65,8 +65,8 @@ func TestCaddyAccepts(t *testing.T) {
 	}
 }
 
-// Without its secrets Caddy must not come up open. (An authority's file without a certificate is accepted, and lets
-// nobody in.)
+// Without its secrets Caddy must not come up open. (An authority's file without a certificate is
+// accepted, and lets nobody in.)
 func TestCaddyRefusesMissingSecrets(t *testing.T) {
 	caddy := built(t, caddyTool)
 	for _, secret := range []string{"origin-pull-ca.pem", "cloudflare-acme-token", "crowdsec-bouncer-key"} {
@@ -98,8 +98,8 @@ type server struct {
 	} `json:"tls_connection_policies"`
 }
 
-// A global option whose address matches no site is ignored in silence, and so is a policy that no handshake reaches:
-// what counts is the adapted configuration.
+// A global option whose address matches no site is ignored in silence, and so is a policy that no
+// handshake reaches: what counts is the adapted configuration.
 func TestListenersOfTheAdaptedConfiguration(t *testing.T) {
 	caddy := built(t, caddyTool)
 	for _, name := range caddyfiles {

@@ -13,8 +13,9 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// The hub's own items are fetched by the container at its start. Here stand the smallest items of the same names that
-// our files refer to: a rule set for AppSec, and parsers that set what the hub's set.
+// The hub's own items are fetched by the container at its start. Here stand the smallest items of
+// the same names that our files refer to: a rule set for AppSec, and parsers that set what the
+// hub's set.
 var hubItems = map[string]string{
 	"appsec-configs/appsec-default.yaml": `
 name: crowdsecurity/appsec-default
@@ -49,7 +50,8 @@ statics:
 `,
 }
 
-// crowdsecConfig writes a configuration around our files and returns the path of config.yaml, and the local API's address.
+// crowdsecConfig writes a configuration around our files and returns the path of config.yaml, and
+// the local API's address.
 func crowdsecConfig(t *testing.T) (config, api string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -102,7 +104,8 @@ func TestCrowdSecAccepts(t *testing.T) {
 	assert.Contains(t, out, `"level":"info"`, "the settings of config.yaml.local hold")
 }
 
-// The engine skips a profile, an acquisition or a parser for few mistakes only; the others must stop it.
+// The engine skips a profile, an acquisition or a parser for few mistakes only; the others must
+// stop it.
 func TestCrowdSecRefuses(t *testing.T) {
 	crowdsec := built(t, crowdsecTool)
 	for file, content := range map[string]string{

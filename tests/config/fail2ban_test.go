@@ -197,8 +197,9 @@ func (c *cloudflare) add(id, address, notes string) {
 	c.rules[id] = rule
 }
 
-// fail2banRuns starts Fail2ban, in a network of its own so that no ban reaches the machine, and returns what asks it.
-// The jail for sshd, which reads the journal, is left out, and a text of jail.local replaced.
+// fail2banRuns starts Fail2ban, in a network of its own so that no ban reaches the machine, and
+// returns what asks it. The jail for sshd, which reads the journal, is left out, and a text of
+// jail.local replaced.
 func fail2banRuns(t *testing.T, dir, old, new string) func(args ...string) string {
 	t.Helper()
 	client := installed(t, "fail2ban-client", "fail2ban")
@@ -221,7 +222,8 @@ func fail2banRuns(t *testing.T, dir, old, new string) func(args ...string) strin
 	return func(args ...string) string { return accepted(t, client, append(settings, args...)...) }
 }
 
-// The host's own bans stand in its firewall before Docker's redirection. This needs root, for the network of its own.
+// The host's own bans stand in its firewall before Docker's redirection. This needs root, for the
+// network of its own.
 func TestFail2banBansOnTheHost(t *testing.T) {
 	nsenter, nft := installed(t, "nsenter", "util-linux"), installed(t, "nft", "nftables")
 	dir := fail2banConfig(t, "http://127.0.0.1:1")

@@ -92,8 +92,8 @@ func write(t *testing.T, path, content string) {
 	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 }
 
-// replaced replaces each old text by its new one. Each old text must be there: a substitution that no longer matches
-// would let a test judge something else.
+// replaced replaces each old text by its new one. Each old text must be there: a substitution that
+// no longer matches would let a test judge something else.
 func replaced(t *testing.T, text string, oldnew ...string) string {
 	t.Helper()
 	for i := 0; i < len(oldnew); i += 2 {

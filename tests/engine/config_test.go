@@ -70,7 +70,8 @@ func TestThePortalMailsWhenThereIsAServer(t *testing.T) {
 	}
 }
 
-// What the operator adds to the tailnet's policy comes through with it, and the policy's own tests hold it.
+// What the operator adds to the tailnet's policy comes through with it, and the policy's own tests
+// hold it.
 func TestRulesOfTheOperatorJoinThePolicy(t *testing.T) {
 	w := open(t, func(o *workspace.Options) {
 		o.Config = map[string]any{

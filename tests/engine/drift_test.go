@@ -23,7 +23,8 @@ func requireComplete(t *testing.T, w *workspace.Workspace) {
 // looking makes every operation refresh first, as pulumi up --refresh does.
 func looking(o *workspace.Options) { o.Env = map[string]string{"PULUMI_OPTION_REFRESH": "true"} }
 
-// An up that looks first makes again what somebody stopped or removed on the machine, and nothing else.
+// An up that looks first makes again what somebody stopped or removed on the machine, and nothing
+// else.
 func TestWhatIsGoneFromTheMachineIsMadeAgain(t *testing.T) {
 	w := open(t, looking)
 	up(t, w)
@@ -48,7 +49,8 @@ func TestWhatIsGoneFromTheMachineIsMadeAgain(t *testing.T) {
 	}
 }
 
-// A change of a container that is gone fails as with the real provider, and the error says what helps: after a refresh it succeeds.
+// A change of a container that is gone fails as with the real provider, and the error says what
+// helps: after a refresh it succeeds.
 func TestAChangeOfWhatIsGone(t *testing.T) {
 	w := open(t)
 	up(t, w)
@@ -65,8 +67,8 @@ func TestAChangeOfWhatIsGone(t *testing.T) {
 	requireComplete(t, w)
 }
 
-// A refresh clears the engine's mark of a container that never became healthy. Its gate stays shut all the same, and opens when what was
-// in the container's way is gone.
+// A refresh clears the engine's mark of a container that never became healthy. Its gate stays shut
+// all the same, and opens when what was in the container's way is gone.
 func TestARefreshDoesNotMakeASickContainerCountAsHealthy(t *testing.T) {
 	w := open(t)
 	complete := func() int { return len(w.World().DNSRecords()) }
@@ -89,7 +91,8 @@ func TestARefreshDoesNotMakeASickContainerCountAsHealthy(t *testing.T) {
 	requireComplete(t, w)
 }
 
-// Docker writes its daemon's defaults into containers, and shows after a restart which gateway a network has. All of it is declared.
+// Docker writes its daemon's defaults into containers, and shows after a restart which gateway a
+// network has. All of it is declared.
 func TestARestartOfDockerChangesNothing(t *testing.T) {
 	w := open(t)
 	up(t, w)

@@ -86,7 +86,8 @@ func TestAnEdgeMoreRestartsNothing(t *testing.T) {
 	assert.Equal(t, ids(both, ofType(typeContainer)), ids(again, ofType(typeContainer)))
 }
 
-// A service that comes and goes takes its edges with it, the proxy's edge to it too, and moves no other address.
+// A service that comes and goes takes its edges with it, the proxy's edge to it too, and moves no
+// other address.
 func TestAServiceThatGoesTakesItsEdgesWithIt(t *testing.T) {
 	dir := t.TempDir()
 	w := open(t, func(o *workspace.Options) { o.State = dir })
@@ -116,7 +117,8 @@ func TestAServiceThatGoesTakesItsEdgesWithIt(t *testing.T) {
 	}
 }
 
-// Whichever filter entry fails: its container does not start, and what is loaded is what was declared, before or now.
+// Whichever filter entry fails: its container does not start, and what is loaded is what was
+// declared, before or now.
 func TestAContainerDoesNotStartWithoutItsFilterEntry(t *testing.T) {
 	w := open(t)
 	up(t, w)
@@ -142,8 +144,8 @@ func TestAContainerDoesNotStartWithoutItsFilterEntry(t *testing.T) {
 	}
 }
 
-// An edge that cannot be added keeps its service from starting; one that cannot be taken away fails the deployment, and
-// nothing that comes after it goes on.
+// An edge that cannot be added keeps its service from starting; one that cannot be taken away fails
+// the deployment, and nothing that comes after it goes on.
 func TestAnEdgeThatCannotBeChanged(t *testing.T) {
 	dir := t.TempDir()
 	config := readmeCustomService(t)

@@ -16,10 +16,12 @@ import (
 	"homelab/internal/workspace"
 )
 
-// inFlight is how many resources the engine works on at once in the fault tests: its default on two processors.
+// inFlight is how many resources the engine works on at once in the fault tests: its default on two
+// processors.
 const inFlight = 8
 
-// failure is one thing that goes wrong: the creation of a resource, or, when partial, its start after it was created.
+// failure is one thing that goes wrong: the creation of a resource, or, when partial, its start
+// after it was created.
 type failure struct {
 	resource apitype.ResourceV3
 	partial  bool
@@ -33,12 +35,13 @@ func (f failure) String() string {
 	return name
 }
 
-// Each resource's creation fails in turn. After the failed deployment nothing is published without its whole chain, and the next ones
-// complete the work. The table is made from the resources of a complete deployment, so a new resource is covered without anybody
-// remembering.
+// Each resource's creation fails in turn. After the failed deployment nothing is published without
+// its whole chain, and the next ones complete the work. The table is made from the resources of a
+// complete deployment, so a new resource is covered without anybody remembering.
 //
-// Failures that are far apart in a deployment share a simulation: the deployment that repairs one runs into the next, and the last one
-// into none. So a failure costs one deployment, of which most is there already, instead of two whole ones.
+// Failures that are far apart in a deployment share a simulation: the deployment that repairs one
+// runs into the next, and the last one into none. So a failure costs one deployment, of which most
+// is there already, instead of two whole ones.
 func TestEveryCreationMayFail(t *testing.T) {
 	w := open(t)
 	up(t, w)
@@ -76,12 +79,13 @@ func failures(t *testing.T, w *workspace.Workspace, complete []apitype.ResourceV
 	return all
 }
 
-// failAll deals the failures out to several simulations. It returns those that could not happen: the engine had made the resource beside
-// one whose creation failed.
+// failAll deals the failures out to several simulations. It returns those that could not happen:
+// the engine had made the resource beside one whose creation failed.
 func failAll(t *testing.T, name string, complete []apitype.ResourceV3, all []failure) []failure {
 	var mu sync.Mutex
 	var left []failure
-	// Each simulation has engine processes of its own; more at once than cores only makes all of them slower.
+	// Each simulation has engine processes of its own; more at once than cores only makes all of
+	// them slower.
 	slots := make(chan struct{}, runtime.NumCPU())
 	t.Run(name, func(t *testing.T) {
 		for first := range min(inFlight, len(all)) {
@@ -107,7 +111,8 @@ func failAll(t *testing.T, name string, complete []apitype.ResourceV3, all []fai
 	})
 }
 
-// failInTurn runs a deployment per failure, and a last one that must complete the work. It returns the failures that could not happen.
+// failInTurn runs a deployment per failure, and a last one that must complete the work. It returns
+// the failures that could not happen.
 func failInTurn(t *testing.T, complete []apitype.ResourceV3, all []failure) (missed []failure) {
 	w := open(t)
 	for _, f := range all {
@@ -150,8 +155,8 @@ func fail(t *testing.T, w *workspace.Workspace, complete []apitype.ResourceV3, f
 	requireNothingExposed(t, w, complete)
 }
 
-// Each deletion fails once: every destroy stops at the next resource whose deletion has not failed yet, and the last one at none. Whatever
-// is published in between has its whole chain.
+// Each deletion fails once: every destroy stops at the next resource whose deletion has not failed
+// yet, and the last one at none. Whatever is published in between has its whole chain.
 func TestEveryDeletionMayFail(t *testing.T) {
 	w := unprotected(t)
 	complete := state(t, w)

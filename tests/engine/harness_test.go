@@ -1,4 +1,5 @@
-// Package engine deploys the whole stack with the real Pulumi engine on simulated clouds, and breaks it on purpose.
+// Package engine deploys the whole stack with the real Pulumi engine on simulated clouds, and
+// breaks it on purpose.
 package engine
 
 import (
@@ -72,14 +73,16 @@ func tokens(urn string) (typeToken, name string) {
 	return string(u.Type()), u.Name()
 }
 
-// isCloud says whether a cloud creates the resource; components and providers exist in the engine alone.
+// isCloud says whether a cloud creates the resource; components and providers exist in the engine
+// alone.
 func isCloud(r apitype.ResourceV3) bool {
 	return r.Custom && !strings.HasPrefix(string(r.Type), "pulumi:")
 }
 
-// chainOf is everything that must exist before the record may: every resource of the deployment but the records themselves and what
-// belongs to other services, to storage, to the backup or to the alerts. It is what remains, so a resource that somebody adds to the gateway is in it without anybody
-// remembering.
+// chainOf is everything that must exist before the record may: every resource of the deployment but
+// the records themselves and what belongs to other services, to storage, to the backup or to the
+// alerts. It is what remains, so a resource that somebody adds to the gateway is in it without
+// anybody remembering.
 func chainOf(all []apitype.ResourceV3, record apitype.ResourceV3) []resource.URN {
 	var chain []resource.URN
 	_, site := tokens(string(record.URN))
@@ -92,7 +95,8 @@ func chainOf(all []apitype.ResourceV3, record apitype.ResourceV3) []resource.URN
 	return chain
 }
 
-// beside says whether a resource belongs to storage, to the backup, to the alerts, to another service, or to another service's route.
+// beside says whether a resource belongs to storage, to the backup, to the alerts, to another
+// service, or to another service's route.
 func beside(urn resource.URN, site string) bool {
 	path, name := string(urn.QualifiedType()), urn.Name()
 	if strings.Contains(path, "homelab:storage:") || strings.Contains(path, "homelab:backup:") || strings.Contains(path, "homelab:host:Alerts") {
@@ -118,7 +122,8 @@ func beside(urn resource.URN, site string) bool {
 	if name == "route-auth.example.com" {
 		return site != "portal"
 	}
-	// Networks that no service is on yet, and the tailnet's name service, carry nothing of the chain.
+	// Networks that no service is on yet, and the tailnet's name service, carry nothing of the
+	// chain.
 	return slices.Contains([]string{"grafana-monitoring", "gluetun", "tailnet-dns"}, name)
 }
 
@@ -144,7 +149,8 @@ func publicHostnames() []string {
 	return out
 }
 
-// usedBy returns a service of the catalogue and all those that it uses, directly or not; nothing for the portal.
+// usedBy returns a service of the catalogue and all those that it uses, directly or not; nothing
+// for the portal.
 func usedBy(name string) []definition {
 	var out []definition
 	for _, d := range media.Catalog() {
@@ -179,7 +185,8 @@ func urns(all []apitype.ResourceV3) []string {
 	return out
 }
 
-// requireNothingExposed checks what an attacker on the internet would find: a hostname only where its whole chain is.
+// requireNothingExposed checks what an attacker on the internet would find: a hostname only where
+// its whole chain is.
 func requireNothingExposed(t *testing.T, w *workspace.Workspace, complete []apitype.ResourceV3) {
 	t.Helper()
 	there := map[resource.URN]bool{}
@@ -189,7 +196,8 @@ func requireNothingExposed(t *testing.T, w *workspace.Workspace, complete []apit
 	requireChains(t, w, complete, there)
 }
 
-// requireChains requires that every published hostname has its whole chain among the resources that are there.
+// requireChains requires that every published hostname has its whole chain among the resources that
+// are there.
 func requireChains(t *testing.T, w *workspace.Workspace, complete []apitype.ResourceV3, there map[resource.URN]bool) {
 	t.Helper()
 	published := map[string]bool{}

@@ -19,7 +19,8 @@ import (
 // zone is the zone of the production example.
 const zone = "0123456789abcdef0123456789abcdef"
 
-// A ruleset that the dashboard made stops the first deployment. The hint's own command takes it over, and the next deployment goes through.
+// A ruleset that the dashboard made stops the first deployment. The hint's own command takes it
+// over, and the next deployment goes through.
 func TestWhatTheDashboardMadeIsTakenOver(t *testing.T) {
 	world := simcloud.New(simcloud.Options{ZoneID: zone, Rulesets: []string{"http_ratelimit"}})
 	w := open(t, func(o *workspace.Options) { o.World = world })
@@ -44,7 +45,8 @@ func TestWhatTheDashboardMadeIsTakenOver(t *testing.T) {
 	assert.False(t, again.HasChanges(), "%s", again.Counts())
 }
 
-// The OAuth client of another tailnet stops the preview already: that tailnet's policy file is not the program's to replace.
+// The OAuth client of another tailnet stops the preview already: that tailnet's policy file is not
+// the program's to replace.
 func TestThePolicyOfAnotherTailnetStays(t *testing.T) {
 	world := simcloud.New(simcloud.Options{ZoneID: zone, Tailnet: "work.ts.net"})
 	w := open(t, func(o *workspace.Options) { o.World = world })

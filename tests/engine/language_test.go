@@ -14,8 +14,9 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// languageVariable makes the test's own program the plugin of the language Go, which the CLI from its module does not have. It compiles and
-// runs no program: pulumi import starts one and asks it for nothing but its version and its needs.
+// languageVariable makes the test's own program the plugin of the language Go, which the CLI from
+// its module does not have. It compiles and runs no program: pulumi import starts one and asks it
+// for nothing but its version and its needs.
 const languageVariable = "HOMELAB_TEST_LANGUAGE_PLUGIN"
 
 func TestMain(m *testing.M) {

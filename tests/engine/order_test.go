@@ -54,7 +54,8 @@ func TestHostnamesComeLastAndGoFirst(t *testing.T) {
 	}
 }
 
-// The state itself says that a record hangs on its chain, so every later operation, by whatever program, keeps the order.
+// The state itself says that a record hangs on its chain, so every later operation, by whatever
+// program, keeps the order.
 func TestTheStateKnowsTheChain(t *testing.T) {
 	w := open(t)
 	up(t, w)

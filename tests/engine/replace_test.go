@@ -49,8 +49,8 @@ func ofType(tokens ...string) func(apitype.ResourceV3) bool {
 	}
 }
 
-// A new machine gets everything anew; the boxes and, in the same location, the addresses stay. The hostnames go before anything else does and
-// come back after everything else is there.
+// A new machine gets everything anew; the boxes and, in the same location, the addresses stay. The
+// hostnames go before anything else does and come back after everything else is there.
 func TestAnotherMachine(t *testing.T) {
 	for name, change := range map[string]struct {
 		config        map[string]any
@@ -115,7 +115,8 @@ func requireAnew(t *testing.T, journal []simcloud.Operation, before []apitype.Re
 	assert.Greater(t, count, 50)
 }
 
-// requireHostnamesAround checks, in the clouds' own record, that no record was there while any link of a chain was not.
+// requireHostnamesAround checks, in the clouds' own record, that no record was there while any link
+// of a chain was not.
 func requireHostnamesAround(t *testing.T, journal []simcloud.Operation, all []apitype.ResourceV3) {
 	t.Helper()
 	for _, record := range records(all) {
@@ -172,8 +173,8 @@ func TestAProtectedMachineStays(t *testing.T) {
 	}
 }
 
-// The replacement fails at a step of each kind. Until another deployment completes it, no hostname is there whose chain is not.
-// Each case replaces the machine that the one before it made.
+// The replacement fails at a step of each kind. Until another deployment completes it, no hostname
+// is there whose chain is not. Each case replaces the machine that the one before it made.
 func TestAnotherMachineMayFailToCome(t *testing.T) {
 	w := unprotected(t)
 	complete := state(t, w)
@@ -210,7 +211,8 @@ func TestAnotherMachineMayFailToCome(t *testing.T) {
 	}
 }
 
-// requireLiveChains is requireNothingExposed for a state in which a resource may be listed that is gone already, to be made again.
+// requireLiveChains is requireNothingExposed for a state in which a resource may be listed that is
+// gone already, to be made again.
 func requireLiveChains(t *testing.T, w *workspace.Workspace, complete []apitype.ResourceV3) {
 	t.Helper()
 	there := map[resource.URN]bool{}

@@ -13,8 +13,8 @@ import (
 	"homelab/internal/workspace"
 )
 
-// Every secret that was generated, by a provider or for the configuration, is looked for wherever somebody might read: in clear, in
-// base64, and as it stands inside JSON.
+// Every secret that was generated, by a provider or for the configuration, is looked for wherever
+// somebody might read: in clear, in base64, and as it stands inside JSON.
 func TestSecretsAreNowhereInClear(t *testing.T) {
 	var streamed strings.Builder
 	w := open(t, func(o *workspace.Options) {

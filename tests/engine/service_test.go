@@ -49,7 +49,8 @@ func withEverything(o *workspace.Options) {
 	o.Program = stack.FromCatalog(append(media.Catalog(), everything()))
 }
 
-// Secrets and credentials reach a service in files, and nothing else in the program names the service.
+// Secrets and credentials reach a service in files, and nothing else in the program names the
+// service.
 func TestADefinitionIsAllThatAServiceNeeds(t *testing.T) {
 	w := open(t, withEverything)
 	up(t, w)

@@ -23,8 +23,8 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // at commit face2f8, without its history and logs. Its secrets were made up for it.
 const fixture = "testdata/state-0.1.0.tar.gz"
 
-// What an upgrade does to a stack that an older version deployed is a list that a person has read: it
-// replaces nothing that holds data, it works in one run, and then nothing is left to change.
+// What an upgrade does to a stack that an older version deployed is a list that a person has read:
+// it replaces nothing that holds data, it works in one run, and then nothing is left to change.
 func TestAStackOfAnOlderVersion(t *testing.T) {
 	dir := t.TempDir()
 	out, err := exec.Command("tar", "--extract", "--gzip", "--file", fixture, "--directory", dir).CombinedOutput()

@@ -10,7 +10,8 @@ import (
 	"homelab/internal/workspace"
 )
 
-// The official plugins warn of the settings that a destroy leaves as they are, and of nothing else that the program does.
+// The official plugins warn of the settings that a destroy leaves as they are, and of nothing else
+// that the program does.
 func TestWarningsAreThoseOfTheOfficialPlugins(t *testing.T) {
 	w := open(t)
 	preview, err := w.Preview(t.Context())

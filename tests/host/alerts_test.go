@@ -16,8 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hears answers as a webhook over TLS on port 443, and as a mail server on port 587 that wants STARTTLS and a login. What it hears it writes as lines
-// of JSON. A file named status says what the webhook answers instead of 200.
+// hears answers as a webhook over TLS on port 443, and as a mail server on port 587 that wants
+// STARTTLS and a login. What it hears it writes as lines of JSON. A file named status says what the
+// webhook answers instead of 200.
 const hears = `
 import http.server, json, os, ssl, sys, threading, time
 from aiosmtpd.controller import Controller
@@ -113,7 +114,8 @@ ReadWritePaths=
 RuntimeDirectory=
 `
 
-// TestAFailureIsTold has a real systemd start the deployment's units: a backup that fails is told by webhook and by mail.
+// TestAFailureIsTold has a real systemd start the deployment's units: a backup that fails is told
+// by webhook and by mail.
 func TestAFailureIsTold(t *testing.T) {
 	w := simulate(t, map[string]any{
 		"homelab:smtp":        map[string]any{"host": "smtp.example.com", "username": "homelab@example.com", "sender": "homelab@example.com"},

@@ -65,8 +65,9 @@ func commands(w *workspace.Workspace) []deployed {
 	return out
 }
 
-// machine is this one as processes of their own namespaces see it: /opt/homelab, the users and the network are the test's. The network is a
-// loopback on which the Storage Box answers under its own name and port, so that every file of the deployment can stay as it is.
+// machine is this one as processes of their own namespaces see it: /opt/homelab, the users and the
+// network are the test's. The network is a loopback on which the Storage Box answers under its own
+// name and port, so that every file of the deployment can stay as it is.
 type machine struct {
 	t    *testing.T
 	pid  int
@@ -144,7 +145,8 @@ func (m *machine) replay(t *testing.T, c deployed) string {
 	return out
 }
 
-// install puts the deployment's files below /opt/homelab in their places, and returns the commands that set the backup up.
+// install puts the deployment's files below /opt/homelab in their places, and returns the commands
+// that set the backup up.
 func (m *machine) install(t *testing.T, commands []deployed) []deployed {
 	t.Helper()
 	var setup []deployed
@@ -186,8 +188,8 @@ type box struct {
 
 const boxHome = "/srv/box"
 
-// serve starts the Storage Box: sshd on port 23 with the sub-account's name and password, and borg under the name that Hetzner gives it. It returns
-// the box's host key.
+// serve starts the Storage Box: sshd on port 23 with the sub-account's name and password, and borg
+// under the name that Hetzner gives it. It returns the box's host key.
 func (m *machine) serve(t *testing.T, b box, password string) string {
 	t.Helper()
 	key := filepath.Join(m.dir, "box_host_key")

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// services stands in for the containers: it makes the databases that they declare, and writes to one.
+// services stands in for the containers: it makes the databases that they declare, and writes to
+// one.
 type services struct {
 	m         *machine
 	databases map[string]bool
@@ -61,7 +62,8 @@ func (s *services) database(t *testing.T, folder, place string) {
 	s.databases[path] = true
 }
 
-// writer moves amounts between two rows in one transaction, over and over, and lets the log grow; the sum never changes.
+// writer moves amounts between two rows in one transaction, over and over, and lets the log grow;
+// the sum never changes.
 const writer = `
 import random, sqlite3, sys
 database = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)

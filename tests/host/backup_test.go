@@ -27,8 +27,8 @@ const (
 	config  = "/opt/homelab/backup/config/borgmatic.yaml"
 )
 
-// TestBackup drives the deployment's own files with Debian's borgmatic, borg, sshd and sqlite3: nothing in them is changed but the box's host key,
-// whose private half is Hetzner's.
+// TestBackup drives the deployment's own files with Debian's borgmatic, borg, sshd and sqlite3:
+// nothing in them is changed but the box's host key, whose private half is Hetzner's.
 func TestBackup(t *testing.T) {
 	commands := deploy(t)
 	m := newMachine(t)
@@ -183,7 +183,8 @@ func (m *machine) drills(t *testing.T, data *services) {
 		require.NoError(t, err)
 		assert.True(t, bytes.Equal(copied, restored), "%s was not restored byte for byte", e.Path)
 		assert.Equal(t, e.SHA256, fmt.Sprintf("%x", sha256.Sum256(restored)), e.Path)
-		// The writer moves amounts from one row to another: a copy in the middle of that would not add up.
+		// The writer moves amounts from one row to another: a copy in the middle of that would not
+		// add up.
 		answer := m.must(t, "sqlite3", "-readonly", scratch+e.Copy, "PRAGMA integrity_check; PRAGMA user_version; SELECT sum(amount) FROM account;")
 		assert.Equal(t, "ok\n42\n1000\n", answer, e.Path)
 	}
@@ -196,9 +197,11 @@ func (m *machine) drills(t *testing.T, data *services) {
 	assert.NoDirExists(t, m.at(scratch))
 }
 
-// resistsRansom does what somebody would who is root on the server: with the server's own key and passphrase, every archive is deleted, the repository
-// is compacted, then deleted, and its key is overwritten. Not a byte of what was in it is gone: with what the attack appended cut off again, every
-// archive is back. That is what one of the box's snapshots does, which the server cannot reach.
+// resistsRansom does what somebody would who is root on the server: with the server's own key and
+// passphrase, every archive is deleted, the repository is compacted, then deleted, and its key is
+// overwritten. Not a byte of what was in it is gone: with what the attack appended cut off again,
+// every archive is back. That is what one of the box's snapshots does, which the server cannot
+// reach.
 func (m *machine) resistsRansom(t *testing.T, b box) {
 	m.must(t, program, "run")
 	before := m.archives(t)

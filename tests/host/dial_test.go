@@ -13,7 +13,8 @@ import (
 	"homelab/tests/internal/netns"
 )
 
-// dialing begins a connection in a namespace and does not wait for it, so that hundreds of refused ones take as long as one.
+// dialing begins a connection in a namespace and does not wait for it, so that hundreds of refused
+// ones take as long as one.
 func dialing(n *netns.Namespace, address string) (fd int, remote unix.Sockaddr, err error) {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {

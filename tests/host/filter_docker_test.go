@@ -127,7 +127,8 @@ func (e *dockerEngine) addNetwork(f *filtered, r apitype.ResourceV3) {
 	f.serve(f.machine, gateway, 80)
 }
 
-// addContainer runs a container that does nothing where the deployment's would be, and answers inside its namespace.
+// addContainer runs a container that does nothing where the deployment's would be, and answers
+// inside its namespace.
 func (e *dockerEngine) addContainer(f *filtered, r apitype.ResourceV3) {
 	name := fmt.Sprint(r.Inputs["name"])
 	c := &filteredContainer{addresses: map[string]netip.Addr{}}
@@ -160,8 +161,9 @@ func (e *dockerEngine) addContainer(f *filtered, r apitype.ResourceV3) {
 	f.containers[name] = c
 }
 
-// On a real engine, with its own rules, bridges and translation of addresses, as much passes as in the graph, and the proxy's ports stay
-// published. The filter is there before the engine, as after a boot, and is loaded again after it.
+// On a real engine, with its own rules, bridges and translation of addresses, as much passes as in
+// the graph, and the proxy's ports stay published. The filter is there before the engine, as after
+// a boot, and is loaded again after it.
 func TestTheFilterOnARealEngine(t *testing.T) {
 	f, deployment := newFilter(t)
 	f.load()

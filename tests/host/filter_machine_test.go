@@ -20,7 +20,8 @@ import (
 	"homelab/tests/internal/netns"
 )
 
-// filtered is a machine with the deployment's packet filter, and one namespace per container on the bridge of its network.
+// filtered is a machine with the deployment's packet filter, and one namespace per container on the
+// bridge of its network.
 type filtered struct {
 	t          *testing.T
 	dir        string
@@ -62,7 +63,8 @@ func newFiltered(t *testing.T) *filtered {
 	return f
 }
 
-// newFilter returns a machine without containers, whose filter is not loaded, and the deployment that it belongs to.
+// newFilter returns a machine without containers, whose filter is not loaded, and the deployment
+// that it belongs to.
 func newFilter(t *testing.T) (*filtered, []apitype.ResourceV3) {
 	t.Helper()
 	w := simulate(t, ownServices)

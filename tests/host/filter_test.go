@@ -87,7 +87,8 @@ var ownServices = map[string]any{"homelab:customServices": map[string]any{
 	},
 }}
 
-// patience is how long a connection may take; on one machine an answer takes less than a millisecond.
+// patience is how long a connection may take; on one machine an answer takes less than a
+// millisecond.
 const patience = 400 * time.Millisecond
 
 // connect tries many addresses at once from one namespace and returns those that answered.
@@ -115,8 +116,8 @@ func connect(n *netns.Namespace, addresses []string) []string {
 	return answered
 }
 
-// Every edge of the graph passes, and nothing else does, with and without Docker's own setting that shows bridged packets to the other
-// families' chains.
+// Every edge of the graph passes, and nothing else does, with and without Docker's own setting that
+// shows bridged packets to the other families' chains.
 func TestOnlyTheEdgesOfTheGraphPass(t *testing.T) {
 	f := newFiltered(t)
 	for _, bridged := range []string{"0", "1"} {
@@ -286,7 +287,8 @@ func TestAReloadCutsNothing(t *testing.T) {
 	assert.NotEmpty(t, connect(f.containers["jellyseerr"].Namespace, []string{netip.AddrPortFrom(jellyfin, 8096).String()}))
 }
 
-// The proof that runs before the first gate is opened passes with the filter, and with nothing less.
+// The proof that runs before the first gate is opened passes with the filter, and with nothing
+// less.
 func TestTheProofOfTheFilter(t *testing.T) {
 	f := newFiltered(t)
 	f.showBridgedPackets("0") // or the other families' chains would drop what the bridge lets through

@@ -13,8 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTheJailsOfANewMachine has the deployment's own command load the jails where Fail2ban never ran, so that its log, which one of them reads,
-// is not there. systemctl does here what the unit would do; the jail that reads systemd's journal needs a systemd.
+// TestTheJailsOfANewMachine has the deployment's own command load the jails where Fail2ban never
+// ran, so that its log, which one of them reads, is not there. systemctl does here what the unit
+// would do; the jail that reads systemd's journal needs a systemd.
 func TestTheJailsOfANewMachine(t *testing.T) {
 	commands := deploy(t)
 	m := newMachine(t)

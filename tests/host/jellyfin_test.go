@@ -18,8 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeJellyfin answers what Jellyfin 10.11.11 answers to a first set-up, and refuses what it refuses
-// (Jellyfin.Api/Controllers/StartupController.cs, Auth/FirstTimeSetupPolicy, ServerSetupApp).
+// fakeJellyfin answers what Jellyfin 10.11.11 answers to a first set-up, and refuses what it
+// refuses (Jellyfin.Api/Controllers/StartupController.cs, Auth/FirstTimeSetupPolicy,
+// ServerSetupApp).
 type fakeJellyfin struct {
 	mu sync.Mutex
 	// starting is how many requests are still answered by the server that stands in during a start.
@@ -141,7 +142,8 @@ func fromClient(r *http.Request) bool {
 	return true
 }
 
-// fakeInspect is Docker's program as far as homelab-jellyfin calls it. It notes what others could see of its caller.
+// fakeInspect is Docker's program as far as homelab-jellyfin calls it. It notes what others could
+// see of its caller.
 const fakeInspect = `#!/bin/bash
 home=$(dirname "$0")
 { cat "/proc/$PPID/cmdline" "/proc/$PPID/environ"; echo "$@"; env; } | tr '\0' '\n' >>"$home/seen"

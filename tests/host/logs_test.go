@@ -24,7 +24,8 @@ func failedLogin(n int) string {
 		n, time.Now().UTC().Format("2006-01-02T15:04:05Z07:00"))
 }
 
-// TestThePortalsLog rotates the log with the deployment's own files while a writer has it open and Fail2ban reads it.
+// TestThePortalsLog rotates the log with the deployment's own files while a writer has it open and
+// Fail2ban reads it.
 func TestThePortalsLog(t *testing.T) {
 	commands := deploy(t)
 	m := newMachine(t)

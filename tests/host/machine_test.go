@@ -21,7 +21,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// boot is the first boot of a simulated machine: its user data, and the options with which Docker's provider starts ssh.
+// boot is the first boot of a simulated machine: its user data, and the options with which Docker's
+// provider starts ssh.
 type boot struct {
 	userData   string
 	files      map[string]string
@@ -134,7 +135,8 @@ func TestTheFirstBootIsAccepted(t *testing.T) {
 	t.Run("systemd", func(t *testing.T) {
 		units := map[string]string{"homelab-firewall.service": b.files["/etc/systemd/system/homelab-firewall.service"]}
 		for name, content := range b.units {
-			// The programs are not on this machine; that they are there is what the deployment's own check says.
+			// The programs are not on this machine; that they are there is what the deployment's
+			// own check says.
 			units[name] = ourProgram.ReplaceAllString(content, "/bin/true")
 		}
 		folder := t.TempDir()

@@ -17,8 +17,9 @@ import (
 	"homelab/internal/workspace"
 )
 
-// fakeDocker stands in for Docker's program and engine, as strictly as the real ones are about what homelab-containers does: it knows these
-// commands, and a container whose bind mount has no source does not start. A container is a folder of files.
+// fakeDocker stands in for Docker's program and engine, as strictly as the real ones are about what
+// homelab-containers does: it knows these commands, and a container whose bind mount has no source
+// does not start. A container is a folder of files.
 const fakeDocker = `#!/bin/bash
 set -eu
 home=$(dirname "$(readlink -f "$0")")
@@ -47,18 +48,21 @@ case "$*" in
 esac
 `
 
-// engine is the machine's Docker with the deployment's containers, and homelab-containers beside it.
+// engine is the machine's Docker with the deployment's containers, and homelab-containers beside
+// it.
 type engine struct {
 	t     *testing.T
 	dir   string
 	names []string
 }
 
-// sample are the containers that these tests watch: the gateway's, a service that needs the library, and one that does not. How many more
-// there are does not matter to the order in which they start.
+// sample are the containers that these tests watch: the gateway's, a service that needs the
+// library, and one that does not. How many more there are does not matter to the order in which
+// they start.
 var sample = []string{"authelia", "authelia-store", "caddy", "crowdsec", "jellyfin", "jellyseerr"}
 
-// containersFilter is the file that closes the container networks. The one of the first boot includes it where it is on a machine.
+// containersFilter is the file that closes the container networks. The one of the first boot
+// includes it where it is on a machine.
 func containersFilter(w *workspace.Workspace) string {
 	for _, c := range w.World().Commands("") {
 		if strings.HasSuffix(c.Script, "/opt/homelab/firewall/00-containers.nft") && c.Stdin != "" {
@@ -133,7 +137,8 @@ func (e *engine) healthy(names ...string) {
 	}
 }
 
-// runs runs the unit's own command, which prints into the file journal, behind the loaded packet filter.
+// runs runs the unit's own command, which prints into the file journal, behind the loaded packet
+// filter.
 func (e *engine) runs(env ...string) {
 	e.t.Helper()
 	_, line, found := strings.Cut(e.read("unit"), "\nExecStart=/opt/homelab/state/homelab-containers ")
@@ -160,8 +165,8 @@ func (e *engine) shows(want string) {
 	require.Eventually(e.t, func() bool { return strings.Contains(e.read("status"), want) }, 20*time.Second, 20*time.Millisecond, "%s", want)
 }
 
-// settles waits until the program has looked at everything three more times, so that it had time for what it must not do, and says what was
-// started since the last time.
+// settles waits until the program has looked at everything three more times, so that it had time
+// for what it must not do, and says what was started since the last time.
 func (e *engine) settles() []string {
 	e.t.Helper()
 	before := strings.Count(e.read("turns"), "\n")
@@ -194,8 +199,8 @@ func TestAnUnhealthyContainerIsStartedAgain(t *testing.T) {
 	e.shows("6 of 6 containers healthy")
 }
 
-// At a boot Docker tries to start everything at once, and can start nothing; then everything comes up in its order, and the player only once
-// the library is there.
+// At a boot Docker tries to start everything at once, and can start nothing; then everything comes
+// up in its order, and the player only once the library is there.
 func TestTheOrderOfABoot(t *testing.T) {
 	e := newEngine(t)
 	for _, name := range e.names {
@@ -244,7 +249,8 @@ func TestTheOrderOfABoot(t *testing.T) {
 	assert.Empty(t, e.settles())
 }
 
-// The packet filter does not load at a boot: no container can start, whoever tries. Once it is mended, everything comes up by itself.
+// The packet filter does not load at a boot: no container can start, whoever tries. Once it is
+// mended, everything comes up by itself.
 func TestABootWithoutThePacketFilter(t *testing.T) {
 	e := newEngine(t)
 	m := newMachine(t)
@@ -326,7 +332,8 @@ func TestTheGatesOfANewMachine(t *testing.T) {
 	}
 }
 
-// The player sees the library's parent, read-only, and a mount that comes later; nobody else sees it at all.
+// The player sees the library's parent, read-only, and a mount that comes later; nobody else sees
+// it at all.
 func TestWhoSeesTheLibrary(t *testing.T) {
 	deployment, err := simulate(t, nil).Deployment()
 	require.NoError(t, err)

@@ -18,8 +18,9 @@ import (
 // benchSize is a film of half a gigabyte: davfs2 has to fetch all of it before the first byte.
 const benchSize = 512 << 20
 
-// BenchmarkMediaMount reads a file that the machine has never seen, through rclone and through davfs2, from the same server in the same run:
-// what counts are the ratios. Both keep what they read, so every measurement is of a fresh mount.
+// BenchmarkMediaMount reads a file that the machine has never seen, through rclone and through
+// davfs2, from the same server in the same run: what counts are the ratios. Both keep what they
+// read, so every measurement is of a fresh mount.
 func BenchmarkMediaMount(b *testing.B) {
 	deployment := files(b, deploy(b))
 	davfs2 := files(b, commands(simulate(b, map[string]any{"homelab:storage.media.protocol": "davfs2"})))
@@ -68,7 +69,8 @@ func BenchmarkMediaMount(b *testing.B) {
 	}
 }
 
-// mountDavfs2 mounts the box as the protocol davfs2 does, with the deployment's own settings but for their places and the server's address.
+// mountDavfs2 mounts the box as the protocol davfs2 does, with the deployment's own settings but
+// for their places and the server's address.
 func (l *library) mountDavfs2(deployment map[string]string) error {
 	l.write("files/davfs2.account", "http://"+l.address+"/ "+l.user+"\n")
 	if err := l.program("prepare", "davfs2", "0"); err != nil {

@@ -15,8 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The protocol davfs2 mounts as the unit does, keeps what is written, and lets only the library's owner write. It runs on a machine with an /etc of its
-// own, because the owner gets a name; what is changed in the deployment's files is the server's address.
+// The protocol davfs2 mounts as the unit does, keeps what is written, and lets only the library's
+// owner write. It runs on a machine with an /etc of its own, because the owner gets a name; what is
+// changed in the deployment's files is the server's address.
 func TestMediaOverDavfs2(t *testing.T) {
 	needsFUSE(t)
 	w := simulate(t, map[string]any{"homelab:storage.media.protocol": "davfs2"})

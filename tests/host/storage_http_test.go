@@ -18,7 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// needsFUSE leaves a test of the mount to TestMediaWithoutTheKernel where the machine does not let anybody mount; make test-host says so.
+// needsFUSE leaves a test of the mount to TestMediaWithoutTheKernel where the machine does not let
+// anybody mount; make test-host says so.
 func needsFUSE(t *testing.T) {
 	t.Helper()
 	info, err := os.Stat("/dev/fuse")
@@ -29,7 +30,8 @@ func needsFUSE(t *testing.T) {
 	require.NoError(t, device.Close())
 }
 
-// front is rclone's VFS with the mount unit's options, reached over HTTP instead of through the kernel.
+// front is rclone's VFS with the mount unit's options, reached over HTTP instead of through the
+// kernel.
 type front struct {
 	*library
 	process *exec.Cmd
@@ -106,7 +108,8 @@ func (f *front) reads(path string, from, to int64) (string, error) {
 	return text, nil
 }
 
-// The mount's cache, its options and its credentials without a mount: what needs no kernel is tried where there is no FUSE, too.
+// The mount's cache, its options and its credentials without a mount: what needs no kernel is tried
+// where there is no FUSE, too.
 func TestMediaWithoutTheKernel(t *testing.T) {
 	deployment := files(t, deploy(t))
 	password := deployment["/opt/homelab/media/password"]

@@ -13,8 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMediaOverSFTP reads and writes the box as the protocol sftp does, and meets a box with another's host key first. What is tried is rclone's
-// client with the deployment's own files, on the machine on which the box answers under its name.
+// TestMediaOverSFTP reads and writes the box as the protocol sftp does, and meets a box with
+// another's host key first. What is tried is rclone's client with the deployment's own files, on
+// the machine on which the box answers under its name.
 func TestMediaOverSFTP(t *testing.T) {
 	w := simulate(t, map[string]any{"homelab:storage.media.protocol": "sftp"})
 	m := newMachine(t)

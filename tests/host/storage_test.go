@@ -40,8 +40,8 @@ func files(t testing.TB, commands []deployed) map[string]string {
 	return out
 }
 
-// library is the deployment's media mount against a WebDAV server on loopback: its program, its configuration and its options are used as they
-// are, but for the places and the server's address.
+// library is the deployment's media mount against a WebDAV server on loopback: its program, its
+// configuration and its options are used as they are, but for the places and the server's address.
 type library struct {
 	t                       testing.TB
 	dir, data, point, cache string
@@ -191,7 +191,8 @@ func TestMediaMount(t *testing.T) {
 	password := deployment["/opt/homelab/media/password"]
 	l := newLibrary(t, deployment)
 
-	// Nothing is mounted: nobody writes below the bare mount point, and the library is not declared ready.
+	// Nothing is mounted: nobody writes below the bare mount point, and the library is not declared
+	// ready.
 	require.NoError(t, l.program("prepare", "webdav", "2000"))
 	require.Error(t, os.WriteFile(l.point+"/lost", []byte("x"), 0o644), "root wrote to the system's disk")
 	require.Error(t, os.Mkdir(l.point+"/movies", 0o755))
@@ -310,7 +311,8 @@ func otherPassword(t *testing.T, l *library) {
 	assert.Equal(t, "after", string(got))
 }
 
-// The cache's disk is full: the writer is told, nothing half written reaches the box, and the mount goes on.
+// The cache's disk is full: the writer is told, nothing half written reaches the box, and the mount
+// goes on.
 func TestMediaMountWithAFullDisk(t *testing.T) {
 	needsFUSE(t)
 	deployment := files(t, deploy(t))

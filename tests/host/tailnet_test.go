@@ -106,7 +106,8 @@ func (n *tailnet) in(words ...string) {
 	run(n.t, "ip", append([]string{"netns", "exec", n.machine}, words...)...)
 }
 
-// visit connects from the tailnet to the published port, and returns the address that the container saw.
+// visit connects from the tailnet to the published port, and returns the address that the container
+// saw.
 func (n *tailnet) visit() string {
 	n.t.Helper()
 	server := exec.Command("ip", "netns", "exec", n.container, "python3", "-c",

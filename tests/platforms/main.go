@@ -1,10 +1,11 @@
-// Command platforms checks the types of Go packages, and of all that they import, for other operating systems and
-// processors:
+// Command platforms checks the types of Go packages, and of all that they import, for other
+// operating systems and processors:
 //
 //	platforms FOLDER GOOS/GOARCH PACKAGE...
 //
-// It finds what a compiler would refuse, in seconds: to compile the clouds' SDKs takes minutes for each platform. It is a
-// module of its own, so that the homelab's own module needs no golang.org/x/tools/go/packages.
+// It finds what a compiler would refuse, in seconds: to compile the clouds' SDKs takes minutes for
+// each platform. It is a module of its own, so that the homelab's own module needs no
+// golang.org/x/tools/go/packages.
 package main
 
 import (
@@ -66,7 +67,8 @@ func check(folder, platform string, patterns ...string) error {
 	return errors.Join(problems...)
 }
 
-// declarations parses files of other modules without the bodies of their functions: those are their authors' to check.
+// declarations parses files of other modules without the bodies of their functions: those are their
+// authors' to check.
 func declarations(folder string) func(*token.FileSet, string, []byte) (*ast.File, error) {
 	return func(set *token.FileSet, name string, source []byte) (*ast.File, error) {
 		file, err := parser.ParseFile(set, name, source, parser.SkipObjectResolution)

@@ -10,8 +10,9 @@ var (
 	spaces  = regexp.MustCompile(`\s+`)
 )
 
-// Commands returns the lines of a Markdown text's shell blocks, below the heading and above the next one, without their
-// comments. The heading is given without the number in front of it. A heading that is not there has none; "" stands for all headings.
+// Commands returns the lines of a Markdown text's shell blocks, below the heading and above the
+// next one, without their comments. The heading is given without the number in front of it. A
+// heading that is not there has none; "" stands for all headings.
 func Commands(markdown, below string) []string {
 	var list []string
 	inside, block := below == "", false

@@ -62,8 +62,8 @@ func newReader(t *testing.T) *reader {
 	r := &reader{home: t.TempDir(), clone: t.TempDir(), lab: filepath.Join(t.TempDir(), "lab")}
 	copyCheckout(t, r.clone)
 
-	// What was compiled and downloaded before is kept, and nothing else: not even where Go's own settings are read from
-	// the home.
+	// What was compiled and downloaded before is kept, and nothing else: not even where Go's own
+	// settings are read from the home.
 	caches, err := os.UserCacheDir()
 	require.NoError(t, err)
 	tools := filepath.Join(caches, "homelab")
@@ -90,7 +90,8 @@ func newReader(t *testing.T) *reader {
 	return r
 }
 
-// programs makes a folder with what the README takes for granted: the Pulumi CLI, and a password manager.
+// programs makes a folder with what the README takes for granted: the Pulumi CLI, and a password
+// manager.
 func (r *reader) programs(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

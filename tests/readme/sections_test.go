@@ -19,8 +19,8 @@ const root = "../.."
 // A value typed in where the README sets a secret; it must be found nowhere afterwards.
 const typed = "typed-in-by-the-reader-of-the-readme-0123456789"
 
-// section is a section of the README that needs no account, with what each of its commands must come to. A command
-// that is not listed here, or not in the README, fails the test.
+// section is a section of the README that needs no account, with what each of its commands must
+// come to. A command that is not listed here, or not in the README, fails the test.
 type section struct {
 	heading  string
 	commands []command
@@ -74,7 +74,8 @@ var sections = []section{
 	}},
 }
 
-// rehearsal keeps clouds of its own: the tailnet policy that a destroy leaves would stop a first up.
+// rehearsal keeps clouds of its own: the tailnet policy that a destroy leaves would stop a first
+// up.
 const rehearsal = " --simulate --state /tmp/lab/../rehearsal"
 
 func nothing(*testing.T, result) {}
@@ -121,8 +122,8 @@ func deployedBefore(t *testing.T, r result) {
 	r.reader.run(t, "pulumi config set homelab:protect false")
 }
 
-// rebuilt holds the preview of a new machine to what the README promises: the server is replaced, and what holds data
-// or the address is not.
+// rebuilt holds the preview of a new machine to what the README promises: the server is replaced,
+// and what holds data or the address is not.
 func rebuilt(t *testing.T, r result) {
 	assert.Regexp(t, `(?m)^± .*hcloud:index:Server .*\(replace\)$`, r.stdout)
 	for _, kept := range []string{"StorageBox", "PrimaryIp", "StorageBoxSubaccount"} {
@@ -137,7 +138,8 @@ func protected(t *testing.T, r result) {
 	r.reader.run(t, "bin/homelab preview --expect-no-changes"+rehearsal)
 }
 
-// configured holds the stack's file to what the README promises: every secret is there, and encrypted.
+// configured holds the stack's file to what the README promises: every secret is there, and
+// encrypted.
 func configured(t *testing.T, r result) {
 	listed := r.reader.run(t, "pulumi config --json").stdout
 	var values map[string]struct{ Secret bool }

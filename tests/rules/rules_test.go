@@ -1,5 +1,5 @@
-// Package rules holds the repository to the rules that the compiler cannot check: who may import whom, who may call what, and that everything
-// exported says what it is.
+// Package rules holds the repository to the rules that the compiler cannot check: who may import
+// whom, who may call what, and that everything exported says what it is.
 package rules
 
 import (
@@ -75,7 +75,8 @@ func (s source) imports() []string {
 	return out
 }
 
-// order is the components from left to right: each may import only those to its left, and the helpers in components/internal.
+// order is the components from left to right: each may import only those to its left, and the
+// helpers in components/internal.
 var order = []string{
 	"settings", "images", "edge", "tailnet", "storage", "host", "workload", "service", "gateway", "vpn", "media", "monitoring", "backup", "exposure", "stack",
 }
@@ -115,7 +116,8 @@ func TestWhoMayImport(t *testing.T) {
 	allowed := map[string][]string{
 		// One reader of the configuration: a component's arguments say all that it depends on.
 		"homelab/components/settings": {"components/stack", "components/settings", "cmd/homelab", "internal/workspace", "tests/engine", "tests/chain", "tests/host"},
-		// The simulated clouds exist for the command and the tests; the program knows nothing of them.
+		// The simulated clouds exist for the command and the tests; the program knows nothing of
+		// them.
 		"homelab/internal/simcloud": {"internal/simcloud", "internal/workspace", "cmd/homelab", "tests/engine"},
 		// Config is read by settings alone.
 		"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config": {"components/settings"},

@@ -1,5 +1,6 @@
-// Package grants checks what an operator adds to the tailnet's policy: grants and tags of his own. Nothing added may
-// reach the server or let the server reach anything: who may do that is said by other settings.
+// Package grants checks what an operator adds to the tailnet's policy: grants and tags of his own.
+// Nothing added may reach the server or let the server reach anything: who may do that is said by
+// other settings.
 package grants
 
 import (
@@ -29,7 +30,8 @@ type Grant struct {
 	Src []string
 	// Dst are where to: as Src, and networks behind a subnet router; at least one.
 	Dst []string
-	// IP are the ports: *, 443, 80-443, or one of these after a protocol, such as tcp:443; at least one.
+	// IP are the ports: *, 443, 80-443, or one of these after a protocol, such as tcp:443; at least
+	// one.
 	IP []string
 }
 
@@ -51,7 +53,8 @@ type Extra struct {
 
 // Problem is one thing wrong with an Extra.
 type Problem struct {
-	// Field is the field at fault, spelled as in the stack's configuration, such as extraGrants[0].src[1].
+	// Field is the field at fault, spelled as in the stack's configuration, such as
+	// extraGrants[0].src[1].
 	Field string
 	// What is wrong with the value seen.
 	What string
@@ -139,7 +142,8 @@ var (
 	everything = []string{"*", "autogroup:danger-all", "autogroup:tagged", ServerTag}
 )
 
-// Ranges returns the addresses that Tailscale gives to the devices of every tailnet, the server's among them.
+// Ranges returns the addresses that Tailscale gives to the devices of every tailnet, the server's
+// among them.
 func Ranges() []netip.Prefix {
 	return []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fd7a:115c:a1e0::/48")}
 }

@@ -1,5 +1,5 @@
-// Package imageref reads the reference of a container image that an operator wrote, and accepts only
-// one whose digest says what will run.
+// Package imageref reads the reference of a container image that an operator wrote, and accepts
+// only one whose digest says what will run.
 package imageref
 
 import (
@@ -18,8 +18,9 @@ type Reference struct {
 	Digest string
 }
 
-// Parse reads repository:tag@digest. Both tag and digest are required: the digest decides what runs, the
-// tag lets a person read which version that is. A repository without a registry is Docker Hub's.
+// Parse reads repository:tag@digest. Both tag and digest are required: the digest decides what
+// runs, the tag lets a person read which version that is. A repository without a registry is Docker
+// Hub's.
 func Parse(text string) (Reference, error) {
 	named, err := reference.ParseNormalizedNamed(text)
 	if err != nil {

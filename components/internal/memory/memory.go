@@ -1,5 +1,5 @@
-// Package memory is what the containers of the security chain may use. The gateway gives them their limits by it, and the settings subtract it from
-// what the server has, before anything is deployed.
+// Package memory is what the containers of the security chain may use. The gateway gives them their
+// limits by it, and the settings subtract it from what the server has, before anything is deployed.
 package memory
 
 // Limits of the chain's containers, in MiB.
@@ -8,7 +8,8 @@ const (
 	Authelia = 512
 	// AutheliaStore holds sessions, of a few hundred bytes each.
 	AutheliaStore = 128
-	// Caddy holds connections, CrowdSec's decisions, and request bodies until they are inspected, 65 MB of them at most.
+	// Caddy holds connections, CrowdSec's decisions, and request bodies until they are inspected,
+	// 65 MB of them at most.
 	Caddy = 512
 	// CrowdSec holds its scenarios, the decisions of the community, and AppSec's rules.
 	CrowdSec = 512

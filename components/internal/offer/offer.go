@@ -1,6 +1,6 @@
-// Package offer describes a service as the catalogue offers it: its name and what holds for it unless
-// the stack's configuration says otherwise. It is what the settings need to know of a service, without
-// a component that runs one.
+// Package offer describes a service as the catalogue offers it: its name and what holds for it
+// unless the stack's configuration says otherwise. It is what the settings need to know of a
+// service, without a component that runs one.
 package offer
 
 import (

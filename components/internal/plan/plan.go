@@ -1,8 +1,8 @@
 // Package plan is the closed set of Cloudflare zone plans and what each allows.
 //
-// The facts were read in Cloudflare's public documentation (repository cloudflare/cloudflare-docs, as stored
-// in 2026) and are named beside each field of Limits. A contract may allow more than its plan's public
-// table; the numbers here are what every zone of that plan can count on.
+// The facts were read in Cloudflare's public documentation (repository cloudflare/cloudflare-docs,
+// as stored in 2026) and are named beside each field of Limits. A contract may allow more than its
+// plan's public table; the numbers here are what every zone of that plan can count on.
 package plan
 
 import (
@@ -22,12 +22,12 @@ const (
 	Enterprise Plan = "enterprise"
 )
 
-// BaselineCustomRules is how many custom WAF rules the edge component itself always adds. They count
-// against Limits.CustomRules together with the operator's own.
+// BaselineCustomRules is how many custom WAF rules the edge component itself always adds. They
+// count against Limits.CustomRules together with the operator's own.
 const BaselineCustomRules = 3
 
-// The managed rulesets an operator's zone can deploy. Cloudflare gives each the same ID in every account.
-// Source: waf/managed-rules/reference.
+// The managed rulesets an operator's zone can deploy. Cloudflare gives each the same ID in every
+// account. Source: waf/managed-rules/reference.
 const (
 	// FreeManagedRuleset is Cloudflare's small ruleset against widespread attacks, on every plan.
 	FreeManagedRuleset = "77454fe2d30c4220b5701f6fdfb893ba"
@@ -39,12 +39,14 @@ const (
 
 // Limits is what a plan allows.
 type Limits struct {
-	// CustomRules is the most custom WAF rules a zone may have. Source: waf/custom-rules, "Number of rules".
+	// CustomRules is the most custom WAF rules a zone may have. Source: waf/custom-rules, "Number
+	// of rules".
 	CustomRules int
-	// CacheRules is the most cache rules a zone may have. Source: cache/how-to/cache-rules, "Availability".
+	// CacheRules is the most cache rules a zone may have. Source: cache/how-to/cache-rules,
+	// "Availability".
 	CacheRules int
-	// RateLimitRules is the most rate limiting rules a zone may have. On Enterprise it needs application
-	// security in the contract. Source: waf/rate-limiting-rules, "Number of rules".
+	// RateLimitRules is the most rate limiting rules a zone may have. On Enterprise it needs
+	// application security in the contract. Source: waf/rate-limiting-rules, "Number of rules".
 	RateLimitRules int
 	// RateLimitPeriods are the counting periods allowed, in seconds, ascending. Source:
 	// waf/rate-limiting-rules, "Counting periods".
@@ -52,23 +54,24 @@ type Limits struct {
 	// RateLimitTimeouts are the mitigation timeouts allowed, in seconds, ascending. Source:
 	// waf/rate-limiting-rules, "Mitigation timeout periods".
 	RateLimitTimeouts []int
-	// LogAction tells whether custom rules may use the log action. Source: waf/custom-rules, "Supported
-	// actions".
+	// LogAction tells whether custom rules may use the log action. Source: waf/custom-rules,
+	// "Supported actions".
 	LogAction bool
-	// Regex tells whether expressions may use the matches operator. Source: waf/custom-rules, "Regex support".
+	// Regex tells whether expressions may use the matches operator. Source: waf/custom-rules,
+	// "Regex support".
 	Regex bool
 	// ManagedRulesets tells whether the paid managed rulesets may be deployed; without it only
 	// FreeManagedRuleset is there.
 	ManagedRulesets bool
-	// MaxUploadMB is the largest request body on a proxied hostname, in megabytes. Source:
-	// support, error 413 ("payload too large"); the Business and Enterprise values could not be read again.
+	// MaxUploadMB is the largest request body on a proxied hostname, in megabytes. Source: support,
+	// error 413 ("payload too large"); the Business and Enterprise values could not be read again.
 	MaxUploadMB int
 }
 
 // The values the Rulesets API takes, in seconds; a plan allows those up to its own maximum. Source:
-// waf/rate-limiting-rules/parameters, "period" and "mitigation_timeout". The availability table's footnote
-// lists more values "not available on all plans": a value outside these lists may be refused, so they are
-// left out.
+// waf/rate-limiting-rules/parameters, "period" and "mitigation_timeout". The availability table's
+// footnote lists more values "not available on all plans": a value outside these lists may be
+// refused, so they are left out.
 var (
 	apiPeriods  = []int{10, 60, 120, 300, 600, 3600}
 	apiTimeouts = []int{10, 60, 120, 300, 600, 3600, 86400}
@@ -86,8 +89,8 @@ func upTo(values []int, limit int) []int {
 // All returns every plan, from the smallest to the largest.
 func All() []Plan { return []Plan{Free, Pro, Business, Enterprise} }
 
-// Parse returns the plan named s, exactly as written in the constants; anything else is an error that lists
-// the plans there are.
+// Parse returns the plan named s, exactly as written in the constants; anything else is an error
+// that lists the plans there are.
 func Parse(s string) (Plan, error) {
 	if p := Plan(s); p.Valid() {
 		return p, nil

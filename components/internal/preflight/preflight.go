@@ -17,15 +17,16 @@ var ErrOffTailnet = errors.New("this computer is not on the tailnet, and the ser
 	"Nothing was changed. Start Tailscale here, log in as one of homelab:tailscale.admins (tailscale up), and deploy again. " +
 	"If the tailnet itself is lost, homelab:server.breakGlass opens another way")
 
-// service is an address that Tailscale answers itself, on every computer of a tailnet. A Linux in a virtual machine that
-// reaches the tailnet through its host, such as WSL, has no address of the tailnet but reaches this. Source: Tailscale's
-// documentation of MagicDNS.
+// service is an address that Tailscale answers itself, on every computer of a tailnet. A Linux in a
+// virtual machine that reaches the tailnet through its host, such as WSL, has no address of the
+// tailnet but reaches this. Source: Tailscale's documentation of MagicDNS.
 const service = "100.100.100.100:53"
 
 // patience is how long the service may take to answer: it is on this computer.
 const patience = 3 * time.Second
 
-// OnTailnet returns ErrOffTailnet where this computer is on no tailnet. It cannot tell which tailnet that is.
+// OnTailnet returns ErrOffTailnet where this computer is on no tailnet. It cannot tell which
+// tailnet that is.
 func OnTailnet(ctx context.Context) error {
 	dialer := &net.Dialer{Timeout: patience}
 	return onTailnet(net.InterfaceAddrs, func() error {

@@ -40,7 +40,8 @@ func (t TLS) DefaultPort() int {
 	}
 }
 
-// Server is a mail server that takes messages from a user with a password. The password is not part of it.
+// Server is a mail server that takes messages from a user with a password. The password is not part
+// of it.
 type Server struct {
 	// Host is the server's DNS name, which its certificate must hold; required.
 	Host string
@@ -59,7 +60,8 @@ func (s Server) Address() string { return s.Host + ":" + strconv.Itoa(s.Port) }
 
 // Problem is one thing wrong with a Server.
 type Problem struct {
-	// Field is the field at fault, spelled as in the stack's configuration: host, port, tls, username, sender.
+	// Field is the field at fault, spelled as in the stack's configuration: host, port, tls,
+	// username, sender.
 	Field string
 	// What is wrong with the value seen.
 	What string

@@ -1,4 +1,5 @@
-// Package validate collects the problems of a component's arguments, so that a user sees all of them at once.
+// Package validate collects the problems of a component's arguments, so that a user sees all of
+// them at once.
 package validate
 
 import (
@@ -34,7 +35,8 @@ func (p *Problems) Merge(err error) {
 	}
 }
 
-// Err is nil when nothing was recorded, otherwise all the problems, each with the subject's name in front.
+// Err is nil when nothing was recorded, otherwise all the problems, each with the subject's name in
+// front.
 func (p *Problems) Err() error {
 	errs := make([]error, 0, len(p.errs))
 	for _, err := range p.errs {

@@ -1,5 +1,5 @@
-// Package policyfile reads a tailnet policy file as Tailscale's API does: it refuses what the API refuses, and
-// evaluates the policy's own tests.
+// Package policyfile reads a tailnet policy file as Tailscale's API does: it refuses what the API
+// refuses, and evaluates the policy's own tests.
 package policyfile
 
 import (

@@ -2,8 +2,9 @@
 //
 //	go run ./internal/toolchain/tool staticcheck ./...
 //
-// Its exit code is the tool's. As "tool build OUT PACKAGE" it builds a package of the checkout, with progress;
-// as "tool path NAME" it prints where the tool is, and as "tool cache" the folder of the built tools.
+// Its exit code is the tool's. As "tool build OUT PACKAGE" it builds a package of the checkout,
+// with progress; as "tool path NAME" it prints where the tool is, and as "tool cache" the folder of
+// the built tools.
 package main
 
 import (
@@ -73,7 +74,8 @@ func run(ctx context.Context, args []string) (int, error) {
 	return 0, nil
 }
 
-// find returns the tool's executable. The Pulumi CLI may come from PATH, the others are always ours.
+// find returns the tool's executable. The Pulumi CLI may come from PATH, the others are always
+// ours.
 func find(ctx context.Context, name string) (string, error) {
 	if name == toolchain.PulumiTool.Name {
 		return toolchain.Pulumi(ctx, os.Stderr)

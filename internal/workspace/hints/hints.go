@@ -1,5 +1,5 @@
-// Package hints says what to do about failures that the clouds report in words of their own. The program never sees them: the engine
-// asks the clouds, and the program has ended by then.
+// Package hints says what to do about failures that the clouds report in words of their own. The
+// program never sees them: the engine asks the clouds, and the program has ended by then.
 package hints
 
 import (
@@ -23,7 +23,8 @@ func always(text string) func([]string, string) string {
 	return func([]string, string) string { return text }
 }
 
-// hints are all there are. The words were seen in answers of the clouds' APIs; the simulated clouds use the same.
+// hints are all there are. The words were seen in answers of the clouds' APIs; the simulated clouds
+// use the same.
 var hints = []hint{
 	{regexp.MustCompile(`exceeded maximum number of zone rulesets for phase '?([a-z_]+)`), importRuleset},
 	{regexp.MustCompile(`resource_unavailable`), always("Hetzner has no such server left in this location at the moment. Set homelab:server.type to " +
@@ -42,8 +43,8 @@ var hints = []hint{
 		"the table in the README, Credentials.")},
 }
 
-// For returns what to do about the failure of an operation on a stack, in the order of this package's list; nothing for one
-// that explains itself.
+// For returns what to do about the failure of an operation on a stack, in the order of this
+// package's list; nothing for one that explains itself.
 func For(failure, stack string) []string {
 	var out []string
 	for _, h := range hints {

@@ -1,17 +1,20 @@
-// Command standin plays Authelia 4.39 in the chain test, where the real program cannot be had. It is not Authelia and
-// shares no code with it: it does, as observed and documented, what homelab's gateway uses, and nothing else.
+// Command standin plays Authelia 4.39 in the chain test, where the real program cannot be had. It
+// is not Authelia and shares no code with it: it does, as observed and documented, what homelab's
+// gateway uses, and nothing else.
 //
-// What it is for: the files that homelab renders (configuration, users' database, secrets named by the environment)
-// are read strictly, and the proxy, CrowdSec and Fail2ban work with real answers, sessions and log lines. What it shows
-// about the gateway holds for the real program only as far as it plays it well, so the same cases are to be run on
-// the real one wherever there is one.
+// What it is for: the files that homelab renders (configuration, users' database, secrets named by
+// the environment) are read strictly, and the proxy, CrowdSec and Fail2ban work with real answers,
+// sessions and log lines. What it shows about the gateway holds for the real program only as far as
+// it plays it well, so the same cases are to be run on the real one wherever there is one.
 //
-// Where it differs: it knows only the settings homelab renders, and refuses even the real program's others, and any
-// environment variable beginning with AUTHELIA_ that it does not know (the real one warns). Of OpenID Connect it has the
-// authorization code flow with PKCE for clients that prove themselves by HTTP Basic, and keeps codes and tokens in memory only, so a restart ends
-// them. It has no security keys (501), no password change or reset, no Duo, LDAP or mail, no page but a sentence, one session
-// encoding of its own, and for storage an encrypted document in the place of the SQLite database. It compares the
-// password of an unknown user with a digest that fits nobody, and waits as the real one does.
+// Where it differs: it knows only the settings homelab renders, and refuses even the real program's
+// others, and any environment variable beginning with AUTHELIA_ that it does not know (the real one
+// warns). Of OpenID Connect it has the authorization code flow with PKCE for clients that prove
+// themselves by HTTP Basic, and keeps codes and tokens in memory only, so a restart ends them. It
+// has no security keys (501), no password change or reset, no Duo, LDAP or mail, no page but a
+// sentence, one session encoding of its own, and for storage an encrypted document in the place of
+// the SQLite database. It compares the password of an unknown user with a digest that fits nobody,
+// and waits as the real one does.
 package main
 
 import (
@@ -53,7 +56,8 @@ type command struct {
 	version  bool
 }
 
-// parse reads the arguments: flags, and the commands "config validate" and "validate-config", in any order.
+// parse reads the arguments: flags, and the commands "config validate" and "validate-config", in
+// any order.
 func parse(args []string, out io.Writer) (command, error) {
 	var c command
 	flags := flag.NewFlagSet("authelia", flag.ContinueOnError)

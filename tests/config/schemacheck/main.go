@@ -1,5 +1,5 @@
-// Command schemacheck checks a YAML document against a JSON schema. It is a module of its own, so that the homelab's
-// own module needs no schema library.
+// Command schemacheck checks a YAML document against a JSON schema. It is a module of its own, so
+// that the homelab's own module needs no schema library.
 package main
 
 import (

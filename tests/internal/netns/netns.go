@@ -1,6 +1,7 @@
 //go:build linux
 
-// Package netns makes network namespaces without names: they end with the process that made them, whatever ends it.
+// Package netns makes network namespaces without names: they end with the process that made them,
+// whatever ends it.
 package netns
 
 import (
@@ -59,7 +60,8 @@ func Of(name string, pid int) (*Namespace, error) {
 	return n, nil
 }
 
-// serve works inside the namespace. Its thread is never unlocked, so the runtime ends it with the goroutine instead of reusing it.
+// serve works inside the namespace. Its thread is never unlocked, so the runtime ends it with the
+// goroutine instead of reusing it.
 func (n *Namespace) serve(ready chan<- error, enter func() error) {
 	runtime.LockOSThread()
 	if err := enter(); err != nil {
@@ -83,7 +85,8 @@ func (n *Namespace) Close() error {
 	return n.self.Close()
 }
 
-// Do runs f on the thread inside the namespace: sockets that f opens and processes that it starts belong to the namespace for ever.
+// Do runs f on the thread inside the namespace: sockets that f opens and processes that it starts
+// belong to the namespace for ever.
 func (n *Namespace) Do(f func() error) error {
 	j := job{f, make(chan error, 1)}
 	n.jobs <- j

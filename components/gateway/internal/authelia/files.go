@@ -2,7 +2,8 @@ package authelia
 
 import "time"
 
-// The types of this file are the parts of Authelia 4.39's configuration that are used here, named as there.
+// The types of this file are the parts of Authelia 4.39's configuration that are used here, named
+// as there.
 
 type configuration struct {
 	Theme         string        `yaml:"theme"`

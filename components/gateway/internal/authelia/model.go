@@ -1,5 +1,5 @@
-// Package authelia renders the configuration of the login portal: its settings, the access rules that follow from
-// the sites, and the users' database. It is pure: models in, bytes out.
+// Package authelia renders the configuration of the login portal: its settings, the access rules
+// that follow from the sites, and the users' database. It is pure: models in, bytes out.
 package authelia
 
 import (
@@ -23,24 +23,25 @@ const SessionCookie = "homelab_session"
 type Model struct {
 	// Domain is the zone's apex. Required.
 	Domain string
-	// SessionDomain is the domain below which sessions hold: every host there receives the visitor's cookie. It is Domain or
-	// lies under it; empty means Domain.
+	// SessionDomain is the domain below which sessions hold: every host there receives the
+	// visitor's cookie. It is Domain or lies under it; empty means Domain.
 	SessionDomain string
 	// Hostname is the portal's own hostname, under SessionDomain; required.
 	Hostname string
-	// DefaultRedirectionURL is where a visitor goes who logs in without having asked for a service; optional,
-	// an https URL under SessionDomain that is not the portal's.
+	// DefaultRedirectionURL is where a visitor goes who logs in without having asked for a service;
+	// optional, an https URL under SessionDomain that is not the portal's.
 	DefaultRedirectionURL string
 	// Sites are the services; the rules follow from them.
 	Sites []site.Site
-	// TailnetRanges are the address ranges of the tailnet: the sites of the tailnet listener admit nobody else.
-	// Required.
+	// TailnetRanges are the address ranges of the tailnet: the sites of the tailnet listener admit
+	// nobody else. Required.
 	TailnetRanges []string
 	// Store is the host:port of the session store; required.
 	Store string
 	// Session are the lifetimes of a session.
 	Session Session
-	// Mail is the server that sends the codes confirming a new second factor; nil writes them to Paths.Notifications.
+	// Mail is the server that sends the codes confirming a new second factor; nil writes them to
+	// Paths.Notifications.
 	Mail *smtp.Server
 	// Regulation stops guessing of passwords; the zero value means DefaultRegulation.
 	Regulation Regulation
@@ -56,7 +57,8 @@ type Session struct {
 	Inactivity time.Duration
 	// Expiration ends a session in any case; required, not shorter than Inactivity.
 	Expiration time.Duration
-	// RememberMe replaces Expiration and Inactivity for who asks to be remembered; 0 offers it to nobody.
+	// RememberMe replaces Expiration and Inactivity for who asks to be remembered; 0 offers it to
+	// nobody.
 	RememberMe time.Duration
 }
 
@@ -104,7 +106,8 @@ type Paths struct {
 	Secrets string
 	// Database keeps second factors and failed logins.
 	Database string
-	// Notifications receives the one-time codes that confirm a new second factor, unless they are mailed.
+	// Notifications receives the one-time codes that confirm a new second factor, unless they are
+	// mailed.
 	Notifications string
 	// Log is the log file.
 	Log string
@@ -214,7 +217,8 @@ func (f Paths) validate() error {
 
 // User is one entry of the users' database.
 type User struct {
-	// Name is the login name: lowercase letters, digits, dots, hyphens and underscores; required, unique.
+	// Name is the login name: lowercase letters, digits, dots, hyphens and underscores; required,
+	// unique.
 	Name string
 	// DisplayName is how the portal and the services address the user; required.
 	DisplayName string

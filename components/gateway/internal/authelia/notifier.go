@@ -19,7 +19,8 @@ func (m Model) notifier() (notifier, error) {
 		return notifier{}, err
 	}
 	return notifier{
-		// The check would keep the portal from starting while the mail server is away, and lock everybody out.
+		// The check would keep the portal from starting while the mail server is away, and lock
+		// everybody out.
 		DisableStartupCheck: true,
 		SMTP: &smtpServer{
 			Address: scheme + "://" + m.Mail.Address(), Timeout: mailTimeout, Username: m.Mail.Username, Sender: m.Mail.Sender,

@@ -19,20 +19,25 @@ import (
 	"homelab/components/internal/validate"
 )
 
-// ConfigurationFile is the base name of the configuration that Configuration renders, beside the users' database.
+// ConfigurationFile is the base name of the configuration that Configuration renders, beside the
+// users' database.
 const ConfigurationFile = "configuration.yml"
 
-// Files of the portal that exist only with a service that logs its users in there, in Paths.Secrets.
+// Files of the portal that exist only with a service that logs its users in there, in
+// Paths.Secrets.
 const (
-	// OpenIDFile is the configuration that OpenIDConfiguration renders. The issuer's key is an item of a list, which no environment variable can
-	// name a file for. Authelia's other way, its template filter, would read the whole configuration as a program, in which two braces
-	// in a bypass path or a name mean something; a second file that is a secret as a whole has no such language.
+	// OpenIDFile is the configuration that OpenIDConfiguration renders. The issuer's key is an item
+	// of a list, which no environment variable can name a file for. Authelia's other way, its
+	// template filter, would read the whole configuration as a program, in which two braces in a
+	// bypass path or a name mean something; a second file that is a secret as a whole has no such
+	// language.
 	OpenIDFile = "openid.yml"
 	// HMACSecretFile holds the secret that authenticates codes and tokens.
 	HMACSecretFile = "openid-hmac-secret"
 )
 
-// openIDEnvironment is what the portal's environment has beside the rest if a service logs its users in there.
+// openIDEnvironment is what the portal's environment has beside the rest if a service logs its
+// users in there.
 func (f Paths) openIDEnvironment() map[string]string {
 	return map[string]string{
 		"AUTHELIA_IDENTITY_PROVIDERS_OIDC_HMAC_SECRET_FILE": path.Join(f.Secrets, HMACSecretFile),
@@ -53,8 +58,9 @@ const clientRounds = 310_000
 
 var digestPattern = regexp.MustCompile(`^\$pbkdf2-sha512\$310000\$[A-Za-z0-9./]{22,}\$[A-Za-z0-9./]{86}$`)
 
-// HashClientSecret returns the digest of a client's secret in the form the portal wants. The same secret and salt give the same digest; the
-// salt must be random, the client's own, and 16 bytes or more.
+// HashClientSecret returns the digest of a client's secret in the form the portal wants. The same
+// secret and salt give the same digest; the salt must be random, the client's own, and 16 bytes or
+// more.
 func HashClientSecret(secret string, salt []byte) (string, error) {
 	key, err := pbkdf2.Key(sha512.New, secret, salt, clientRounds, sha512.Size)
 	if err != nil {
@@ -80,7 +86,8 @@ func (s OpenIDSecrets) validate(m Model) error {
 	return p.Err()
 }
 
-// issuerKey returns an error, which shows nothing of it, unless text is a key that the portal can sign with.
+// issuerKey returns an error, which shows nothing of it, unless text is a key that the portal can
+// sign with.
 func issuerKey(text string) error {
 	block, rest := pem.Decode([]byte(text))
 	if block == nil || block.Type != "PRIVATE KEY" || strings.TrimSpace(string(rest)) != "" {
@@ -100,8 +107,8 @@ func (m Model) openIDSites() []site.Site {
 	return slices.DeleteFunc(site.Sorted(m.Sites), func(s site.Site) bool { return s.OpenID == nil })
 }
 
-// OpenIDConfiguration renders openid.yml, by which the portal logs users in at the services that ask for it. It holds the key that signs for
-// everybody: treat it as a secret.
+// OpenIDConfiguration renders openid.yml, by which the portal logs users in at the services that
+// ask for it. It holds the key that signs for everybody: treat it as a secret.
 func OpenIDConfiguration(m Model, secrets OpenIDSecrets) ([]byte, error) {
 	p := validate.Of("rendering the portal's OpenID Connect")
 	p.Merge(m.Validate())
@@ -120,8 +127,9 @@ func OpenIDConfiguration(m Model, secrets OpenIDSecrets) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("rendering the portal's OpenID Connect: site %q: %w", s.Name, err)
 		}
-		// No network of a site on the tailnet is named here: its visitors may reach the portal, which is elsewhere, from the internet.
-		// Where the browser is sent back to, only the tailnet answers.
+		// No network of a site on the tailnet is named here: its visitors may reach the portal,
+		// which is elsewhere, from the internet. Where the browser is sent back to, only the
+		// tailnet answers.
 		allowed := openIDRule{Policy: required}
 		for _, group := range sorted(login.Groups) {
 			allowed.Subject = append(allowed.Subject, []string{"group:" + group})
@@ -140,8 +148,9 @@ func clientOf(s site.Site, policy, digest string) openIDClient {
 		RequirePKCE: true, ChallengeMethod: "S256",
 		ResponseTypes: []string{"code"}, ResponseModes: []string{"query"}, GrantTypes: []string{"authorization_code"},
 		TokenAuth: "client_secret_basic",
-		// The services are the operator's own, know a secret, and get the browser back at exact addresses of the same zone: a page that asks the
-		// user for consent at each login would teach to click it away.
+		// The services are the operator's own, know a secret, and get the browser back at exact
+		// addresses of the same zone: a page that asks the user for consent at each login would
+		// teach to click it away.
 		Consent: "implicit",
 		Scopes:  []string{"openid"},
 	}

@@ -16,7 +16,8 @@ import (
 	"homelab/components/internal/access"
 )
 
-// secrets are those of the example's clients; the key signs nothing but what the stand-in's tests judge.
+// secrets are those of the example's clients; the key signs nothing but what the stand-in's tests
+// judge.
 func secrets(t *testing.T) authelia.OpenIDSecrets {
 	t.Helper()
 	key, err := os.ReadFile(filepath.Join("testdata", "openid-issuer.pem"))

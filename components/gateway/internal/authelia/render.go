@@ -22,7 +22,8 @@ const header = "# Rendered by homelab: an edit here is lost at the next deployme
 // tailnetNetwork names the tailnet's ranges in the rules.
 const tailnetNetwork = "tailnet"
 
-// headerBuffer is the largest request head in bytes: twice what the proxy lets through, which adds headers of its own.
+// headerBuffer is the largest request head in bytes: twice what the proxy lets through, which adds
+// headers of its own.
 const headerBuffer = 32 * 1024
 
 // Configuration renders configuration.yml. It holds no secret.
@@ -46,8 +47,8 @@ func Configuration(m Model) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rendering the portal's configuration: %w", err)
 	}
-	// The portal's own API lets whoever has the password remove a second factor. The proxy asks this rule before it
-	// passes such a request on.
+	// The portal's own API lets whoever has the password remove a second factor. The proxy asks
+	// this rule before it passes such a request on.
 	own := rule{Domain: []string{m.Hostname}, Policy: "two_factor"}
 	rules = append([]rule{own}, rules...)
 	r := m.regulation()
@@ -61,21 +62,23 @@ func Configuration(m Model) ([]byte, error) {
 			Endpoints: endpoints{
 				Authz: map[string]authz{"forward-auth": {
 					Implementation: "ForwardAuth",
-					// The default strategies accept Basic credentials too, which know no second factor.
+					// The default strategies accept Basic credentials too, which know no second
+					// factor.
 					AuthnStrategies: []strategy{{Name: "CookieSession"}},
 				}},
-				// For one address: a bucket is full at first, and gets one more each period. By default it may send 50
-				// codes at once; a household behind one address sends a few.
+				// For one address: a bucket is full at first, and gets one more each period. By
+				// default it may send 50 codes at once; a household behind one address sends a few.
 				RateLimits: rateLimits{SecondFactorTOTP: rateLimit{Enable: true, Buckets: []bucket{{"1m", 10}, {"10m", 20}}}},
 			},
 		},
-		// Failed logins are errors (Authelia 4.39). At level info the portal writes the whole URL of every request that it
-		// turns away, with what its query holds.
+		// Failed logins are errors (Authelia 4.39). At level info the portal writes the whole URL
+		// of every request that it turns away, with what its query holds.
 		Log:       logging{Level: "warn", Format: "json", FilePath: m.Paths.Log, KeepStdout: true},
 		Telemetry: telemetry{Metrics: metrics{Enabled: true, Address: "tcp://" + m.Listen.Metrics + "/metrics"}},
 		TOTP:      totp{Issuer: m.Domain, Algorithm: "SHA1", Digits: 6, Period: 30, Skew: 1, SecretSize: 32},
 		WebAuthn:  webauthn{DisplayName: m.Domain, Timeout: "60s", Selection: selection{UserVerification: "preferred"}},
-		// The host keeps the time; a time server out of reach must not keep the portal from starting.
+		// The host keeps the time; a time server out of reach must not keep the portal from
+		// starting.
 		NTP: ntp{DisableStartupCheck: true},
 		Backend: backend{
 			PasswordReset:   disabled{Disable: true},
@@ -106,8 +109,8 @@ func Configuration(m Model) ([]byte, error) {
 	})
 }
 
-// rules returns the access rules. The first rule that matches decides, so a site's open paths stand before its
-// guarded rest, and no two sites share a hostname. What no rule names is denied.
+// rules returns the access rules. The first rule that matches decides, so a site's open paths stand
+// before its guarded rest, and no two sites share a hostname. What no rule names is denied.
 func rules(sites []site.Site) ([]rule, error) {
 	var out []rule
 	for _, s := range site.Sorted(sites) {

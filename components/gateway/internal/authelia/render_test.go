@@ -174,7 +174,8 @@ func TestUsersDatabaseRefuses(t *testing.T) {
 	assert.NotContains(t, err.Error(), "a password in clear")
 }
 
-// The reference program says: echo -n PASSWORD | argon2 0123456789abcdef -id -t 3 -m 16 -p 4 -l 32 -e
+// The reference program says: echo -n PASSWORD | argon2 0123456789abcdef -id -t 3 -m 16 -p 4 -l 32
+// -e
 func TestHashPassword(t *testing.T) {
 	const reference = "$argon2id$v=19$m=65536,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$77UfmnZYT23WpPeUKhovauWm5OxRQv9nTf1dJ+tF5EY"
 	assert.Equal(t, reference, authelia.HashPassword("correct horse battery staple", []byte("0123456789abcdef")))

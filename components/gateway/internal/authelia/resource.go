@@ -9,10 +9,11 @@ import (
 	"unicode/utf8"
 )
 
-// resource turns a pattern for a request's path into one for what Authelia matches, which is the path followed by
-// "?" and the query. Left as it is, ^/static/.*\.js$ would fail for /static/a.js?v=1, and worse, ^/.*\.js$ would
-// let /admin?.js pass without a login. So nothing matches a question mark any more, and the end of the text is
-// the end of the path. Groups lose their names, which mean something to Authelia, and every alternative is anchored.
+// resource turns a pattern for a request's path into one for what Authelia matches, which is the
+// path followed by "?" and the query. Left as it is, ^/static/.*\.js$ would fail for
+// /static/a.js?v=1, and worse, ^/.*\.js$ would let /admin?.js pass without a login. So nothing
+// matches a question mark any more, and the end of the text is the end of the path. Groups lose
+// their names, which mean something to Authelia, and every alternative is anchored.
 func resource(pattern string) (string, error) {
 	parsed, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {

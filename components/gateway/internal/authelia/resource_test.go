@@ -40,8 +40,8 @@ func TestResourceRefuses(t *testing.T) {
 	}
 }
 
-// The portal matches the path and the query as one text. Whatever the query says, the answer must be the one that the
-// configured pattern gives for the path alone.
+// The portal matches the path and the query as one text. Whatever the query says, the answer must
+// be the one that the configured pattern gives for the path alone.
 func TestResourceLooksOnlyAtThePath(t *testing.T) {
 	patterns := []string{
 		`^/api/v1/status$`, `^/.*\.js$`, `^/static/`, `^/[^/]+/feed$`, `^/(a|b)$`, `^/a|/b`, `^/s?$`, `^/(?i:abc)\b`,

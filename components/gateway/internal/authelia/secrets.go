@@ -12,8 +12,8 @@ import (
 
 // Names of the portal's secret files, inside Paths.Secrets.
 const (
-	// StorageKeyFile holds the key that encrypts the database; at least 20 characters, and losing it loses every
-	// second factor.
+	// StorageKeyFile holds the key that encrypts the database; at least 20 characters, and losing
+	// it loses every second factor.
 	StorageKeyFile = "storage-encryption-key"
 	// SessionSecretFile holds the key that encrypts sessions in the store.
 	SessionSecretFile = "session-secret"
@@ -54,12 +54,13 @@ const (
 // input is what a digest is made of.
 type input struct{ password, salt string }
 
-// digests holds, by input, a function that returns the digest and works it out once. One is slow on purpose, and a process
-// that previews, deploys and looks again asks for the same ones each time.
+// digests holds, by input, a function that returns the digest and works it out once. One is slow on
+// purpose, and a process that previews, deploys and looks again asks for the same ones each time.
 var digests sync.Map
 
-// HashPassword returns the argon2id digest of a password in the form the users' database wants. The same password
-// and salt give the same digest; the salt must be random, the user's own, and 16 bytes or more.
+// HashPassword returns the argon2id digest of a password in the form the users' database wants. The
+// same password and salt give the same digest; the salt must be random, the user's own, and 16
+// bytes or more.
 func HashPassword(password string, salt []byte) string {
 	once, _ := digests.LoadOrStore(input{password, string(salt)}, sync.OnceValue(func() string {
 		key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonLanes, argonKey)

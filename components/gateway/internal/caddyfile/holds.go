@@ -11,14 +11,16 @@ const (
 	megabyte = 1000 * 1000
 )
 
-// portalMaxBody bounds what a visitor may send to the portal, in bytes: forms and small JSON documents.
+// portalMaxBody bounds what a visitor may send to the portal, in bytes: forms and small JSON
+// documents.
 const portalMaxBody = 64 * kibibyte
 
 // Pools of the memory in which request bodies wait for their inspection.
 const (
 	// portalPool is the portal's own: nothing that is sent elsewhere keeps anybody from logging in.
 	portalPool = "portal"
-	// openPool is for visitors whom nobody knows, at services with a login of their own and on open paths.
+	// openPool is for visitors whom nobody knows, at services with a login of their own and on open
+	// paths.
 	openPool = "open"
 	// knownPool is for users whom the portal has let in.
 	knownPool = "known"
@@ -30,7 +32,8 @@ type Hold struct {
 	Name string
 	// TotalBytes is what all of them may take.
 	TotalBytes int
-	// ShareBytes is what those of one visitor may take: an address, an IPv6 network of 64 bits, or a user.
+	// ShareBytes is what those of one visitor may take: an address, an IPv6 network of 64 bits, or
+	// a user.
 	ShareBytes int
 }
 
@@ -40,7 +43,8 @@ func (h Hold) Total() string { return bytesOf(h.TotalBytes) }
 // Share is ShareBytes as the Caddyfile says it.
 func (h Hold) Share() string { return bytesOf(h.ShareBytes) }
 
-// Holds returns every pool. One visitor always has room for the largest body, and never takes all of it.
+// Holds returns every pool. One visitor always has room for the largest body, and never takes all
+// of it.
 func Holds() []Hold {
 	const largest = site.MaxBodyLimitMB * megabyte
 	return []Hold{

@@ -1,4 +1,5 @@
-// Package caddyfile renders the proxy's configuration. It is pure: a model in, the bytes of a Caddyfile out.
+// Package caddyfile renders the proxy's configuration. It is pure: a model in, the bytes of a
+// Caddyfile out.
 package caddyfile
 
 import (
@@ -31,13 +32,15 @@ type Model struct {
 	Sites []site.Site
 	// Portal is the login portal's own site.
 	Portal Portal
-	// TrustedProxies are Cloudflare's address ranges: only their CF-Connecting-IP is believed. Required.
+	// TrustedProxies are Cloudflare's address ranges: only their CF-Connecting-IP is believed.
+	// Required.
 	TrustedProxies []string
 	// ACME says where certificates come from.
 	ACME ACME
 	// CrowdSec is the engine that is asked about every request.
 	CrowdSec CrowdSec
-	// SessionCookie is the name of the portal's session cookie, which is withheld from the services. Required.
+	// SessionCookie is the name of the portal's session cookie, which is withheld from the
+	// services. Required.
 	SessionCookie string
 	// Listen are the proxy's listeners; see DefaultListen.
 	Listen Listen
@@ -61,8 +64,8 @@ type ACME struct {
 	Email string
 	// Directory is the authority's directory URL; empty means Caddy's default authorities.
 	Directory string
-	// LocalAuthority issues certificates from an authority inside Caddy instead, which no browser trusts: for
-	// runs without internet.
+	// LocalAuthority issues certificates from an authority inside Caddy instead, which no browser
+	// trusts: for runs without internet.
 	LocalAuthority bool
 }
 
@@ -78,7 +81,8 @@ type CrowdSec struct {
 
 // Listen are the ports inside the proxy's container.
 type Listen struct {
-	// Address is the address the listeners for visitors bind; empty means all addresses of the container.
+	// Address is the address the listeners for visitors bind; empty means all addresses of the
+	// container.
 	Address string
 	// Public is the port that only Cloudflare reaches.
 	Public int
@@ -88,7 +92,8 @@ type Listen struct {
 	Health int
 	// Metrics is the port Prometheus scrapes.
 	Metrics int
-	// Probe is the port, bound to the loopback address, on which a deployment tries whether attacks are refused.
+	// Probe is the port, bound to the loopback address, on which a deployment tries whether attacks
+	// are refused.
 	Probe int
 }
 

@@ -18,17 +18,20 @@ var templates embed.FS
 
 var caddyfile = template.Must(template.ParseFS(templates, "templates/Caddyfile.tmpl"))
 
-// ambiguousPath finds, in the raw request target up to its query, what intermediaries are known to read
-// differently: empty and dot segments, path parameters, backslashes, and encoded forms of / . \ ; % ? and NUL. The
-// portal matches a rule against the decoded path, where what follows an encoded ? passes for a query.
+// ambiguousPath finds, in the raw request target up to its query, what intermediaries are known to
+// read differently: empty and dot segments, path parameters, backslashes, and encoded forms of / .
+// \ ; % ? and NUL. The portal matches a rule against the decoded path, where what follows an
+// encoded ? passes for a query.
 const ambiguousPath = `(?i)^[^?]*(?://|/\.{1,2}(?:/|\?|$)|;|\\|%2e|%2f|%5c|%3b|%3f|%25|%00)`
 
-// withoutSecondFactor finds the paths of the portal that a visitor changes something at before having a second factor,
-// or without a session: registering one, and the link in a mail that takes a code back (Authelia 4.39).
+// withoutSecondFactor finds the paths of the portal that a visitor changes something at before
+// having a second factor, or without a session: registering one, and the link in a mail that takes
+// a code back (Authelia 4.39).
 const withoutSecondFactor = `^/api/(?:secondfactor/totp/register|secondfactor/webauthn/credential/register|user/session/elevation(?:/[^/]+)?)$`
 
-// strippedHeaders are the headers by which a visitor could pass for somebody else, or for another request, at the
-// portal or at a service. A * stands for anything; Caddy compares without case, and itself drops names with _ or a dot.
+// strippedHeaders are the headers by which a visitor could pass for somebody else, or for another
+// request, at the portal or at a service. A * stands for anything; Caddy compares without case, and
+// itself drops names with _ or a dot.
 var strippedHeaders = []string{
 	"Remote*", "X-Remote*", "X-Webauth*", "X-Authentik*",
 	"*Forwarded*", "X-Original*", "X-Rewrite*", "X-Real-IP", "*Client-IP", "*Connecting-IP*", "X-Cluster-*", "Cf-*",
@@ -37,8 +40,9 @@ var strippedHeaders = []string{
 	"Session-Username",
 }
 
-// unloggedFields are the fields of an access log entry that nobody reads and that are most of it: headers that carry
-// credentials, or what the edge and the browser say about themselves. Of the headers, CrowdSec reads the User-Agent.
+// unloggedFields are the fields of an access log entry that nobody reads and that are most of it:
+// headers that carry credentials, or what the edge and the browser say about themselves. Of the
+// headers, CrowdSec reads the User-Agent.
 var unloggedFields = []string{
 	"request>tls", "resp_headers",
 	"request>headers>Accept", "request>headers>Accept-Encoding", "request>headers>Accept-Language", "request>headers>Authorization",

@@ -102,7 +102,8 @@ func TestHostnames(t *testing.T) {
 	assert.Equal(t, []string{"grafana.example.com", "jellyfin.example.com"}, m.Hostnames(access.Tailnet))
 }
 
-// Each of these orders, or the absence of a layer, is how a chain of this kind lets a visitor past it.
+// Each of these orders, or the absence of a layer, is how a chain of this kind lets a visitor past
+// it.
 func TestEverySiteHasEveryLayerInOrder(t *testing.T) {
 	got, err := caddyfile.Caddyfile(production())
 	require.NoError(t, err)

@@ -1,5 +1,5 @@
-// Package crowdsec renders the configuration of the detection engine: which logs it reads, what it inspects in line,
-// whom it bans for how long, and whom never. It is pure: a model in, bytes out.
+// Package crowdsec renders the configuration of the detection engine: which logs it reads, what it
+// inspects in line, whom it bans for how long, and whom never. It is pure: a model in, bytes out.
 package crowdsec
 
 import (
@@ -17,8 +17,8 @@ import (
 // BouncerName is the proxy's name at the local API.
 const BouncerName = "caddy"
 
-// Where the container reads each file. The directories around them belong to the image, which fills them at its
-// first start, so the files are mounted one by one.
+// Where the container reads each file. The directories around them belong to the image, which fills
+// them at its first start, so the files are mounted one by one.
 const (
 	CaddyAcquisitionPath    = "/etc/crowdsec/acquis.d/caddy.yaml"
 	AutheliaAcquisitionPath = "/etc/crowdsec/acquis.d/authelia.yaml"
@@ -34,19 +34,21 @@ const (
 
 // Model is everything the engine's configuration depends on.
 type Model struct {
-	// Sites are the services; the guarded ones answer 401 to a page whose session has ended, which is no attack.
+	// Sites are the services; the guarded ones answer 401 to a page whose session has ended, which
+	// is no attack.
 	Sites []site.Site
-	// CloudflareRanges are Cloudflare's address ranges, which must never be banned: a ban would hit every visitor. The
-	// one from which Workers make requests must not be among them. Required.
+	// CloudflareRanges are Cloudflare's address ranges, which must never be banned: a ban would hit
+	// every visitor. The one from which Workers make requests must not be among them. Required.
 	CloudflareRanges []string
 	// TailnetRanges are the address ranges of the tailnet; required.
 	TailnetRanges []string
 	// ContainerRanges are the ranges of the containers' networks; required.
 	ContainerRanges []string
-	// CommunityBlocklist shares signals with CrowdSec's central API and receives its list of attackers.
+	// CommunityBlocklist shares signals with CrowdSec's central API and receives its list of
+	// attackers.
 	CommunityBlocklist bool
-	// BanHours is for how many hours an address is banned the first time, and by how much longer each further time;
-	// 0 means 4.
+	// BanHours is for how many hours an address is banned the first time, and by how much longer
+	// each further time; 0 means 4.
 	BanHours int
 	// Listen are the engine's listeners; see DefaultListen.
 	Listen Listen
@@ -109,8 +111,8 @@ func (m Model) Validate() error {
 	return p.Err()
 }
 
-// Collections returns the hub collections the engine installs, sorted, beside those of the image. The image's own one
-// for sshd finds no log to read: Fail2ban owns those bans.
+// Collections returns the hub collections the engine installs, sorted, beside those of the image.
+// The image's own one for sshd finds no log to read: Fail2ban owns those bans.
 func Collections() []string {
 	return []string{
 		"LePresidente/authelia",
@@ -130,9 +132,10 @@ func (m Model) Environment() map[string]string {
 	}
 }
 
-// BouncerSecretFile returns the name of the file under SecretsDir from which the container registers the proxy. An
-// existing registration is never updated: a new key needs a new generation, which registers under a new name, or the
-// deletion of the old registration. The generation is letters and digits; empty is the first one.
+// BouncerSecretFile returns the name of the file under SecretsDir from which the container
+// registers the proxy. An existing registration is never updated: a new key needs a new generation,
+// which registers under a new name, or the deletion of the old registration. The generation is
+// letters and digits; empty is the first one.
 func BouncerSecretFile(generation string) string {
 	if generation == "" {
 		return "bouncer_key_" + BouncerName

@@ -34,15 +34,16 @@ func AutheliaAcquisition(m Model) ([]byte, error) {
 	return render(m, "the acquisition of authelia", fileSource("authelia", m.Logs.Authelia))
 }
 
-// fileSource reads a log. Its type is what sends the lines to the right parser. The log may not exist yet when the
-// engine starts, so the directory is watched.
+// fileSource reads a log. Its type is what sends the lines to the right parser. The log may not
+// exist yet when the engine starts, so the directory is watched.
 func fileSource(kind, filename string) acquisition {
 	return acquisition{Source: "file", Name: kind, Filenames: []string{filename}, ForceInotify: true, Labels: map[string]string{"type": kind}}
 }
 
 const (
-	// appSecReadTimeout is how long the proxy may take to send a body. AppSec inspects what has come by then, and lets
-	// the rest pass uninspected; so it is much longer than the proxy waits for a verdict.
+	// appSecReadTimeout is how long the proxy may take to send a body. AppSec inspects what has
+	// come by then, and lets the rest pass uninspected; so it is much longer than the proxy waits
+	// for a verdict.
 	appSecReadTimeout = "1m"
 	// appSecRoutines is how many requests AppSec inspects at the same time.
 	appSecRoutines = 4
@@ -69,8 +70,8 @@ type decision struct {
 	Duration string `yaml:"duration"`
 }
 
-// Profiles renders what follows an alert: a ban that grows with each repetition. The filters exclude each other, so
-// that no profile stands dead behind another's break.
+// Profiles renders what follows an alert: a ban that grows with each repetition. The filters
+// exclude each other, so that no profile stands dead behind another's break.
 func Profiles(m Model) ([]byte, error) {
 	var profiles []any
 	for _, scope := range []string{"Ip", "Range"} {
@@ -169,9 +170,9 @@ func RangesWhitelist(m Model) ([]byte, error) {
 	})
 }
 
-// SessionsWhitelist renders what keeps a page whose session has ended, and which goes on asking, from banning its
-// own user: a 401 on a guarded hostname is the portal's answer to that, and no failed login. Failed logins are on the
-// portal's own hostname, and in its log.
+// SessionsWhitelist renders what keeps a page whose session has ended, and which goes on asking,
+// from banning its own user: a 401 on a guarded hostname is the portal's answer to that, and no
+// failed login. Failed logins are on the portal's own hostname, and in its log.
 func SessionsWhitelist(m Model) ([]byte, error) {
 	quoted := make([]string, 0, len(m.Sites))
 	for _, h := range m.guardedHosts() {

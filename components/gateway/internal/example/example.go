@@ -1,4 +1,5 @@
-// Package example is the deployment that the renderers' tests render: every kind of site on every listener.
+// Package example is the deployment that the renderers' tests render: every kind of site on every
+// listener.
 package example
 
 import (

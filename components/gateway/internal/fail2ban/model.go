@@ -1,6 +1,7 @@
-// Package fail2ban renders the jails of the host: which logs count, how often is too often, and where an address is
-// banned. A visitor behind Cloudflare is banned at Cloudflare, because the host never sees his address; who reaches
-// the host itself is banned there, before Docker redirects him. It is pure: a model in, bytes out.
+// Package fail2ban renders the jails of the host: which logs count, how often is too often, and
+// where an address is banned. A visitor behind Cloudflare is banned at Cloudflare, because the host
+// never sees his address; who reaches the host itself is banned there, before Docker redirects him.
+// It is pure: a model in, bytes out.
 package fail2ban
 
 import (
@@ -35,7 +36,8 @@ type Model struct {
 	ContainerRanges []string
 	// SSHPort is the port of the host's sshd; required.
 	SSHPort int
-	// ZoneID is the zone at Cloudflare in which visitors are banned; required, 32 hexadecimal digits.
+	// ZoneID is the zone at Cloudflare in which visitors are banned; required, 32 hexadecimal
+	// digits.
 	ZoneID string
 	// Paths are the files the jails read; see DefaultPaths.
 	Paths Paths

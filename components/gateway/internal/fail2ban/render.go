@@ -42,7 +42,8 @@ func AutheliaFilter() ([]byte, error) { return file("homelab-authelia.conf") }
 // CaddyFilter returns the filter that finds refused requests in the proxy's access log.
 func CaddyFilter() ([]byte, error) { return file("homelab-caddy.conf") }
 
-// CloudflareAction returns the action, a Python module that Fail2ban loads, that bans an address at Cloudflare.
+// CloudflareAction returns the action, a Python module that Fail2ban loads, that bans an address at
+// Cloudflare.
 func CloudflareAction() ([]byte, error) { return file("homelab_cloudflare.py") }
 
 func file(name string) ([]byte, error) {

@@ -1,4 +1,5 @@
-// Package golden compares what a test rendered with the files kept in testdata. `go test ./... -update` rewrites them.
+// Package golden compares what a test rendered with the files kept in testdata. `go test ./...
+// -update` rewrites them.
 package golden
 
 import (

@@ -26,20 +26,25 @@ const (
 // Scopes returns every scope, sorted.
 func Scopes() []Scope { return []Scope{Email, Groups, Profile} }
 
-// OpenID is how a service logs its users in at the portal, by OpenID Connect. Who may log in follows from the site's access; a service with
-// its own login has none that the portal knows, so it says here who may.
+// OpenID is how a service logs its users in at the portal, by OpenID Connect. Who may log in
+// follows from the site's access; a service with its own login has none that the portal knows, so
+// it says here who may.
 type OpenID struct {
-	// RedirectPaths are the paths of the service to which the portal sends a browser back, compared letter by letter; at least one.
+	// RedirectPaths are the paths of the service to which the portal sends a browser back, compared
+	// letter by letter; at least one.
 	RedirectPaths []string
 	// Scopes are what the service may learn of the user, beside who it is.
 	Scopes []Scope
-	// Policy is what the portal requires: two-factor (the default) or one-factor. Only with the site's policy native; otherwise the site's holds.
+	// Policy is what the portal requires: two-factor (the default) or one-factor. Only with the
+	// site's policy native; otherwise the site's holds.
 	Policy access.Policy
-	// Groups are who may log in: required with the site's policy native, forbidden otherwise, because the site's hold.
+	// Groups are who may log in: required with the site's policy native, forbidden otherwise,
+	// because the site's hold.
 	Groups []string
 }
 
-// redirectPath is what a redirect path may be made of: nothing that a browser, the proxy or the portal could read in two ways.
+// redirectPath is what a redirect path may be made of: nothing that a browser, the proxy or the
+// portal could read in two ways.
 var redirectPath = regexp.MustCompile(`^/[A-Za-z0-9._~/-]*$`)
 
 // Validate returns everything wrong with the declaration of a site with this policy, or nil.
@@ -86,8 +91,8 @@ func (o OpenID) login() access.Policy {
 	return o.Policy
 }
 
-// Login is what the portal requires of who logs in at the service by OpenID Connect, which must be declared: exactly what it requires of a
-// visitor of the site.
+// Login is what the portal requires of who logs in at the service by OpenID Connect, which must be
+// declared: exactly what it requires of a visitor of the site.
 func (s Site) Login() access.Access {
 	if s.Guarded() {
 		return s.Access

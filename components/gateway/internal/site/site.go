@@ -1,5 +1,5 @@
-// Package site describes what the gateway serves: one value per hostname, read by the proxy's, the portal's and
-// the detectors' renderers alike, so that no fact about a hostname is written twice.
+// Package site describes what the gateway serves: one value per hostname, read by the proxy's, the
+// portal's and the detectors' renderers alike, so that no fact about a hostname is written twice.
 package site
 
 import (
@@ -17,9 +17,9 @@ import (
 // DefaultMaxBodyMB is the request body limit, in megabytes, of a site that names none.
 const DefaultMaxBodyMB = 10
 
-// MaxBodyLimitMB is the largest request body limit that can be asked for, in megabytes. Whatever passes is inspected
-// as a whole, held in memory meanwhile, and CrowdSec's AppSec takes no body of more than 10 MiB (1.7.8,
-// DefaultMaxBodySize).
+// MaxBodyLimitMB is the largest request body limit that can be asked for, in megabytes. Whatever
+// passes is inspected as a whole, held in memory meanwhile, and CrowdSec's AppSec takes no body of
+// more than 10 MiB (1.7.8, DefaultMaxBodySize).
 const MaxBodyLimitMB = 10
 
 // Site is one hostname and the service behind it.
@@ -32,7 +32,8 @@ type Site struct {
 	Visibility access.Visibility
 	// Access is what a visitor must prove; required.
 	Access access.Access
-	// Bypass are the paths for which the portal answers yes without a login; not with policy native.
+	// Bypass are the paths for which the portal answers yes without a login; not with policy
+	// native.
 	Bypass []access.Bypass
 	// Upstream is the service's host:port on the proxy's network; required.
 	Upstream string
@@ -130,8 +131,8 @@ func HostPort(hp string) error {
 	return nil
 }
 
-// Ranges returns an error for each of the ranges that is not an address range in its shortest form; what names
-// them in the error. An empty list is an error too.
+// Ranges returns an error for each of the ranges that is not an address range in its shortest form;
+// what names them in the error. An empty list is an error too.
 func Ranges(what string, ranges []string) error {
 	p := validate.Of(what)
 	p.Require(len(ranges) > 0, "is empty")

@@ -1,5 +1,5 @@
-// Command caddy-usual is Caddy with CrowdSec's own module, as people usually build it: what the benchmark of the chain
-// compares ours with. Nothing is deployed from it.
+// Command caddy-usual is Caddy with CrowdSec's own module, as people usually build it: what the
+// benchmark of the chain compares ours with. Nothing is deployed from it.
 package main
 
 import (

@@ -17,7 +17,8 @@ import (
 
 // become builds the box's root, gives up every right and turns into the program.
 func (s inner) become() error {
-	// What is given up below is given up by this thread, which must be the one that turns into the program.
+	// What is given up below is given up by this thread, which must be the one that turns into the
+	// program.
 	runtime.LockOSThread()
 	if err := s.build(); err != nil {
 		return fmt.Errorf("building its root: %w", err)
@@ -113,7 +114,8 @@ func (s inner) drop() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("refusing new privileges: %w", err)
 	}
-	// A test that is killed leaves no program behind. A change of user clears this, so it comes last.
+	// A test that is killed leaves no program behind. A change of user clears this, so it comes
+	// last.
 	return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
 }
 

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package box runs a program the way a container engine would: in mount, process and network namespaces of its own, with only the files it was
-// given, as its own user, without capabilities.
+// Package box runs a program the way a container engine would: in mount, process and network
+// namespaces of its own, with only the files it was given, as its own user, without capabilities.
 package box
 
 import (
@@ -41,13 +41,15 @@ type Mount struct {
 type Spec struct {
 	// Name is the container's.
 	Name string
-	// Mounts are everything that is in the box, beside /proc and the harmless devices, in the order in which they are mounted.
+	// Mounts are everything that is in the box, beside /proc and the harmless devices, in the order
+	// in which they are mounted.
 	Mounts []Mount
 	// ReadOnly makes the root read-only.
 	ReadOnly bool
 	// User and Group are numbers.
 	User, Group int
-	// Command is the program, by its path in the box or a name on the box's PATH, and its arguments.
+	// Command is the program, by its path in the box or a name on the box's PATH, and its
+	// arguments.
 	Command []string
 	// Env is the whole environment.
 	Env []string
@@ -61,7 +63,8 @@ type Box struct {
 	ended   chan struct{}
 }
 
-// Start runs the spec in a network namespace. The folder becomes the box's root and must not exist; output goes to log.
+// Start runs the spec in a network namespace. The folder becomes the box's root and must not exist;
+// output goes to log.
 func Start(spec Spec, network *netns.Namespace, folder string, log io.Writer) (*Box, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
@@ -107,13 +110,15 @@ func (b *Box) Kill() {
 	<-b.ended
 }
 
-// Freeze stops the program where it is: its sockets stay open and nothing answers. Thaw lets it go on.
+// Freeze stops the program where it is: its sockets stay open and nothing answers. Thaw lets it go
+// on.
 func (b *Box) Freeze() error { return b.process.Process.Signal(syscall.SIGSTOP) }
 
 // Thaw ends Freeze.
 func (b *Box) Thaw() error { return b.process.Process.Signal(syscall.SIGCONT) }
 
-// Exec runs another program in the box, as the same user, and returns what it wrote to its standard output. The error has the rest.
+// Exec runs another program in the box, as the same user, and returns what it wrote to its standard
+// output. The error has the rest.
 func (b *Box) Exec(stdin io.Reader, command ...string) (string, error) {
 	arguments := []string{
 		"--target", strconv.Itoa(b.process.Process.Pid), "--mount", "--net", "--pid", "--ipc", "--uts", "--root", "--wd",
@@ -132,7 +137,8 @@ func (b *Box) Exec(stdin io.Reader, command ...string) (string, error) {
 	return output.String(), nil
 }
 
-// Enter becomes the boxed program in a process that Start began, and returns in every other. Call it first in main.
+// Enter becomes the boxed program in a process that Start began, and returns in every other. Call
+// it first in main.
 func Enter() {
 	text, ok := os.LookupEnv(variable)
 	if !ok {

@@ -14,7 +14,8 @@ import (
 
 // Container is a container of the deployment, as the engine was told to run it.
 type Container struct {
-	// Spec is what becomes a box once an image is added: mounts, user, environment, and the command unless it is the image's.
+	// Spec is what becomes a box once an image is added: mounts, user, environment, and the command
+	// unless it is the image's.
 	Spec box.Spec
 	// Networks are where it is.
 	Networks []Network

@@ -1,5 +1,6 @@
-// Package deployed deploys the whole stack on simulated clouds with the real engine, and puts what the machine was given into a folder: the same
-// files, owners and modes as in production, by the same program.
+// Package deployed deploys the whole stack on simulated clouds with the real engine, and puts what
+// the machine was given into a folder: the same files, owners and modes as in production, by the
+// same program.
 package deployed
 
 import (
@@ -28,7 +29,8 @@ const (
 	fail2ban = "/etc/fail2ban"
 )
 
-// filing is what the machine's program does with files. What else it does is about services of the machine that do not run here.
+// filing is what the machine's program does with files. What else it does is about services of the
+// machine that do not run here.
 var filing = []string{"put", "ensure", "remove", "directory"}
 
 // putter is the program on the machine that writes files, in the checkout.
@@ -45,7 +47,8 @@ type Deployment struct {
 	execs []Exec
 }
 
-// Chosen are the passwords that the operator chose, by login, in the deployment's configuration. Everybody else's is generated.
+// Chosen are the passwords that the operator chose, by login, in the deployment's configuration.
+// Everybody else's is generated.
 func Chosen() map[string]string {
 	return map[string]string{"family": `Ein "gewähltes" Paßwort: $6$ {{x}}`}
 }
@@ -62,7 +65,8 @@ type Exec struct {
 	Stdin string
 }
 
-// Up deploys the production example with the changed settings, and writes the machine's files below the folder.
+// Up deploys the production example with the changed settings, and writes the machine's files below
+// the folder.
 func Up(ctx context.Context, files string, changes map[string]any, progress io.Writer) (_ *Deployment, err error) {
 	d := &Deployment{files: files}
 	if d.root, err = toolchain.Root(); err != nil {
@@ -174,7 +178,8 @@ func (d *Deployment) Path(path string) string { return filepath.Join(d.files, pa
 // Execs are the commands that the last deployment ran in containers.
 func (d *Deployment) Execs() []Exec { return d.execs }
 
-// Passwords are the generated first passwords by login, asked for as an administrator does after the first deployment.
+// Passwords are the generated first passwords by login, asked for as an administrator does after
+// the first deployment.
 func (d *Deployment) Passwords(ctx context.Context) (map[string]string, error) {
 	out, err := d.pulumi(ctx, "stack", "output", "initialPasswords", "--show-secrets", "--json").Output()
 	if err != nil {
@@ -187,7 +192,8 @@ func (d *Deployment) Passwords(ctx context.Context) (map[string]string, error) {
 	return passwords, nil
 }
 
-// ClientCertificate is what the deployment gave to Cloudflare: the certificate and key that the origin asks for, in PEM.
+// ClientCertificate is what the deployment gave to Cloudflare: the certificate and key that the
+// origin asks for, in PEM.
 func (d *Deployment) ClientCertificate() (certificate, key string, err error) {
 	live, err := d.workspace.World().Live("cloudflare:index/authenticatedOriginPullsCertificate:AuthenticatedOriginPullsCertificate", "edge-origin-pull")
 	if err != nil {

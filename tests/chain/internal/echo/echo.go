@@ -58,9 +58,11 @@ func (s *Service) Take() []Seen {
 	return taken
 }
 
-// ServeHTTP answers with what it saw, as JSON. It speaks WebSocket to whoever asks, and sends the same text as one message; below /hold it keeps
-// the connection. A path below /slow takes a second; /quiet is not recorded, and takes as long as takes in its query says. The query's answer is a
-// header line of the answer, and its bytes are how many bytes are the answer, without being recorded.
+// ServeHTTP answers with what it saw, as JSON. It speaks WebSocket to whoever asks, and sends the
+// same text as one message; below /hold it keeps the connection. A path below /slow takes a second;
+// /quiet is not recorded, and takes as long as takes in its query says. The query's answer is a
+// header line of the answer, and its bytes are how many bytes are the answer, without being
+// recorded.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	seen := Seen{Service: s.name, Method: r.Method, URI: r.RequestURI, Host: r.Host, Header: r.Header.Clone()}
 	if strings.HasPrefix(r.URL.Path, "/slow") {

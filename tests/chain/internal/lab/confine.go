@@ -14,8 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Confine puts a running container under the memory limit that it is deployed with, and returns the limit in bytes. Where this process may not
-// make groups of processes, the limit is only measured, and the test says so.
+// Confine puts a running container under the memory limit that it is deployed with, and returns the
+// limit in bytes. Where this process may not make groups of processes, the limit is only measured,
+// and the test says so.
 func (l *Lab) Confine(t testing.TB, name string) int64 {
 	t.Helper()
 	c := l.containers[name]
@@ -75,7 +76,8 @@ func (l *Lab) CPU() (map[string]time.Duration, error) {
 		if err != nil {
 			return nil, err
 		}
-		// The fields after the program's name, which may hold blanks: user time is the 14th of all, system time the 15th.
+		// The fields after the program's name, which may hold blanks: user time is the 14th of all,
+		// system time the 15th.
 		fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
 		for _, field := range fields[11:13] {
 			ticks, err := strconv.ParseInt(string(field), 10, 64)

@@ -22,7 +22,8 @@ var crowdsecFiles embed.FS
 // program is where a box has its own programs.
 const program = "/program"
 
-// furnish adds what the container's image would bring: the program, what the program needs, and the image's own command and environment.
+// furnish adds what the container's image would bring: the program, what the program needs, and the
+// image's own command and environment.
 func (l *Lab) furnish(name string, spec box.Spec) (box.Spec, error) {
 	image := []box.Mount{{Target: "/etc/hosts", Source: l.image(name, "hosts"), ReadOnly: true}}
 	tool := func(base, path string) {
@@ -84,8 +85,9 @@ func (l *Lab) furnish(name string, spec box.Spec) (box.Spec, error) {
 	return spec, nil
 }
 
-// crowdsecEtc makes /etc/crowdsec, as the image's entry point fills it: the default files of the program's module, then what stands in for
-// the hub. It happens once; the folder is the container's afterwards.
+// crowdsecEtc makes /etc/crowdsec, as the image's entry point fills it: the default files of the
+// program's module, then what stands in for the hub. It happens once; the folder is the container's
+// afterwards.
 func (l *Lab) crowdsecEtc() (string, error) {
 	etc := l.image("crowdsec", "etc")
 	if _, err := os.Stat(etc); err == nil {
@@ -127,7 +129,8 @@ func (l *Lab) crowdsecEtc() (string, error) {
 	return etc, os.WriteFile(filepath.Join(etc, "hub", ".index.json"), []byte("{}\n"), 0o644)
 }
 
-// crowdsecMainFile is the image's config.yaml after the entry point removed what our environment switches off: the central API, and TLS.
+// crowdsecMainFile is the image's config.yaml after the entry point removed what our environment
+// switches off: the central API, and TLS.
 func (l *Lab) crowdsecMainFile(from, to string) error {
 	text, err := os.ReadFile(from)
 	if err != nil {

@@ -1,6 +1,7 @@
 //go:build linux
 
-// Package lab is the deployed machine in namespaces: its containers as processes, its networks as bridges, and the visitors around it.
+// Package lab is the deployed machine in namespaces: its containers as processes, its networks as
+// bridges, and the visitors around it.
 package lab
 
 import (
@@ -22,7 +23,8 @@ import (
 	"homelab/tests/internal/netns"
 )
 
-// Containers of the deployment: real programs in the order in which they start, and services that echo, with their ports.
+// Containers of the deployment: real programs in the order in which they start, and services that
+// echo, with their ports.
 var (
 	real     = []string{"crowdsec", "authelia-store", "authelia", "caddy"}
 	services = map[string]int{"jellyfin": 8096, "jellyseerr": 5055}
@@ -52,7 +54,8 @@ type container struct {
 	program string // in the place of the image's, if not empty
 }
 
-// Start builds the machine in a temporary folder and starts every container, each healthy before the next.
+// Start builds the machine in a temporary folder and starts every container, each healthy before
+// the next.
 func Start(ctx context.Context, changes map[string]any, edit func(*deployed.Deployment) error, progress io.Writer) (_ *Lab, err error) {
 	l := &Lab{bridges: map[string]bool{}, containers: map[string]*container{}}
 	if l.folder, err = os.MkdirTemp("", "homelab-chain-"); err != nil {
@@ -92,7 +95,8 @@ func Start(ctx context.Context, changes map[string]any, edit func(*deployed.Depl
 	return l, l.Inspecting(ctx)
 }
 
-// Inspecting waits until AppSec listens: the engine's health check passes before that, and the proxy refuses every request meanwhile.
+// Inspecting waits until AppSec listens: the engine's health check passes before that, and the
+// proxy refuses every request meanwhile.
 func (l *Lab) Inspecting(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -135,7 +139,8 @@ func (l *Lab) wire() (err error) {
 	return errors.Join(l.filter(), l.writeHosts())
 }
 
-// filter loads the deployment's packet filter of the container networks, so that the chain works with the edges of its graph and nothing else.
+// filter loads the deployment's packet filter of the container networks, so that the chain works
+// with the edges of its graph and nothing else.
 func (l *Lab) filter() error {
 	files, err := filepath.Glob(l.Deployment.Path("/opt/homelab/firewall") + "/*.nft")
 	if err != nil || len(files) < len(l.containers) {
@@ -153,7 +158,8 @@ func (l *Lab) filter() error {
 		}
 		rules.Write(content)
 	}
-	// Visitors come straight to the proxy's own ports: on a real machine Docker translates the published ones to these.
+	// Visitors come straight to the proxy's own ports: on a real machine Docker translates the
+	// published ones to these.
 	proxy := l.containers["caddy"]
 	for _, n := range proxy.Networks {
 		for _, p := range proxy.Published {
@@ -190,7 +196,8 @@ func (l *Lab) join(c *container, n deployed.Network) error {
 	return errors.Join(steps...)
 }
 
-// Outside is a network beyond the machine with one computer in it, from which every published port of the machine can be reached.
+// Outside is a network beyond the machine with one computer in it, from which every published port
+// of the machine can be reached.
 func (l *Lab) Outside(name string, address netip.Prefix) (*netns.Namespace, error) {
 	outside, err := netns.New(name)
 	if err != nil {
@@ -258,7 +265,8 @@ func (l *Lab) StartService(name string) error {
 // StopService stops one of the services.
 func (l *Lab) StopService(name string) { l.containers[name].service.Stop() }
 
-// StartContainer starts a container that is not running, from the files as they are now, and returns once it is healthy.
+// StartContainer starts a container that is not running, from the files as they are now, and
+// returns once it is healthy.
 func (l *Lab) StartContainer(ctx context.Context, name string) error {
 	if err := l.Launch(name); err != nil {
 		return err

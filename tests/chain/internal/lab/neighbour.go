@@ -15,7 +15,8 @@ import (
 	"homelab/tests/internal/netns"
 )
 
-// neighbours are the proxies that a measurement compares the real one with, and their places in its network.
+// neighbours are the proxies that a measurement compares the real one with, and their places in its
+// network.
 var neighbours = map[string]byte{Plain: 250, Usual: 251}
 
 const (
@@ -25,7 +26,8 @@ const (
 	Usual = "usual"
 )
 
-// StartNeighbour starts one of the proxies to compare with, beside the real one. It returns the certificate of its authority in PEM.
+// StartNeighbour starts one of the proxies to compare with, beside the real one. It returns the
+// certificate of its authority in PEM.
 func (l *Lab) StartNeighbour(ctx context.Context, name, program, caddyfile string) (authority []byte, err error) {
 	home := l.containers["caddy"].Networks[0]
 	place := home.Address.Masked().Addr().As4()

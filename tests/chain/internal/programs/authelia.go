@@ -18,7 +18,8 @@ import (
 	"homelab/internal/toolchain"
 )
 
-// AutheliaVariable names the environment variable with the path of a real Authelia, or with FromImage.
+// AutheliaVariable names the environment variable with the path of a real Authelia, or with
+// FromImage.
 const AutheliaVariable = "HOMELAB_AUTHELIA"
 
 // FromImage stands for the image that the deployment runs. Docker has to be there.
@@ -29,7 +30,8 @@ const authelia439 = "v4.39.0"
 
 var versionInOutput = regexp.MustCompile(`v\d+\.\d+\.\d+`)
 
-// findAuthelia prefers the real program. One that is named and unusable is an error: whoever names it wants it tested.
+// findAuthelia prefers the real program. One that is named and unusable is an error: whoever names
+// it wants it tested.
 func (s *Set) findAuthelia(ctx context.Context, folder string, progress io.Writer) (err error) {
 	s.Authelia = os.Getenv(AutheliaVariable)
 	switch s.Authelia {

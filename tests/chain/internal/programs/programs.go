@@ -1,4 +1,5 @@
-// Package programs finds and builds what the chain test runs: the real programs wherever they can be had.
+// Package programs finds and builds what the chain test runs: the real programs wherever they can
+// be had.
 package programs
 
 import (
@@ -40,7 +41,8 @@ type Set struct {
 	Caddy string
 	// CrowdSec and Cscli are built from their pinned module.
 	CrowdSec, Cscli string
-	// CrowdSecModule is the folder of CrowdSec's module, which holds the default files that its image is made from.
+	// CrowdSecModule is the folder of CrowdSec's module, which holds the default files that its
+	// image is made from.
 	CrowdSecModule string
 	// Store is Debian's valkey-server or redis-server; StoreClient is its command line client.
 	Store, StoreClient string
@@ -48,13 +50,15 @@ type Set struct {
 	Busybox string
 	// Authelia is the real one, or the stand-in; its path in AutheliaRoot, if that is not empty.
 	Authelia string
-	// AutheliaRoot is the root of Authelia's image; empty if Authelia runs on this machine's libraries.
+	// AutheliaRoot is the root of Authelia's image; empty if Authelia runs on this machine's
+	// libraries.
 	AutheliaRoot string
 	// AutheliaIs says which, for the output.
 	AutheliaIs string
 }
 
-// Find builds what must be built, and finds the rest. What is only for this run goes to the folder. The error names what is missing.
+// Find builds what must be built, and finds the rest. What is only for this run goes to the folder.
+// The error names what is missing.
 func Find(ctx context.Context, folder string, progress io.Writer) (*Set, error) {
 	s := &Set{}
 	for _, b := range []struct {

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// Code is the one-time password of a base32 secret at a time: RFC 6238 with SHA-1, 30 seconds and six digits.
+// Code is the one-time password of a base32 secret at a time: RFC 6238 with SHA-1, 30 seconds and
+// six digits.
 func Code(secret string, at time.Time) (string, error) {
 	key, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.TrimRight(secret, "="))
 	if err != nil {

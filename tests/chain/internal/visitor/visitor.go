@@ -21,10 +21,12 @@ import (
 // Dial connects to an address.
 type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-// patience is how long an answer may take; the longest legitimate one is an upstream's dial timeout.
+// patience is how long an answer may take; the longest legitimate one is an upstream's dial
+// timeout.
 const patience = 15 * time.Second
 
-// How long the other side may be silent before Raw takes it that nothing more will come: before the first response, and after one.
+// How long the other side may be silent before Raw takes it that nothing more will come: before the
+// first response, and after one.
 const (
 	firstSilence = 3 * time.Second
 	nextSilence  = 300 * time.Millisecond
@@ -42,7 +44,8 @@ type Place struct {
 	Certificate *tls.Certificate
 	// Cloudflare adds the headers that Cloudflare sets, for a visitor whose address is Visitor.
 	Cloudflare bool
-	// Visitor is the address of the person, for Cloudflare to pass on; empty for an edge that says nothing.
+	// Visitor is the address of the person, for Cloudflare to pass on; empty for an edge that says
+	// nothing.
 	Visitor string
 }
 
@@ -61,8 +64,8 @@ func (p Place) TLS(name string, protocols ...string) *tls.Config {
 	return config
 }
 
-// stamp adds what Cloudflare adds: the visitor's address in a header of its own, replacing what the visitor wrote there, and appended to
-// X-Forwarded-For. Every other header passes.
+// stamp adds what Cloudflare adds: the visitor's address in a header of its own, replacing what the
+// visitor wrote there, and appended to X-Forwarded-For. Every other header passes.
 func (p Place) stamp(h http.Header) {
 	if !p.Cloudflare {
 		return
@@ -279,7 +282,9 @@ func (p Place) Connect(ctx context.Context, config *tls.Config) (*tls.Conn, erro
 	return conn, conn.SetDeadline(time.Now().Add(patience))
 }
 
-// Raw sends bytes over a connection for the name, and returns every response that comes back until the other side closes or falls silent. The bytes may use {cloudflare} where Cloudflare's header lines belong. An error means that there was no connection.
+// Raw sends bytes over a connection for the name, and returns every response that comes back until
+// the other side closes or falls silent. The bytes may use {cloudflare} where Cloudflare's header
+// lines belong. An error means that there was no connection.
 func (p Place) Raw(ctx context.Context, name, text string) ([]*Answer, error) {
 	return p.RawOver(ctx, p.TLS(name, "http/1.1"), text)
 }

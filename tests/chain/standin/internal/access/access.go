@@ -14,7 +14,8 @@ import (
 // Level is how much authentication a rule asks for, or a visitor has.
 type Level int
 
-// The levels a rule can ask for. NotAuthenticated, OneFactor and TwoFactor are also those of a visitor.
+// The levels a rule can ask for. NotAuthenticated, OneFactor and TwoFactor are also those of a
+// visitor.
 const (
 	Bypass           Level = -1
 	NotAuthenticated Level = 0
@@ -45,7 +46,8 @@ type Subject struct {
 	Addr   netip.Addr
 }
 
-// anonymous visitors pass every criterion about users: a rule for a group must make them log in, not skip to the next.
+// anonymous visitors pass every criterion about users: a rule for a group must make them log in,
+// not skip to the next.
 func (s Subject) anonymous() bool { return s.User == "" && len(s.Groups) == 0 }
 
 // Object is what is asked for.
@@ -62,8 +64,8 @@ type Rules struct {
 // New returns the rules of a valid configuration.
 func New(c config.AccessControl) Rules { return Rules{c} }
 
-// Required returns what the first rule that matches asks for, or else the default. HasSubjects tells whether that rule
-// is about certain users only.
+// Required returns what the first rule that matches asks for, or else the default. HasSubjects
+// tells whether that rule is about certain users only.
 func (r Rules) Required(s Subject, o Object) (hasSubjects bool, required Level) {
 	for _, rule := range r.config.Rules {
 		if matches(rule, s, o) {
@@ -141,8 +143,8 @@ func (s Subject) isAll(list []string) bool {
 	return true
 }
 
-// Resource is the text that a rule's resources are compared with: the decoded and cleaned path, which keeps a slash at
-// its end, and after a question mark the query as it came.
+// Resource is the text that a rule's resources are compared with: the decoded and cleaned path,
+// which keeps a slash at its end, and after a question mark the query as it came.
 func Resource(u *url.URL) string {
 	out := path.Clean(u.Path)
 	if len(u.Path) > 1 && strings.HasSuffix(u.Path, "/") {

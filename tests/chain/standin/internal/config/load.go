@@ -19,7 +19,8 @@ const environmentPrefix = "AUTHELIA_"
 // fileSuffix marks a variable that holds the path of a file with the value.
 const fileSuffix = "_FILE"
 
-// secret is a setting that may come from the file, from the environment, or from a file the environment names.
+// secret is a setting that may come from the file, from the environment, or from a file the
+// environment names.
 type secret struct {
 	key      string
 	variable string
@@ -45,9 +46,10 @@ func secrets() []secret {
 	}
 }
 
-// Load reads the files, whose paths a comma separates, and takes the secrets from environ, which is in the form of os.Environ. The error joins
-// every problem found, each on a line of its own; it shows no secret. Of a section in two files the real program takes the last; here that is
-// refused, for homelab splits none.
+// Load reads the files, whose paths a comma separates, and takes the secrets from environ, which is
+// in the form of os.Environ. The error joins every problem found, each on a line of its own; it
+// shows no secret. Of a section in two files the real program takes the last; here that is refused,
+// for homelab splits none.
 func Load(paths string, environ []string) (*Configuration, error) {
 	c, sections := &Configuration{}, map[string]string{}
 	var problems []error
@@ -80,7 +82,8 @@ func Load(paths string, environ []string) (*Configuration, error) {
 	return c, nil
 }
 
-// decode reads one YAML document with known keys, each once and of its type, into c. What cannot be read at all is unusable.
+// decode reads one YAML document with known keys, each once and of its type, into c. What cannot be
+// read at all is unusable.
 func decode(c *Configuration, data []byte) (wrong []error, unusable error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	decoder.KnownFields(true)
@@ -100,8 +103,8 @@ func decode(c *Configuration, data []byte) (wrong []error, unusable error) {
 	return nil, nil
 }
 
-// environment fills the secrets in. The real program only warns of a variable it does not know; here it is refused,
-// for homelab sets none by accident.
+// environment fills the secrets in. The real program only warns of a variable it does not know;
+// here it is refused, for homelab sets none by accident.
 func environment(c *Configuration, environ []string) []error {
 	var problems []error
 	given := map[string]string{}

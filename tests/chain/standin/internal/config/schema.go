@@ -1,6 +1,7 @@
-// Package config reads the three things Authelia 4.39 reads before it starts: its configuration file, its
-// environment, and the secret files the environment names. It knows exactly the settings homelab renders, plus those
-// without which they could not be checked; any other key is refused, also those only the real program knows.
+// Package config reads the three things Authelia 4.39 reads before it starts: its configuration
+// file, its environment, and the secret files the environment names. It knows exactly the settings
+// homelab renders, plus those without which they could not be checked; any other key is refused,
+// also those only the real program knows.
 package config
 
 import (

@@ -141,7 +141,8 @@ func (l *List) UnmarshalYAML(node *yaml.Node) error {
 // Subjects are alternatives, each a list of which all must hold.
 type Subjects [][]string
 
-// UnmarshalYAML reads the subjects: one string, a list of strings (alternatives), or a list of lists.
+// UnmarshalYAML reads the subjects: one string, a list of strings (alternatives), or a list of
+// lists.
 func (s *Subjects) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind == yaml.ScalarNode {
 		var one string

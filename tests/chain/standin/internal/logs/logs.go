@@ -1,5 +1,6 @@
-// Package logs writes the log in the form of Authelia's JSON log: one object a line, its keys sorted, with level, msg
-// and time (RFC 3339 with the local offset) beside the fields of the request.
+// Package logs writes the log in the form of Authelia's JSON log: one object a line, its keys
+// sorted, with level, msg and time (RFC 3339 with the local offset) beside the fields of the
+// request.
 package logs
 
 import (
@@ -54,8 +55,9 @@ type Logger struct {
 	also  io.Writer
 }
 
-// Open returns a logger that appends to the file at path, and writes to also too unless that is nil. Without a path
-// also is the only place, and must not be nil. Only the owner can read a file it makes, as with the real program.
+// Open returns a logger that appends to the file at path, and writes to also too unless that is
+// nil. Without a path also is the only place, and must not be nil. Only the owner can read a file
+// it makes, as with the real program.
 func Open(path string, also io.Writer, level Level, now func() time.Time) (*Logger, error) {
 	l := &Logger{level: level, now: now, path: path, also: also}
 	if path != "" {

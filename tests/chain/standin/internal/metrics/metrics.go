@@ -9,8 +9,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// Metrics are the counters. As in release 4.39.20, nothing counts authelia_authn and authelia_authn_second_factor:
-// they exist there, too, without ever having a value. The attempts are in authelia_authn_duration.
+// Metrics are the counters. As in release 4.39.20, nothing counts authelia_authn and
+// authelia_authn_second_factor: they exist there, too, without ever having a value. The attempts
+// are in authelia_authn_duration.
 type Metrics struct {
 	// Registry holds all of them.
 	Registry *prometheus.Registry

@@ -83,7 +83,8 @@ func (r *request) notImplemented() {
 	r.refuse(fasthttp.StatusNotImplemented, "The stand-in knows no security keys.")
 }
 
-// serveIndex is the portal's page. The real one is a program for the browser, which talks to the API.
+// serveIndex is the portal's page. The real one is a program for the browser, which talks to the
+// API.
 func serveIndex(r *request) {
 	r.Response.Header.Set("Content-Security-Policy", "default-src 'none'")
 	r.SetContentType("text/html; charset=utf-8")
@@ -91,7 +92,8 @@ func serveIndex(r *request) {
 		"<body><div id=\"root\">This is a stand-in for Authelia. It has an API, but no form.</div></body>\n</html>\n")
 }
 
-// serveUnknown is for paths without a route: the page, except under the folders of the API and of files.
+// serveUnknown is for paths without a route: the page, except under the folders of the API and of
+// files.
 func serveUnknown(r *request) {
 	path := strings.ToLower(string(r.Path()))
 	for _, folder := range []string{"/api", "/.well-known", "/static", "/locales"} {

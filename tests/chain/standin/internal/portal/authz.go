@@ -113,8 +113,8 @@ func (r *request) portalURL(c config.Cookie) (*url.URL, error) {
 	return u, nil
 }
 
-// recognise returns the visitor of the request's session. It ends sessions too long unused, takes changes of the
-// users' database over, and notes the visit.
+// recognise returns the visitor of the request's session. It ends sessions too long unused, takes
+// changes of the users' database over, and notes the visit.
 func (r *request) recognise(c config.Cookie) (session.User, error) {
 	s := r.portal.sessions.Of(r.RequestCtx, c.Domain)
 	user, err := s.Get()

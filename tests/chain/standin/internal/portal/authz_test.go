@@ -112,7 +112,8 @@ func TestRulesForEverybody(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, v.ask(tailnet, "/api/health").StatusCode, "and otherwise the peer's")
 }
 
-// The portal's own API asks for one factor before it removes a second one; the proxy asks the rule for the portal's hostname first.
+// The portal's own API asks for one factor before it removes a second one; the proxy asks the rule
+// for the portal's hostname first.
 func TestThePortalItselfNeedsBothFactors(t *testing.T) {
 	w := newWorld(t)
 	remove := func(v *visitor) int {
@@ -222,7 +223,8 @@ func TestSessionsEnd(t *testing.T) {
 	})
 }
 
-// Nobody logged in passes while the store is away. A path without login stays open, as it does with the real program.
+// Nobody logged in passes while the store is away. A path without login stays open, as it does with
+// the real program.
 func TestStoreDown(t *testing.T) {
 	w := newWorld(t)
 	v := w.ready()

@@ -24,8 +24,8 @@ type missing struct {
 	SecondFactor bool `json:"second_factor"`
 }
 
-// elevated lets only those pass who confirmed who they are lately, from the same address; and who has a second factor
-// must have shown it.
+// elevated lets only those pass who confirmed who they are lately, from the same address; and who
+// has a second factor must have shown it.
 func elevated(next handler) handler {
 	return func(r *request) {
 		refuse := func(m missing) { r.json(fasthttp.StatusForbidden, envelope{Status: "KO", Data: m}) }
@@ -57,9 +57,9 @@ func elevated(next handler) handler {
 	}
 }
 
-// enrolled reports whether the portal knows of a second factor of the user. The real program asks for it together with
-// the user's preferences (storage.LoadUserInfo), and who has none of those yet counts as one without: the page makes
-// them, by POST /api/user/info, before it enrols anything.
+// enrolled reports whether the portal knows of a second factor of the user. The real program asks
+// for it together with the user's preferences (storage.LoadUserInfo), and who has none of those yet
+// counts as one without: the page makes them, by POST /api/user/info, before it enrols anything.
 func (r *request) enrolled(user string) bool {
 	if !r.portal.storage.HasPreferences(user) {
 		return false
@@ -183,7 +183,8 @@ func (r *request) elevationFinish() {
 	r.ok()
 }
 
-// elevationRevoke makes a code useless; whoever has the link may do it, and a failure has the status 200.
+// elevationRevoke makes a code useless; whoever has the link may do it, and a failure has the
+// status 200.
 func (r *request) elevationRevoke() {
 	id, _ := r.UserValue("id").(string)
 	if err := r.portal.storage.RevokeCode(id); err != nil {

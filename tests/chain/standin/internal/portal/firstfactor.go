@@ -52,7 +52,8 @@ func (r *request) firstFactor() {
 // errRefused says only that the login failed; why is in the log.
 var errRefused = fmt.Errorf("refused")
 
-// checkPassword returns the user when the password is right and nobody is banned, and counts the attempt.
+// checkPassword returns the user when the password is right and nobody is banned, and counts the
+// attempt.
 func (r *request) checkPassword(username, password string) (users.User, error) {
 	user, err := r.portal.users.Get(username)
 	if err != nil {
@@ -185,7 +186,8 @@ type redirection struct {
 	Redirect string `json:"redirect"`
 }
 
-// defaultRedirect sends to the default place, but only where no second factor could be wanted still.
+// defaultRedirect sends to the default place, but only where no second factor could be wanted
+// still.
 func (r *request) defaultRedirect() {
 	if to := r.defaultURL(); to != nil && !r.portal.secondFactor() {
 		r.data(redirection{to.String()})
@@ -218,7 +220,8 @@ func (r *request) banned(user string) (storage.Ban, bool) {
 	return r.portal.storage.Banned(func(b storage.Ban) bool { return b.User == user })
 }
 
-// attempt counts a login, bans whom the regulation says, and writes the line that Fail2ban and CrowdSec read.
+// attempt counts a login, bans whom the regulation says, and writes the line that Fail2ban and
+// CrowdSec read.
 func (r *request) attempt(success bool, user string, ban storage.Ban, banned bool, cause error) {
 	a := storage.Attempt{Time: r.now(), Successful: success, Banned: banned, User: user, Addr: r.addr}
 	if err := r.portal.storage.Append(a); err != nil {

@@ -326,7 +326,8 @@ func TestUserInfo(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, v.second(v.code(0)).StatusCode)
 }
 
-// Before the page has asked for POST /api/user/info, the portal does not see the second factor that is there, as the real one.
+// Before the page has asked for POST /api/user/info, the portal does not see the second factor that
+// is there, as the real one.
 func TestWithoutPreferencesNoFactorIsSeen(t *testing.T) {
 	w := newWorld(t)
 	v := w.visitor()
@@ -342,7 +343,8 @@ func TestWithoutPreferencesNoFactorIsSeen(t *testing.T) {
 	assert.JSONEq(t, `{"status":"KO","data":{"elevation":false,"first_factor":false,"second_factor":true}}`, refusal())
 }
 
-// A browser puts no space before the sign, but who forges a request may: a space is trimmed, a tab makes another name.
+// A browser puts no space before the sign, but who forges a request may: a space is trimmed, a tab
+// makes another name.
 func TestWhatIsTheCookie(t *testing.T) {
 	w := newWorld(t)
 	v := w.visitor()

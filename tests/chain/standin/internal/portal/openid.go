@@ -120,7 +120,8 @@ func (r *request) document(status int, body any) {
 	r.SetBody(data)
 }
 
-// oauthError answers with an error where there is no browser to send back, or no address that is known to be the client's.
+// oauthError answers with an error where there is no browser to send back, or no address that is
+// known to be the client's.
 func (r *request) oauthError(status int, code, description string) {
 	r.log(logs.Error, nil, "Request failed with error: %s: %s", code, description)
 	r.document(status, map[string]string{"error": code, "error_description": description})
@@ -148,7 +149,8 @@ var challengePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 // leastEntropy is how long state and nonce must be.
 const leastEntropy = 8
 
-// refusedBy says what is wrong with an authorization request of a known client that is to end at one of its addresses, or nothing.
+// refusedBy says what is wrong with an authorization request of a known client that is to end at
+// one of its addresses, or nothing.
 func refusedBy(c config.Client, q url.Values) (code, description string) {
 	for name, values := range q {
 		switch {
@@ -192,7 +194,8 @@ func (r *request) authorization() {
 		r.oauthError(fasthttp.StatusUnauthorized, "invalid_client", "the requested OAuth 2.0 Client does not exist")
 		return
 	case !slices.Contains(client.RedirectURIs, q.Get("redirect_uri")):
-		// Sent back to an address that is not the client's, the browser would carry the answer to a stranger.
+		// Sent back to an address that is not the client's, the browser would carry the answer to a
+		// stranger.
 		r.oauthError(fasthttp.StatusBadRequest, "invalid_request", "the 'redirect_uri' parameter does not match any of the OAuth 2.0 Client's pre-registered redirect urls")
 		return
 	}
@@ -277,7 +280,8 @@ func (o *openID) client(id string) (config.Client, bool) {
 	return o.config.Clients[i], true
 }
 
-// required is what the client's policy asks of a user. Unlike an access rule's, a subject here never fits somebody unknown.
+// required is what the client's policy asks of a user. Unlike an access rule's, a subject here
+// never fits somebody unknown.
 func (o *openID) required(c config.Client, s access.Subject) access.Level {
 	policy, ok := o.config.Policies[c.Policy]
 	if !ok {

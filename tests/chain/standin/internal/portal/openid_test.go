@@ -154,7 +154,8 @@ func TestOpenIDScopesBoundWhatTheServiceLearns(t *testing.T) {
 	require.ErrorContains(t, err, "401", "a token that has expired")
 }
 
-// The login page is told by which request it was opened, and where to go when the factors are enough.
+// The login page is told by which request it was opened, and where to go when the factors are
+// enough.
 func TestOpenIDAsksForTheFactorsThatAreMissing(t *testing.T) {
 	s := newService(t)
 	v := s.visitor()

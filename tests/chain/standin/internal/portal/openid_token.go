@@ -84,7 +84,8 @@ func (r *request) token() {
 	})
 }
 
-// redeem takes a code, once. A code that comes a second time was stolen, so what it became ends too.
+// redeem takes a code, once. A code that comes a second time was stolen, so what it became ends
+// too.
 func (o *openID) redeem(client config.Client, form url.Values, token string, now time.Time) (*grant, string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -109,7 +110,8 @@ func (o *openID) redeem(client config.Client, form url.Values, token string, now
 	return &granted, ""
 }
 
-// idToken says to the client who the user is, and nothing more: the claims of the other scopes are at the user info endpoint.
+// idToken says to the client who the user is, and nothing more: the claims of the other scopes are
+// at the user info endpoint.
 func (r *request) idToken(g *grant, user users.User, token string) (string, error) {
 	o, sum := r.portal.openID, sha256.Sum256([]byte(token))
 	claims := map[string]any{

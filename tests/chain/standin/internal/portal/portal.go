@@ -43,8 +43,8 @@ type Portal struct {
 	openID   *openID // nil without
 }
 
-// Open opens what the configuration names: storage, session store, users' database, notification file. The error joins
-// what failed.
+// Open opens what the configuration names: storage, session store, users' database, notification
+// file. The error joins what failed.
 func Open(ctx context.Context, c *config.Configuration, log *logs.Logger, clock Clock) (*Portal, error) {
 	p := &Portal{config: c, clock: clock, rules: access.New(c.AccessControl), log: log, metrics: metrics.New()}
 	var errs [5]error
@@ -70,8 +70,8 @@ func Open(ctx context.Context, c *config.Configuration, log *logs.Logger, clock 
 // Close closes the connections to the session store.
 func (p *Portal) Close() error { return p.sessions.Close() }
 
-// Watch reads the users' database again whenever it changes, until ctx ends. It looks every second, where the real
-// program is told by the kernel.
+// Watch reads the users' database again whenever it changes, until ctx ends. It looks every second,
+// where the real program is told by the kernel.
 func (p *Portal) Watch(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -161,7 +161,8 @@ func (p *Portal) factorRoutes(r *router.Router) {
 	}
 }
 
-// recoverAndCount turns a panic into an error of the server, never into an answer that lets someone pass.
+// recoverAndCount turns a panic into an error of the server, never into an answer that lets someone
+// pass.
 func (p *Portal) recoverAndCount(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		started, method := time.Now(), string(ctx.Method())
@@ -223,7 +224,8 @@ func (p *Portal) with(headers func(*fasthttp.RequestCtx), next handler) fasthttp
 	}
 }
 
-// remoteAddr returns the leftmost entry of X-Forwarded-For. Without one, or when it is no address, it is the peer's.
+// remoteAddr returns the leftmost entry of X-Forwarded-For. Without one, or when it is no address,
+// it is the peer's.
 func remoteAddr(ctx *fasthttp.RequestCtx) netip.Addr {
 	first, _, _ := strings.Cut(string(ctx.Request.Header.Peek("X-Forwarded-For")), ",")
 	if addr, err := netip.ParseAddr(strings.Trim(first, " ")); err == nil && addr.Zone() == "" {

@@ -1,5 +1,5 @@
-// Package session keeps the visitors' sessions in the session store, encrypted, under a random number that the
-// visitor's cookie holds.
+// Package session keeps the visitors' sessions in the session store, encrypted, under a random
+// number that the visitor's cookie holds.
 package session
 
 import (
@@ -23,7 +23,8 @@ import (
 	"homelab/tests/chain/standin/internal/config"
 )
 
-// User is what a session knows of its visitor. The zero value is an anonymous visitor, but for CookieDomain.
+// User is what a session knows of its visitor. The zero value is an anonymous visitor, but for
+// CookieDomain.
 type User struct {
 	CookieDomain string
 
@@ -141,7 +142,8 @@ func (s *Session) Default() User { return User{CookieDomain: s.domain} }
 
 // record is what the store holds, encrypted.
 type record struct {
-	// Expiration is the session's own lifetime, of who asked to be remembered; 0 means the configured one.
+	// Expiration is the session's own lifetime, of who asked to be remembered; 0 means the
+	// configured one.
 	Expiration time.Duration
 	User       *User
 }
@@ -160,8 +162,8 @@ func newID() string {
 	return string(id)
 }
 
-// load returns the number and what the store holds under it. Who has no cookie gets a fresh number and asks the store
-// nothing; what cannot be decrypted counts as nothing.
+// load returns the number and what the store holds under it. Who has no cookie gets a fresh number
+// and asks the store nothing; what cannot be decrypted counts as nothing.
 func (s *Session) load() (string, record, error) {
 	id := s.id()
 	if id == "" {
@@ -265,8 +267,8 @@ func (s *Session) Destroy() error {
 	}
 	name := s.store.config.Name
 	s.ctx.Request.Header.DelCookie(name)
-	// As with the real program the cookie that is taken back has no domain: a browser keeps the old one, which
-	// the store no longer knows.
+	// As with the real program the cookie that is taken back has no domain: a browser keeps the old
+	// one, which the store no longer knows.
 	var c fasthttp.Cookie
 	c.SetKey(name)
 	c.SetPath("/")

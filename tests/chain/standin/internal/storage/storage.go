@@ -1,6 +1,7 @@
-// Package storage keeps second factors, one-time codes, failed logins and bans. Authelia keeps them in SQLite with
-// single columns encrypted; here they are one JSON document, encrypted as a whole with AES-GCM under the SHA-256 of
-// the encryption key, in the file that would hold the database. Each change writes the whole file.
+// Package storage keeps second factors, one-time codes, failed logins and bans. Authelia keeps them
+// in SQLite with single columns encrypted; here they are one JSON document, encrypted as a whole
+// with AES-GCM under the SHA-256 of the encryption key, in the file that would hold the database.
+// Each change writes the whole file.
 package storage
 
 import (

@@ -78,7 +78,8 @@ func (h hash) matches(password string) bool {
 	return subtle.ConstantTimeCompare(key, h.key) == 1
 }
 
-// unknown is the digest that the password of a user who does not exist is compared with, to take as long.
+// unknown is the digest that the password of a user who does not exist is compared with, to take as
+// long.
 var unknown = hash{memory: 64 * 1024, time: 3, threads: 4, salt: []byte("no such user 0000"), key: make([]byte, 32)}
 
 // Database is the users' database; it is safe for use by many goroutines.
@@ -100,7 +101,8 @@ func Open(path string) (*Database, error) {
 	return d, nil
 }
 
-// Reload reads the file again if it changed, and tells whether it did. After an error the users stay as they were.
+// Reload reads the file again if it changed, and tells whether it did. After an error the users
+// stay as they were.
 func (d *Database) Reload() (bool, error) {
 	info, err := os.Stat(d.path)
 	if err != nil {
@@ -170,8 +172,8 @@ func (d *Database) Get(name string) (User, error) {
 	return user, nil
 }
 
-// Check tells whether the password is the user's. It works as long for a user who does not exist; then the error is
-// ErrNotFound.
+// Check tells whether the password is the user's. It works as long for a user who does not exist;
+// then the error is ErrNotFound.
 func (d *Database) Check(name, password string) (bool, error) {
 	user, err := d.Get(name)
 	if err != nil {
