@@ -13,6 +13,7 @@ import (
 	"homelab/components/gateway/internal/authelia"
 	"homelab/components/host"
 	"homelab/components/internal/apply"
+	"homelab/components/workload"
 )
 
 // endSessionsScript is the script that ends a person's sessions, run inside the session store's
@@ -24,6 +25,11 @@ var endSessionsScript string
 // endSessions ends a person's sessions whenever the person has a new password, once the portal
 // knows it: whoever has the old one, or a session that was made with it, is out.
 func (i *Identity) endSessions(ctx *pulumi.Context, args *IdentityArgs, s *store) error {
+	// The script asks the portal from inside the store's container.
+	way, err := s.container.Uses(ctx, []workload.Endpoint{i.container.Endpoint(authelia.PortalPort)}, pulumi.Parent(i))
+	if err != nil {
+		return err
+	}
 	for _, person := range slices.Sorted(maps.Keys(i.hashes)) {
 		ended, err := args.Host.Run(ctx, "sessions-of-"+person+"-ended", host.Action{
 			Command: []string{
@@ -32,7 +38,7 @@ func (i *Identity) endSessions(ctx *pulumi.Context, args *IdentityArgs, s *store
 			},
 			Stdin:    pulumi.String(endSessionsScript),
 			Triggers: []pulumi.StringOutput{apply.String(i.hashes[person], fingerprint)},
-		}, pulumi.Parent(i), pulumi.DependsOn([]pulumi.Resource{i.container.Resource(), s.container.Resource()}))
+		}, pulumi.Parent(i), pulumi.DependsOn([]pulumi.Resource{way, i.container.Resource(), s.container.Resource()}))
 		if err != nil {
 			return err
 		}

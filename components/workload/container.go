@@ -31,6 +31,7 @@ const (
 type Container struct {
 	pulumi.ResourceState
 
+	host     *host.Host
 	name     string
 	networks []*Network
 	slot     int
@@ -79,7 +80,7 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 			return nil, fmt.Errorf("container %s: %w", name, err)
 		}
 	}
-	c := &Container{name: name, networks: slices.Clone(spec.Networks), slot: spec.Slot}
+	c := &Container{host: spec.Host, name: name, networks: slices.Clone(spec.Networks), slot: spec.Slot}
 	inputs := pulumi.Map{"memoryMiB": pulumi.Int(spec.MemoryMiB), "user": pulumi.String(spec.User)}
 	if err := ctx.RegisterComponentResourceV2(ContainerType, name, inputs, c, opts...); err != nil {
 		return nil, fmt.Errorf("registering container %s: %w", name, err)

@@ -2,10 +2,12 @@ package workload
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"homelab/components/host"
+	"homelab/components/internal/validate"
 )
 
 // WayOut is what a container may reach beside the endpoints that it uses. The zero value is
@@ -35,6 +37,41 @@ func (s *Spec) reach(name string) (host.Reach, error) {
 		}
 	}
 	return out, nil
+}
+
+// Uses opens a way from a container that runs already to endpoints that came after it, and returns what
+// to depend on. Spec.Uses is for those that are there before it.
+func (c *Container) Uses(ctx *pulumi.Context, endpoints []Endpoint, opts ...pulumi.ResourceOption) (pulumi.Resource, error) {
+	later := Spec{Host: c.host, Networks: c.networks, Slot: c.slot, Uses: endpoints}
+	name := c.name + "-later"
+	if err := later.validateUses(name); err != nil {
+		return nil, err
+	}
+	reach, err := later.reach(name)
+	if err != nil {
+		return nil, err
+	}
+	after := []pulumi.Resource{c.healthy}
+	for _, e := range endpoints {
+		after = append(after, e.Resource())
+	}
+	return c.host.AllowReach(ctx, name+"-reach", reach, append(opts, pulumi.DependsOn(after))...)
+}
+
+// validateUses reports endpoints that no container made, or that are on none of the networks.
+func (s *Spec) validateUses(name string) error {
+	p := validate.Of("container " + name)
+	for _, e := range s.Uses {
+		if err := e.Ready(); err != nil {
+			p.Merge(err)
+			continue
+		}
+		shared := slices.ContainsFunc(s.Networks, func(n *Network) bool {
+			return slices.Contains(e.container.networks, n)
+		})
+		p.Require(shared, "it uses %s, which is on none of its networks", e.Address())
+	}
+	return p.Err()
 }
 
 // on returns the endpoint's address in a network, if it is there.

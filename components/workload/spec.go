@@ -225,14 +225,7 @@ func (s *Spec) Validate(name string) error {
 			p.Merge(err)
 		}
 	}
-	for _, e := range s.Uses {
-		if err := e.Ready(); err != nil {
-			p.Merge(err)
-			continue
-		}
-		shared := slices.ContainsFunc(s.Networks, func(n *Network) bool { return slices.Contains(e.container.networks, n) })
-		p.Require(shared, "it uses %s, which is on none of its networks", e.Address())
-	}
+	p.Merge(s.validateUses(name))
 	for _, m := range s.Mounts {
 		m.validate(p, s.User, s.RestartOn)
 	}

@@ -48,7 +48,7 @@ type pair struct {
 // whatTheGraphSays is what may talk to what, from the declarations and not from the filter's files.
 func whatTheGraphSays() (edges map[pair]bool, internet map[string]bool) {
 	edges = map[pair]bool{
-		{"caddy", "crowdsec", 8080}: true, {"caddy", "crowdsec", 7422}: true, {"caddy", "authelia", 9091}: true, {"authelia", "authelia-store", 6379}: true,
+		{"caddy", "crowdsec", 8080}: true, {"caddy", "crowdsec", 7422}: true, {"caddy", "authelia", 9091}: true, {"authelia", "authelia-store", 6379}: true, {"authelia-store", "authelia", 9091}: true,
 		{"caddy", "custom-homepage", 3000}: true, {"custom-homepage", "jellyfin", 8096}: true, {"custom-homepage", "jellyseerr", 5055}: true,
 		{"caddy", "custom-quiet", 8080}: true,
 	}
