@@ -13,7 +13,7 @@ import (
 )
 
 // wholeStack opens the whole deployment on new simulated clouds.
-func wholeStack(b *testing.B) *workspace.Workspace {
+func wholeStack(b *testing.B) *workspace.Simulation {
 	b.Helper()
 	cli, err := pulumiCLI()
 	require.NoError(b, err)

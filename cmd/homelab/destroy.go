@@ -58,7 +58,7 @@ func (a *app) destroy(ctx context.Context, f *flags) error {
 
 // destroySimulated lifts the protection, destroys, and checks that nothing is left.
 func (s *session) destroySimulated(ctx context.Context) error {
-	deployment, err := s.Deployment()
+	deployment, err := s.simulation.Deployment()
 	if err != nil {
 		return err
 	}
@@ -67,10 +67,10 @@ func (s *session) destroySimulated(ctx context.Context) error {
 		return s.afterDestroy(s.Destroy(ctx, s.options()...))
 	}
 	s.say("lifting the protection of what holds data")
-	if summary, err := s.LiftProtection(ctx, s.display()...); err != nil {
+	if summary, err := s.simulation.LiftProtection(ctx, s.display()...); err != nil {
 		return errors.Join(err, s.report(summary))
 	}
-	if deployment, err = s.Deployment(); err != nil {
+	if deployment, err = s.simulation.Deployment(); err != nil {
 		return err
 	}
 	summary, err := s.Destroy(ctx, s.options()...)
@@ -89,8 +89,8 @@ func (s *session) checkNothingIsLeft(summary *workspace.Summary, before *apitype
 			kept[string(each.Type)+" "+string(each.ID)] = true
 		}
 	}
-	stays, left := names(s.World().Residue()), []string{}
-	for _, each := range s.World().Inventory() {
+	stays, left := names(s.simulation.World().Residue()), []string{}
+	for _, each := range s.simulation.World().Inventory() {
 		if kept[each.Type+" "+each.ID] {
 			stays = append(stays, names([]simcloud.Entity{each})...)
 		} else {

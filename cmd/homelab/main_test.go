@@ -192,7 +192,7 @@ func TestWhatIsLeftFailsTheDestroy(t *testing.T) {
 	defer func() { assert.NoError(t, w.Close()) }()
 	summary, err := w.Up(t.Context())
 	require.NoError(t, err)
-	open := &session{Workspace: w, progress: io.Discard}
+	open := &session{Workspace: w.Workspace, simulation: w, progress: io.Discard}
 	err = open.checkNothingIsLeft(summary, &apitype.DeploymentV3{})
 	require.ErrorContains(t, err, "still hold: hcloud:index/firewall:Firewall wall, hcloud:index/sshKey:SshKey kept")
 	assert.Equal(t, workspace.Failed, summary.Result)

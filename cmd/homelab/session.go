@@ -21,6 +21,9 @@ import (
 // session is one command's use of a workspace.
 type session struct {
 	*workspace.Workspace
+	// simulation is the workspace of --simulate; nil on the real clouds.
+	simulation *workspace.Simulation
+
 	app   *app
 	flags *flags
 	// progress is where a person reads: standard output, or standard error when that carries JSON.
@@ -31,9 +34,11 @@ type session struct {
 
 // Close closes the workspace.
 func (s *session) Close() error {
-	err := s.Workspace.Close()
-	s.restore()
-	return err
+	defer s.restore()
+	if s.simulation != nil {
+		return s.simulation.Close()
+	}
+	return s.Workspace.Close()
 }
 
 // open opens the workspace the flags ask for. Close the session after use.
@@ -75,7 +80,7 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 		return s, err
 	}
 	s.restore = workspace.ScrubEnvironment()
-	s.Workspace, err = workspace.Simulated(ctx, workspace.Options{
+	s.simulation, err = workspace.Simulated(ctx, workspace.Options{
 		Project: project, Stack: stack, State: state, Program: a.program, CLI: cli, Secrets: a.secrets,
 		Stdout: s.progress, Stderr: a.stderr,
 	})
@@ -83,7 +88,8 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 		s.restore()
 		return nil, err
 	}
-	for _, note := range s.Notes() {
+	s.Workspace = s.simulation.Workspace
+	for _, note := range s.simulation.Notes() {
 		s.say("%s", note)
 	}
 	return s, nil

@@ -27,8 +27,8 @@ func worldOptions(settings stackConfig, dir string) simcloud.Options {
 }
 
 // serveClouds starts the simulated clouds: the caller's, those kept in the folder, or new ones.
-func (w *Workspace) serveClouds(ctx context.Context, world *simcloud.World) (err error) {
-	sim := w.simulated
+func (w *Simulation) serveClouds(ctx context.Context, world *simcloud.World) (err error) {
+	sim := w
 	sim.world = world
 	if world == nil {
 		file, err := readStackFile(w.stackFilePath())
@@ -48,7 +48,7 @@ func (w *Workspace) serveClouds(ctx context.Context, world *simcloud.World) (err
 }
 
 // openWorld loads the clouds kept in the folder, or makes new ones.
-func (s *simulation) openWorld(options simcloud.Options) (err error) {
+func (s *Simulation) openWorld(options simcloud.Options) (err error) {
 	if s.temporary {
 		s.world = simcloud.New(options)
 		return nil
@@ -80,7 +80,7 @@ func cloudsKey(path string) ([]byte, error) {
 }
 
 // save keeps the simulated clouds, unless they are the caller's or of a temporary folder.
-func (s *simulation) save() error {
+func (s *Simulation) save() error {
 	if s.key == nil {
 		return nil
 	}

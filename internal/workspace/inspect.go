@@ -11,10 +11,7 @@ import (
 
 // SecretValues are the plain values of the simulation's encrypted configuration, by key. Tests look
 // for them where they must not be.
-func (w *Workspace) SecretValues(ctx context.Context) (map[string]string, error) {
-	if w.simulated == nil {
-		return nil, errNotSimulated
-	}
+func (w *Simulation) SecretValues(ctx context.Context) (map[string]string, error) {
 	file, err := readStackFile(w.stackFilePath())
 	if err != nil {
 		return nil, err
@@ -27,7 +24,7 @@ func (w *Workspace) SecretValues(ctx context.Context) (map[string]string, error)
 			continue
 		}
 		key := root.Content[i].Value
-		if values[key], err = w.simulated.sealer.open(ctx, ciphertext); err != nil {
+		if values[key], err = w.sealer.open(ctx, ciphertext); err != nil {
 			return nil, fmt.Errorf("decrypting %s: %w", key, err)
 		}
 	}
@@ -35,15 +32,12 @@ func (w *Workspace) SecretValues(ctx context.Context) (map[string]string, error)
 }
 
 // StateFile is the file that holds the simulation's state, as the engine wrote it.
-func (w *Workspace) StateFile() (string, error) {
-	if w.simulated == nil {
-		return "", errNotSimulated
-	}
+func (w *Simulation) StateFile() (string, error) {
 	return w.checkpointPath()
 }
 
 // Deployment reads the simulation's state. It has no resources before the first Up.
-func (w *Workspace) Deployment() (*apitype.DeploymentV3, error) {
+func (w *Simulation) Deployment() (*apitype.DeploymentV3, error) {
 	path, err := w.StateFile()
 	if err != nil {
 		return nil, err

@@ -134,7 +134,7 @@ func (w *Workspace) run(ctx context.Context, name string, opts []Option,
 	began := time.Now()
 	err := operate(options, collected.stream)
 	summary := &Summary{
-		SchemaVersion: SchemaVersion, Command: name, Stack: w.stackName, Simulated: w.simulated != nil, Result: Succeeded,
+		SchemaVersion: SchemaVersion, Command: name, Stack: w.stackName, Simulated: w.simulated, Result: Succeeded,
 		DurationSeconds: time.Since(began).Seconds(), Log: log.String(),
 	}
 	summary.summarize(collected.finish())
@@ -144,10 +144,7 @@ func (w *Workspace) run(ctx context.Context, name string, opts []Option,
 	if err != nil {
 		err = w.failure(ctx, summary, err)
 	}
-	if w.simulated == nil {
-		return summary, err
-	}
-	return summary, errors.Join(err, w.simulated.save())
+	return summary, errors.Join(err, w.afterOperation())
 }
 
 // failure completes the summary of a failed operation and returns the error for its caller.

@@ -68,9 +68,10 @@ type Options struct {
 	Stdout, Stderr io.Writer
 }
 
-// simulation is what a Workspace has beyond a real one.
-type simulation struct {
-	dir       string
+// Simulation is a Workspace on simulated clouds, in a folder and with an environment of its own.
+type Simulation struct {
+	*Workspace
+
 	temporary bool
 	project   string
 	lock      *filelock.Lock
@@ -100,7 +101,7 @@ const (
 
 // Simulated opens a stack on simulated clouds, in a folder and with an environment of its own.
 // Close it after use. Errors that match ErrConfig are about the options.
-func Simulated(ctx context.Context, opts Options) (_ *Workspace, err error) {
+func Simulated(ctx context.Context, opts Options) (_ *Simulation, err error) {
 	project, ref, err := checkProject(opts.Project, opts.Stack)
 	if err != nil {
 		return nil, err
@@ -109,36 +110,35 @@ func Simulated(ctx context.Context, opts Options) (_ *Workspace, err error) {
 	if opts.Program == nil || opts.CLI == "" {
 		return nil, configErrorf("simulating stack %s: program or CLI is missing", stackName)
 	}
-	sim := &simulation{project: project}
-	w := &Workspace{
-		stackName: stackName, simulated: sim, stdout: orDiscard(opts.Stdout), stderr: orDiscard(opts.Stderr),
-	}
+	sim := &Simulation{project: project, Workspace: &Workspace{
+		stackName: stackName, simulated: true, stdout: orDiscard(opts.Stdout), stderr: orDiscard(opts.Stderr),
+	}}
+	sim.afterOperation = sim.save
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("simulating stack %s: %w", stackName, err), w.Close())
+			err = errors.Join(fmt.Errorf("simulating stack %s: %w", stackName, err), sim.Close())
 		}
 	}()
-	if err := sim.openFolder(ctx, opts.State, w.stderr); err != nil {
+	if err := sim.openFolder(ctx, opts.State, sim.stderr); err != nil {
 		return nil, err
 	}
-	w.dir = sim.dir
 	if err := sim.linkProject(); err != nil {
 		return nil, err
 	}
 	if sim.sealer, err = openSealer(sim.dir, sim.temporary); err != nil {
 		return nil, err
 	}
-	if err := w.writeConfig(ctx, opts); err != nil {
+	if err := sim.writeConfig(ctx, opts); err != nil {
 		return nil, err
 	}
-	if err := w.serveClouds(ctx, opts.World); err != nil {
+	if err := sim.serveClouds(ctx, opts.World); err != nil {
 		return nil, err
 	}
-	return w, w.openStack(ctx, opts)
+	return sim, sim.openStack(ctx, opts)
 }
 
 // openFolder makes or takes over the simulation's folder and locks it.
-func (s *simulation) openFolder(ctx context.Context, state string, progress io.Writer) (err error) {
+func (s *Simulation) openFolder(ctx context.Context, state string, progress io.Writer) (err error) {
 	if state == "" {
 		s.temporary = true
 		s.dir, err = os.MkdirTemp("", "homelab-simulation-")
@@ -168,7 +168,7 @@ func (s *simulation) openFolder(ctx context.Context, state string, progress io.W
 }
 
 // linkProject gives the folder the project's Pulumi.yaml and images.
-func (s *simulation) linkProject() error {
+func (s *Simulation) linkProject() error {
 	data, err := os.ReadFile(filepath.Join(s.project, projectFile))
 	if err != nil {
 		return configError{err}
@@ -195,8 +195,8 @@ func (s *simulation) linkProject() error {
 }
 
 // writeConfig makes the stack's file of the simulation from the project's.
-func (w *Workspace) writeConfig(ctx context.Context, opts Options) error {
-	sim := w.simulated
+func (w *Simulation) writeConfig(ctx context.Context, opts Options) error {
+	sim := w
 	path := filepath.Join(sim.project, filepath.Base(w.stackFilePath()))
 	file, err := readStackFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -235,7 +235,7 @@ func (w *Workspace) writeConfig(ctx context.Context, opts Options) error {
 	return w.writeStackFile(file)
 }
 
-func (w *Workspace) writeStackFile(file *stackFile) error {
+func (w *Simulation) writeStackFile(file *stackFile) error {
 	data, err := file.marshal()
 	if err != nil {
 		return err
@@ -258,7 +258,7 @@ func (c stackConfig) needs(secret Secret) bool {
 
 // fillSecrets gives every secret without a value the one kept from before, or a new one, and
 // returns their keys, sorted.
-func (s *simulation) fillSecrets(ctx context.Context, config, kept stackConfig, secrets []Secret) ([]string, error) {
+func (s *Simulation) fillSecrets(ctx context.Context, config, kept stackConfig, secrets []Secret) ([]string, error) {
 	var filled []string
 	for _, secret := range secrets {
 		present, _, err := config.find(secret.Key)
@@ -292,8 +292,8 @@ func (s *simulation) fillSecrets(ctx context.Context, config, kept stackConfig, 
 }
 
 // openStack opens the stack, and makes it when the folder is new.
-func (w *Workspace) openStack(ctx context.Context, opts Options) (err error) {
-	sim := w.simulated
+func (w *Simulation) openStack(ctx context.Context, opts Options) (err error) {
+	sim := w
 	extra := map[string]string{
 		"PULUMI_BACKEND_URL":                            "file://" + filepath.ToSlash(filepath.Join(sim.dir, backendDir)),
 		passphraseFileVariable:                          filepath.Join(sim.dir, passphraseFile),
@@ -330,7 +330,7 @@ func (w *Workspace) openStack(ctx context.Context, opts Options) (err error) {
 
 // spareEngine keeps the engine from writing what nobody can read once the temporary folder is gone.
 // That takes much longer than the deployment itself.
-func (s *simulation) spareEngine(env map[string]string) error {
+func (s *Simulation) spareEngine(env map[string]string) error {
 	// The state is written once, at the end, instead of twice per resource. Only an engine that is
 	// killed leaves none.
 	env["PULUMI_SKIP_CHECKPOINTS"] = "true"
@@ -347,7 +347,7 @@ func (s *simulation) spareEngine(env map[string]string) error {
 
 // createStack writes what `pulumi stack init` leaves in a file backend: the backend's format and a
 // stack without resources. It spares every new simulation a process.
-func (w *Workspace) createStack(checkpoint string) error {
+func (w *Simulation) createStack(checkpoint string) error {
 	project := filepath.Base(filepath.Dir(checkpoint))
 	inner, err := json.Marshal(apitype.CheckpointV3{Stack: tokens.QName("organization/" + project + "/" + w.stackName)})
 	if err != nil {
@@ -371,7 +371,7 @@ func (w *Workspace) createStack(checkpoint string) error {
 }
 
 // checkpointPath is where the file backend keeps the stack's state.
-func (w *Workspace) checkpointPath() (string, error) {
+func (w *Simulation) checkpointPath() (string, error) {
 	project, err := sdkworkspace.LoadProject(filepath.Join(w.dir, projectFile))
 	if err != nil {
 		return "", configError{fmt.Errorf("reading the project: %w", err)}
@@ -379,52 +379,36 @@ func (w *Workspace) checkpointPath() (string, error) {
 	return filepath.Join(w.dir, backendDir, ".pulumi", "stacks", string(project.Name), w.stackName+".json"), nil
 }
 
-// Close ends the simulated clouds and, when the simulation's folder is temporary, removes it; for a
-// real stack it forgets the passphrase. Closing twice is harmless.
-func (w *Workspace) Close() error {
-	sim := w.simulated
-	if sim == nil {
-		return w.cli.forget()
-	}
+// Close ends the simulated clouds and, when the simulation's folder is temporary, removes it. Closing
+// twice is harmless.
+func (w *Simulation) Close() error {
 	var problems []error
-	if sim.server != nil {
-		problems = append(problems, sim.server.Close())
-		sim.server = nil
+	if w.server != nil {
+		problems = append(problems, w.server.Close())
+		w.server = nil
 	}
-	problems = append(problems, sim.lock.Release())
-	if sim.temporary && sim.dir != "" {
-		problems = append(problems, os.RemoveAll(sim.dir))
+	problems = append(problems, w.lock.Release())
+	if w.temporary && w.dir != "" {
+		problems = append(problems, os.RemoveAll(w.dir))
 	}
 	return errors.Join(problems...)
 }
 
-// World is the simulated clouds; nil for a real stack.
-func (w *Workspace) World() *simcloud.World {
-	if w.simulated == nil {
-		return nil
-	}
-	return w.simulated.world
+// World is the simulated clouds.
+func (w *Simulation) World() *simcloud.World {
+	return w.world
 }
 
 // Notes says, a line each, how the simulation's configuration differs from the project's.
-func (w *Workspace) Notes() []string {
-	if w.simulated == nil {
-		return nil
-	}
-	return slices.Clone(w.simulated.notes)
+func (w *Simulation) Notes() []string {
+	return slices.Clone(w.notes)
 }
-
-// errNotSimulated is the answer of a real workspace to what only a simulation may do.
-var errNotSimulated = errors.New("the stack is a real one, not a simulation")
 
 // SetConfig changes the simulation's configuration for the operations after it. A key is a
 // configuration key with its namespace, or a path below one, such as "homelab:cloudflare.plan" or
 // "homelab:users[0].name"; a value is anything YAML can express, and nil removes the key. The
 // project's file stays as it is, and the next Simulated with the same State starts from that again.
-func (w *Workspace) SetConfig(values map[string]any) error {
-	if w.simulated == nil {
-		return errNotSimulated
-	}
+func (w *Simulation) SetConfig(values map[string]any) error {
 	file, err := readStackFile(w.stackFilePath())
 	if err != nil {
 		return err
@@ -440,7 +424,7 @@ func (w *Workspace) SetConfig(values map[string]any) error {
 
 // LiftProtection sets homelab:protect to false and runs Up, after which Destroy can delete
 // everything.
-func (w *Workspace) LiftProtection(ctx context.Context, opts ...Option) (*Summary, error) {
+func (w *Simulation) LiftProtection(ctx context.Context, opts ...Option) (*Summary, error) {
 	if err := w.SetConfig(map[string]any{protectKey: false}); err != nil {
 		return nil, err
 	}

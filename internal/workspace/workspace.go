@@ -54,9 +54,11 @@ type Workspace struct {
 	stackName string
 	stack     *auto.Stack
 	cli       *command
-	simulated *simulation
-	stdout    io.Writer
-	stderr    io.Writer
+	simulated bool
+	// afterOperation runs after each operation, whatever came of it.
+	afterOperation func() error
+	stdout         io.Writer
+	stderr         io.Writer
 	// refused is what the program said of its configuration in the last operation, if anything.
 	refused atomic.Pointer[settings.Problems]
 }
@@ -101,7 +103,8 @@ func Real(ctx context.Context, opts RealOptions) (*Workspace, error) {
 	}
 	w := &Workspace{
 		dir: project, stackName: ref.name, stdout: orDiscard(opts.Stdout), stderr: orDiscard(opts.Stderr),
-		cli: &command{path: opts.CLI, env: withPathOf(opts.CLI, os.Environ())},
+		cli:            &command{path: opts.CLI, env: withPathOf(opts.CLI, os.Environ())},
+		afterOperation: func() error { return nil },
 	}
 	file, err := readStackFileIfAny(w.stackFilePath())
 	if err != nil {
@@ -115,6 +118,9 @@ func Real(ctx context.Context, opts RealOptions) (*Workspace, error) {
 	}
 	return w, nil
 }
+
+// Close forgets the passphrase. Closing twice is harmless.
+func (w *Workspace) Close() error { return w.cli.forget() }
 
 // watched is the program, with a note taken of what it says of its configuration.
 func (w *Workspace) watched(program pulumi.RunFunc) pulumi.RunFunc {

@@ -11,7 +11,7 @@ import (
 )
 
 // requireComplete checks that nothing is left to do, and that all that should be healthy is.
-func requireComplete(t *testing.T, w *workspace.Workspace) {
+func requireComplete(t *testing.T, w *workspace.Simulation) {
 	t.Helper()
 	again, err := w.Preview(t.Context())
 	require.NoError(t, err, "%s", logOf(again))

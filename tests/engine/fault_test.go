@@ -54,7 +54,7 @@ func TestEveryCreationMayFail(t *testing.T) {
 }
 
 // failures are all failures of a deployment, in the order in which it made its resources.
-func failures(t *testing.T, w *workspace.Workspace, complete []apitype.ResourceV3) []failure {
+func failures(t *testing.T, w *workspace.Simulation, complete []apitype.ResourceV3) []failure {
 	t.Helper()
 	resources := map[string]apitype.ResourceV3{}
 	for _, r := range complete {
@@ -136,7 +136,7 @@ func failInTurn(t *testing.T, complete []apitype.ResourceV3, all []failure) (mis
 }
 
 // fail runs a deployment in which one resource fails, and nothing else does.
-func fail(t *testing.T, w *workspace.Workspace, complete []apitype.ResourceV3, f failure) {
+func fail(t *testing.T, w *workspace.Simulation, complete []apitype.ResourceV3, f failure) {
 	urn := string(f.resource.URN)
 	w.World().ClearFaults()
 	w.World().Inject(simcloud.Fault{

@@ -33,7 +33,7 @@ const (
 var cli = sync.OnceValues(func() (string, error) { return toolchain.Pulumi(context.Background(), os.Stderr) })
 
 // open makes a new simulation of the production example.
-func open(t *testing.T, change ...func(*workspace.Options)) *workspace.Workspace {
+func open(t *testing.T, change ...func(*workspace.Options)) *workspace.Simulation {
 	t.Helper()
 	path, err := cli()
 	require.NoError(t, err)
@@ -53,7 +53,7 @@ func open(t *testing.T, change ...func(*workspace.Options)) *workspace.Workspace
 }
 
 // up runs up and requires that it works.
-func up(t *testing.T, w *workspace.Workspace) *workspace.Summary {
+func up(t *testing.T, w *workspace.Simulation) *workspace.Summary {
 	t.Helper()
 	summary, err := w.Up(t.Context())
 	require.NoError(t, err, "%s", logOf(summary))
@@ -169,7 +169,7 @@ func records(all []apitype.ResourceV3) []apitype.ResourceV3 {
 	return slices.DeleteFunc(slices.Clone(all), func(r apitype.ResourceV3) bool { return r.Type != typeDNS })
 }
 
-func state(t *testing.T, w *workspace.Workspace) []apitype.ResourceV3 {
+func state(t *testing.T, w *workspace.Simulation) []apitype.ResourceV3 {
 	t.Helper()
 	deployment, err := w.Deployment()
 	require.NoError(t, err)
@@ -187,7 +187,7 @@ func urns(all []apitype.ResourceV3) []string {
 
 // requireNothingExposed checks what an attacker on the internet would find: a hostname only where
 // its whole chain is.
-func requireNothingExposed(t *testing.T, w *workspace.Workspace, complete []apitype.ResourceV3) {
+func requireNothingExposed(t *testing.T, w *workspace.Simulation, complete []apitype.ResourceV3) {
 	t.Helper()
 	there := map[resource.URN]bool{}
 	for _, r := range state(t, w) {
@@ -198,7 +198,7 @@ func requireNothingExposed(t *testing.T, w *workspace.Workspace, complete []apit
 
 // requireChains requires that every published hostname has its whole chain among the resources that
 // are there.
-func requireChains(t *testing.T, w *workspace.Workspace, complete []apitype.ResourceV3, there map[resource.URN]bool) {
+func requireChains(t *testing.T, w *workspace.Simulation, complete []apitype.ResourceV3, there map[resource.URN]bool) {
 	t.Helper()
 	published := map[string]bool{}
 	for _, record := range w.World().DNSRecords() {

@@ -70,7 +70,7 @@ func importLine(t *testing.T, hint string) string {
 var argument = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
 
 // runCLI runs the Pulumi CLI on the simulation, as its owner would.
-func runCLI(t *testing.T, w *workspace.Workspace, line string) {
+func runCLI(t *testing.T, w *workspace.Simulation, line string) {
 	t.Helper()
 	path, err := cli()
 	require.NoError(t, err)

@@ -58,7 +58,7 @@ func TestTheOriginPullCertificateIsRenewedYearsBeforeItEnds(t *testing.T) {
 }
 
 // editState replaces a text in the stack's state.
-func editState(t *testing.T, w *workspace.Workspace, from, to string) {
+func editState(t *testing.T, w *workspace.Simulation, from, to string) {
 	t.Helper()
 	file, err := w.StateFile()
 	require.NoError(t, err)

@@ -22,7 +22,7 @@ const (
 )
 
 // unprotected deploys without protection, as somebody must who wants another machine.
-func unprotected(t *testing.T) *workspace.Workspace {
+func unprotected(t *testing.T) *workspace.Simulation {
 	w := open(t, func(o *workspace.Options) { o.Config = map[string]any{"homelab:protect": false} })
 	up(t, w)
 	return w
@@ -213,7 +213,7 @@ func TestAnotherMachineMayFailToCome(t *testing.T) {
 
 // requireLiveChains is requireNothingExposed for a state in which a resource may be listed that is
 // gone already, to be made again.
-func requireLiveChains(t *testing.T, w *workspace.Workspace, complete []apitype.ResourceV3) {
+func requireLiveChains(t *testing.T, w *workspace.Simulation, complete []apitype.ResourceV3) {
 	t.Helper()
 	there := map[resource.URN]bool{}
 	for _, r := range state(t, w) {

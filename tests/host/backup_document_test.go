@@ -110,7 +110,7 @@ type restore struct {
 	blocks        int
 }
 
-func newRestore(t *testing.T, w *workspace.Workspace) *restore {
+func newRestore(t *testing.T, w *workspace.Simulation) *restore {
 	t.Helper()
 	all := commands(w)
 	m := newMachine(t)
@@ -144,7 +144,7 @@ func newRestore(t *testing.T, w *workspace.Workspace) *restore {
 }
 
 // bindMounts are the folders that each container binds.
-func bindMounts(t *testing.T, w *workspace.Workspace) map[string][]string {
+func bindMounts(t *testing.T, w *workspace.Simulation) map[string][]string {
 	t.Helper()
 	deployment, err := w.Deployment()
 	require.NoError(t, err)
@@ -269,7 +269,7 @@ func (r *restore) refuses(t *testing.T) {
 
 // fromLaptop runs the blocks of the operator's own computer in one shell, with the real Pulumi CLI on the simulated stack. Only what the real clouds
 // would have answered comes from the test: the box's host key, and what the machine printed as the repository's key.
-func (r *restore) fromLaptop(t *testing.T, w *workspace.Workspace, laptop []block) {
+func (r *restore) fromLaptop(t *testing.T, w *workspace.Simulation, laptop []block) {
 	require.Len(t, laptop, 5)
 	r.must(t, program, "run")
 	r.must(t, program, "run")

@@ -28,7 +28,7 @@ import (
 type deployed struct{ resource, script, stdin string }
 
 // simulate runs the whole stack on simulated clouds, with changes of its configuration.
-func simulate(t testing.TB, config map[string]any) *workspace.Workspace {
+func simulate(t testing.TB, config map[string]any) *workspace.Simulation {
 	t.Helper()
 	cli, err := toolchain.Pulumi(t.Context(), os.Stderr)
 	require.NoError(t, err)
@@ -57,7 +57,7 @@ func deploy(t testing.TB) []deployed {
 	return commands(simulate(t, nil))
 }
 
-func commands(w *workspace.Workspace) []deployed {
+func commands(w *workspace.Simulation) []deployed {
 	var out []deployed
 	for _, c := range w.World().Commands("") {
 		out = append(out, deployed{c.Resource, c.Script, c.Stdin})

@@ -84,7 +84,7 @@ func newFilter(t *testing.T) (*filtered, []apitype.ResourceV3) {
 }
 
 // writeFiles puts the filter of the first boot and the deployment's files where nft finds them.
-func (f *filtered) writeFiles(w *workspace.Workspace) {
+func (f *filtered) writeFiles(w *workspace.Simulation) {
 	boot := bootFiles(f.t, w.World().Machines()[0].UserData)["/etc/homelab/firewall.nft"]
 	const include = "/opt/homelab/firewall/*.nft"
 	require.Contains(f.t, boot, include)

@@ -63,7 +63,7 @@ var sample = []string{"authelia", "authelia-store", "caddy", "crowdsec", "jellyf
 
 // containersFilter is the file that closes the container networks. The one of the first boot
 // includes it where it is on a machine.
-func containersFilter(w *workspace.Workspace) string {
+func containersFilter(w *workspace.Simulation) string {
 	for _, c := range w.World().Commands("") {
 		if strings.HasSuffix(c.Script, "/opt/homelab/firewall/00-containers.nft") && c.Stdin != "" {
 			return "\n" + c.Stdin

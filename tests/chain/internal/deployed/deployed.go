@@ -38,7 +38,7 @@ const putter = "components/host/files/homelab-file"
 
 // Deployment is the deployed stack.
 type Deployment struct {
-	workspace *workspace.Workspace
+	workspace *workspace.Simulation
 	root      string // of the checkout
 	cli       string
 	files     string
