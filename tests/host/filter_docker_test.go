@@ -14,12 +14,14 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/dns/dnsmessage"
 
 	"homelab/tests/internal/netns"
 )
@@ -40,7 +42,7 @@ func startDocker(t *testing.T, machine *netns.Namespace) *dockerEngine {
 	log, err := os.Create(dir + "/log")
 	require.NoError(t, err)
 	daemon := exec.Command("dockerd", "--data-root", dir+"/data", "--exec-root", dir+"/exec", "--pidfile", dir+"/pid", "--host", e.socket,
-		"--ip", "127.0.0.1", "--bip", "172.17.0.1/16", "--userland-proxy=false", "--storage-driver", "vfs", "--config-file", dir+"/none.json")
+		"--dns", theInternet, "--ip", "127.0.0.1", "--bip", "172.17.0.1/16", "--userland-proxy=false", "--storage-driver", "vfs", "--config-file", dir+"/none.json")
 	daemon.Stdout, daemon.Stderr = log, log
 	require.NoError(t, os.WriteFile(dir+"/none.json", []byte("{}"), 0o600))
 	require.NoError(t, machine.Start(daemon))
@@ -193,12 +195,63 @@ func TestTheFilterOnARealEngine(t *testing.T) {
 	t.Run("the filter was there first", check)
 	f.load()
 	t.Run("loaded again", check)
+	t.Run("names", func(t *testing.T) { f.names(t, e) })
 
 	// What the filter is for: without it Docker lets neighbours talk.
 	require.NoError(t, f.machine.Run(nil, "nft", "delete", "table", "bridge", "homelab"))
 	require.NoError(t, f.machine.Run(nil, "nft", "delete", "table", "inet", "homelab_containers"))
 	neighbour := netip.AddrPortFrom(f.containers["authelia"].addresses["caddy-proxy"], 9091).String()
 	assert.Equal(t, []string{neighbour}, connect(f.containers["jellyfin"].Namespace, []string{neighbour}), "this test proves nothing")
+}
+
+// names asks Docker's own resolver, in containers, for a name that only the internet knows: it asks from inside the container, so who has no way
+// out cannot send anything out in the names that it asks for.
+func (f *filtered) names(t *testing.T, e *dockerEngine) {
+	var server net.PacketConn
+	require.NoError(t, f.outside.Do(func() (err error) {
+		server, err = net.ListenPacket("udp", theInternet+":53")
+		return err
+	}))
+	t.Cleanup(func() { _ = server.Close() })
+	var asked atomic.Int32
+	go func() {
+		buffer := make([]byte, 512)
+		for {
+			n, from, err := server.ReadFrom(buffer)
+			if err != nil {
+				return
+			}
+			var m dnsmessage.Message
+			if m.Unpack(buffer[:n]) != nil || len(m.Questions) != 1 {
+				continue
+			}
+			asked.Add(1)
+			m.Response = true
+			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
+				m.Answers = []dnsmessage.Resource{{
+					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 60},
+					Body:   &dnsmessage.AResource{A: netip.MustParseAddr(theInternet).As4()},
+				}}
+			}
+			m.Additionals = nil
+			if answer, err := m.Pack(); err == nil {
+				_, _ = server.WriteTo(answer, from)
+			}
+		}
+	}()
+	for name := range f.containers {
+		before := asked.Load()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		out, err := exec.CommandContext(ctx, "docker", "--host", e.socket, "exec", name, "/bin/busybox", "nslookup", "secret."+name+".example", "127.0.0.11").CombinedOutput()
+		cancel()
+		if f.internet[name] {
+			assert.NoError(t, err, "%s: %s", name, out)
+			assert.Greater(t, asked.Load(), before, name)
+			continue
+		}
+		assert.Error(t, err, "%s resolves names of the internet: %s", name, out)
+		assert.Equal(t, before, asked.Load(), "%s sent a name out", name)
+	}
 }
 
 // published tries the proxy's ports: the tailnet and Cloudflare come in, nobody else.
