@@ -24,7 +24,7 @@ func TestFilesAgreeAcrossPrograms(t *testing.T) {
 	assert.Equal(t, path.Base(caddy.AccessLog), path.Base(engine.Caddy))
 	assert.Equal(t, path.Base(portal.Log), path.Base(engine.Authelia))
 	assert.NotEqual(t, path.Dir(engine.Caddy), path.Dir(engine.Authelia), "two folders cannot be mounted at one path")
-	assert.Equal(t, path.Dir(caddy.AccessLog), path.Dir(caddy.KnownLog), "the logs are one mounted folder")
+	assert.Equal(t, path.Dir(caddy.AccessLog), path.Dir(path.Dir(caddy.KnownLog)), "the logs are one mounted folder, and the detectors watch no other")
 	assert.Equal(t, path.Dir(caddy.ACMEToken), path.Dir(caddy.BouncerKey), "the secrets are one mounted folder")
 }
 

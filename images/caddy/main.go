@@ -8,6 +8,7 @@ import (
 
 	_ "github.com/caddy-dns/cloudflare"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	_ "homelab/images/caddy/accesslog"
 	_ "homelab/images/caddy/guard"
 
 	"homelab/images/caddy/probe"

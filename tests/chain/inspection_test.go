@@ -232,7 +232,7 @@ func testLogs(t *testing.T, s *stage, session ticket) {
 	require.NoError(t, s.StartService("jellyseerr"))
 	var access, known string
 	require.Eventually(t, func() bool {
-		access, known = s.file(t, "/opt/homelab/caddy/logs/access.log"), s.file(t, "/opt/homelab/caddy/logs/known.log")
+		access, known = s.file(t, "/opt/homelab/caddy/logs/access.log"), s.file(t, "/opt/homelab/caddy/logs/known/access.log")
 		return strings.Contains(access, "/by-a-stranger") && strings.Contains(known, "/by-somebody-known")
 	}, 5*time.Second, 50*time.Millisecond)
 	assert.NotContains(t, access, "/by-somebody-known", "the detectors take somebody whom the portal has let in for a suspect")

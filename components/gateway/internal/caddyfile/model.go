@@ -116,7 +116,7 @@ type Paths struct {
 	Data string
 	// AccessLog is the access log, which the detectors read.
 	AccessLog string
-	// KnownLog is the access log of those whom the portal has let in.
+	// KnownLog is the access log of those whom the portal has let in. Its folder is not AccessLog's.
 	KnownLog string
 }
 
@@ -129,7 +129,7 @@ func DefaultPaths() Paths {
 		BouncerKey:   "/run/secrets/crowdsec-bouncer-key",
 		Data:         "/data/caddy",
 		AccessLog:    "/var/log/caddy/access.log",
-		KnownLog:     "/var/log/caddy/known.log",
+		KnownLog:     "/var/log/caddy/known/access.log",
 	}
 }
 

@@ -40,25 +40,13 @@ var strippedHeaders = []string{
 	"Session-Username",
 }
 
-// unloggedFields are the fields of an access log entry that nobody reads and that are most of it:
-// headers that carry credentials, or what the edge and the browser say about themselves. Of the
-// headers, CrowdSec reads the User-Agent.
-var unloggedFields = []string{
-	"request>tls", "resp_headers",
-	"request>headers>Accept", "request>headers>Accept-Encoding", "request>headers>Accept-Language", "request>headers>Authorization",
-	"request>headers>Cache-Control", "request>headers>Cdn-Loop", "request>headers>Cf-Access-Jwt-Assertion", "request>headers>Cf-Connecting-Ip",
-	"request>headers>Cf-Ipcountry", "request>headers>Cf-Ray", "request>headers>Cf-Visitor", "request>headers>Content-Length",
-	"request>headers>Content-Type", "request>headers>Cookie", "request>headers>Dnt", "request>headers>If-Modified-Since",
-	"request>headers>If-None-Match", "request>headers>Origin", "request>headers>Pragma", "request>headers>Priority", "request>headers>Referer",
-	"request>headers>Sec-Ch-Ua", "request>headers>Sec-Ch-Ua-Mobile", "request>headers>Sec-Ch-Ua-Platform", "request>headers>Sec-Fetch-Dest",
-	"request>headers>Sec-Fetch-Mode", "request>headers>Sec-Fetch-Site", "request>headers>Sec-Fetch-User", "request>headers>Upgrade-Insecure-Requests",
-	"request>headers>X-Api-Key", "request>headers>X-Emby-Authorization", "request>headers>X-Emby-Token", "request>headers>X-Forwarded-For",
-	"request>headers>X-Forwarded-Proto", "request>headers>X-Mediabrowser-Token", "request>headers>X-Plex-Token", "request>headers>X-Requested-With",
-}
+// loggedHeaders are the request's headers that the access log holds: CrowdSec reads the User-Agent,
+// and nobody reads another.
+var loggedHeaders = []string{"User-Agent"}
 
-// secretParameters are query parameters that carry credentials; names are compared exactly.
+// secretParameters are query parameters that carry credentials; names are compared without case.
 var secretParameters = []string{
-	"ApiKey", "access_token", "api_key", "apikey", "auth", "client_secret", "code", "id_token", "jwt", "key",
+	"access_token", "api_key", "apikey", "auth", "client_secret", "code", "id_token", "jwt", "key",
 	"password", "rd", "refresh_token", "secret", "sid", "state", "token",
 }
 
@@ -87,7 +75,7 @@ type view struct {
 	AmbiguousPath    string
 	StrippedHeaders  []string
 	SecretParameters []string
-	UnloggedFields   []string
+	LoggedHeaders    []string
 	Holds            []Hold
 	// WithoutSecondFactor finds the portal's paths that change something without one.
 	WithoutSecondFactor string
@@ -115,7 +103,7 @@ func Caddyfile(m Model) ([]byte, error) {
 		AmbiguousPath:    ambiguousPath,
 		StrippedHeaders:  strippedHeaders,
 		SecretParameters: secretParameters,
-		UnloggedFields:   unloggedFields,
+		LoggedHeaders:    loggedHeaders,
 		Holds:            Holds(),
 
 		WithoutSecondFactor: withoutSecondFactor,
