@@ -11,7 +11,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -110,10 +109,14 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("the bouncer's key in %s is empty", a.KeyFile)
 	}
 	a.key = fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q %d %d %v", a.LAPI, a.AppSec, bouncerKey, a.Interval, a.Timeout, a.Hold)))
+	appSec, err := httpURL(a.AppSec)
+	if err != nil {
+		return err
+	}
 	value, _, err := sharing.LoadOrNew(a.key, func() (caddy.Destructor, error) {
 		s := &shared{
 			decisions: newDecisions(a.LAPI, bouncerKey, time.Duration(a.Interval), ctx.Logger()),
-			inspector: newInspector(a.AppSec, bouncerKey, time.Duration(a.Timeout), ctx.Logger()),
+			inspector: newInspector(appSec, bouncerKey, time.Duration(a.Timeout), ctx.Logger()),
 			budgets:   map[string]*budget{},
 		}
 		for name, pool := range a.Hold {
@@ -131,9 +134,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 func (a *App) check() error {
 	var problems []error
 	for name, address := range map[string]string{"lapi": a.LAPI, "appsec": a.AppSec} {
-		u, err := url.Parse(address)
-		if err != nil || u.Scheme != "http" || u.Host == "" {
-			problems = append(problems, fmt.Errorf("%s: %q is not an http URL", name, address))
+		if _, err := httpURL(address); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", name, err))
 		}
 	}
 	if a.KeyFile == "" {

@@ -48,6 +48,7 @@ type Authenticate struct {
 	// Portal is the URL that is asked; required.
 	Portal string `json:"portal"`
 
+	url *url.URL
 	hop *hop
 	log *zap.Logger
 }
@@ -58,9 +59,9 @@ func (Authenticate) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision makes the client.
-func (a *Authenticate) Provision(ctx caddy.Context) error {
-	if u, err := url.Parse(a.Portal); err != nil || u.Scheme != "http" || u.Host == "" {
-		return fmt.Errorf("authenticate: %q is not an http URL", a.Portal)
+func (a *Authenticate) Provision(ctx caddy.Context) (err error) {
+	if a.url, err = httpURL(a.Portal); err != nil {
+		return fmt.Errorf("authenticate: %w", err)
 	}
 	a.log = ctx.Logger()
 	a.hop = newHop(portalTimeout)
@@ -112,21 +113,26 @@ func (a *Authenticate) ask(ctx context.Context, r *http.Request) (*http.Response
 	if err != nil {
 		return nil, err
 	}
-	question, err := http.NewRequestWithContext(ctx, http.MethodHead, a.Portal, nil)
-	if err != nil {
-		return nil, err
-	}
+	q := &question{method: http.MethodHead, url: a.url, header: make([]byte, 0, 1024)}
 	for _, name := range asked {
-		if values := r.Header.Values(name); len(values) > 0 {
-			question.Header[name] = values
+		for _, value := range r.Header.Values(name) {
+			if err := q.add(name, value); err != nil {
+				return nil, err
+			}
 		}
 	}
-	for name, value := range map[string]string{
-		"Method": r.Method, "Proto": "https", "Host": r.Host, "Uri": r.URL.RequestURI(), "For": networkAddress(client).String(),
+	for _, h := range [][2]string{
+		{"X-Forwarded-Method", r.Method},
+		{"X-Forwarded-Proto", "https"},
+		{"X-Forwarded-Host", r.Host},
+		{"X-Forwarded-Uri", r.URL.RequestURI()},
+		{"X-Forwarded-For", networkAddress(client).String()},
 	} {
-		question.Header.Set("X-Forwarded-"+name, value)
+		if err := q.add(h[0], h[1]); err != nil {
+			return nil, err
+		}
 	}
-	answer, _, err := a.hop.do(question)
+	answer, _, err := a.hop.do(ctx, q)
 	return answer, err
 }
 

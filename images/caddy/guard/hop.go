@@ -2,13 +2,18 @@ package guard
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 const (
@@ -22,8 +27,9 @@ const (
 
 // hop asks AppSec or the portal, once for each request that the proxy gets.
 //
-// It writes and reads with net/http, on connections of its own: http.Transport hands every exchange to
-// two goroutines, which costs a proxy that is busy with little else a tenth of its throughput.
+// Its connections are its own: http.Transport hands every exchange to two goroutines, which costs a
+// proxy that is busy with little else a tenth of its throughput. It writes its questions itself too:
+// the fields of an http.Request, and its headers in order, cost half as much again.
 type hop struct {
 	timeout time.Duration
 	idle    chan *hopConn
@@ -38,6 +44,54 @@ type hopConn struct {
 	since   time.Time
 }
 
+// question is an HTTP request without what a hop does not need.
+type question struct {
+	method string
+	// url is where it goes; see httpURL.
+	url *url.URL
+	// header are the lines of the header but Host and Content-Length, each with its end.
+	header []byte
+	// body is sent if it is not empty.
+	body []byte
+}
+
+// add adds a header. A name or a value that HTTP does not know would become another header: it is
+// an error.
+func (q *question) add(name, value string) error {
+	if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+		return fmt.Errorf("the header %q cannot be passed on", name)
+	}
+	q.header = append(q.header, name...)
+	q.header = append(q.header, ": "...)
+	q.header = append(q.header, value...)
+	q.header = append(q.header, "\r\n"...)
+	return nil
+}
+
+// write writes the whole question.
+func (q *question) write(out *bufio.Writer) error {
+	length := ""
+	if len(q.body) > 0 {
+		length = "Content-Length: " + strconv.Itoa(len(q.body)) + "\r\n"
+	}
+	for _, part := range []string{q.method, " ", q.url.RequestURI(), " HTTP/1.1\r\nHost: ", q.url.Host, "\r\n", length} {
+		_, _ = out.WriteString(part) // Flush says what went wrong
+	}
+	_, _ = out.Write(q.header)
+	_, _ = out.WriteString("\r\n")
+	_, _ = out.Write(q.body)
+	return out.Flush()
+}
+
+// httpURL reads the address of a hop, such as http://crowdsec:7422/path.
+func httpURL(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" || u.Hostname() == "" || u.Port() == "" || u.User != nil {
+		return nil, fmt.Errorf("%q is not an http URL with a port", address)
+	}
+	return u, nil
+}
+
 // errStale is a connection that the other side has closed while nobody used it.
 var errStale = errors.New("the connection is closed")
 
@@ -46,14 +100,14 @@ func newHop(timeout time.Duration) *hop {
 }
 
 // do asks, and returns the answer with its whole body. It follows no redirect.
-func (h *hop) do(question *http.Request) (*http.Response, []byte, error) {
+func (h *hop) do(ctx context.Context, q *question) (*http.Response, []byte, error) {
 	deadline := time.Now().Add(h.timeout)
 	for {
-		conn, used, err := h.connect(question, deadline)
+		conn, used, err := h.connect(ctx, q.url.Host, deadline)
 		if err != nil {
 			return nil, nil, err
 		}
-		answer, body, err := conn.exchange(question, deadline)
+		answer, body, err := conn.exchange(q, deadline)
 		switch {
 		case err == nil && answer.Close:
 			_ = conn.Close()
@@ -63,33 +117,28 @@ func (h *hop) do(question *http.Request) (*http.Response, []byte, error) {
 			return answer, body, nil
 		}
 		_ = conn.Close()
-		if !used || !errors.Is(err, errStale) || question.Context().Err() != nil {
+		if !used || !errors.Is(err, errStale) || ctx.Err() != nil {
 			return nil, nil, err
-		}
-		if question.GetBody != nil {
-			if question.Body, err = question.GetBody(); err != nil {
-				return nil, nil, err
-			}
 		}
 	}
 }
 
 // connect returns a connection, and whether it was used before.
-func (h *hop) connect(question *http.Request, deadline time.Time) (*hopConn, bool, error) {
+func (h *hop) connect(ctx context.Context, address string, deadline time.Time) (*hopConn, bool, error) {
 	for {
 		select {
 		case conn := <-h.idle:
-			if conn.address == question.URL.Host && time.Since(conn.since) < maxIdleTime && conn.quiet() {
+			if conn.address == address && time.Since(conn.since) < maxIdleTime && conn.quiet() {
 				return conn, true, nil
 			}
 			_ = conn.Close()
 		default:
-			conn, err := (&net.Dialer{Deadline: deadline}).DialContext(question.Context(), "tcp", question.URL.Host)
+			conn, err := (&net.Dialer{Deadline: deadline}).DialContext(ctx, "tcp", address)
 			if err != nil {
 				return nil, false, err
 			}
 			limit := &io.LimitedReader{R: conn}
-			return &hopConn{Conn: conn, address: question.URL.Host, limit: limit, in: bufio.NewReader(limit), out: bufio.NewWriter(conn)}, false, nil
+			return &hopConn{Conn: conn, address: address, limit: limit, in: bufio.NewReader(limit), out: bufio.NewWriter(conn)}, false, nil
 		}
 	}
 }
@@ -124,15 +173,12 @@ func (c *hopConn) quiet() bool {
 }
 
 // exchange asks over the connection.
-func (c *hopConn) exchange(question *http.Request, deadline time.Time) (*http.Response, []byte, error) {
+func (c *hopConn) exchange(q *question, deadline time.Time) (*http.Response, []byte, error) {
 	if err := c.SetDeadline(deadline); err != nil {
 		return nil, nil, errStale
 	}
 	c.limit.N = 2 * maxAnswer
-	if err := question.Write(c.out); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", errStale, err)
-	}
-	if err := c.out.Flush(); err != nil {
+	if err := q.write(c.out); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", errStale, err)
 	}
 	if _, err := c.in.Peek(1); err != nil {
@@ -142,7 +188,7 @@ func (c *hopConn) exchange(question *http.Request, deadline time.Time) (*http.Re
 		}
 		return nil, nil, fmt.Errorf("%w: %w", errStale, err)
 	}
-	answer, err := http.ReadResponse(c.in, question)
+	answer, err := http.ReadResponse(c.in, &http.Request{Method: q.method})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,11 +1,14 @@
 package guard
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +17,36 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
+
+func urlOf(t *testing.T, address string) *url.URL {
+	t.Helper()
+	u, err := httpURL(address)
+	require.NoError(t, err)
+	return u
+}
+
+func get(t *testing.T, from net.Listener) *question {
+	t.Helper()
+	return &question{method: http.MethodGet, url: urlOf(t, "http://"+from.Addr().String())}
+}
+
+// A question arrives as it was asked, byte for byte.
+func TestQuestion(t *testing.T) {
+	q := &question{method: http.MethodPost, url: urlOf(t, "http://portal:9091/a%2Fb?c=d"), body: []byte("body")}
+	require.NoError(t, q.add("Cookie", "a=b; c=\"d\""))
+	require.NoError(t, q.add("Empty", ""))
+	var out bytes.Buffer
+	require.NoError(t, q.write(bufio.NewWriter(&out)))
+	assert.Equal(t, "POST /a%2Fb?c=d HTTP/1.1\r\nHost: portal:9091\r\nContent-Length: 4\r\nCookie: a=b; c=\"d\"\r\nEmpty: \r\n\r\nbody", out.String())
+
+	for _, h := range [][2]string{{"X", "a\r\nY: b"}, {"X", "a\nY: b"}, {"X", "a\x00"}, {"X\r\nY", "b"}, {"X Y", "b"}, {"X:", "b"}, {"", "b"}} {
+		require.Error(t, q.add(h[0], h[1]), "%q", h)
+	}
+	for _, address := range []string{"", "portal:9091", "https://portal:9091", "http://portal", "http://:9091", "http://a:b@portal:9091", "http://portal:9091\r\n"} {
+		_, err := httpURL(address)
+		require.Error(t, err, "%q", address)
+	}
+}
 
 // A hop uses its connections again, and makes a new one where the other side has closed them.
 func TestHopKeepsConnections(t *testing.T) {
@@ -35,9 +68,7 @@ func TestHopKeepsConnections(t *testing.T) {
 	t.Cleanup(h.close)
 	ask := func(path string) {
 		t.Helper()
-		question, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+path, strings.NewReader("body"))
-		require.NoError(t, err)
-		answer, text, err := h.do(question)
+		answer, text, err := h.do(t.Context(), &question{method: http.MethodPost, url: urlOf(t, server.URL+path), body: []byte("body")})
 		require.NoError(t, err)
 		assert.Equal(t, http.StatusOK, answer.StatusCode)
 		assert.Equal(t, "4", string(text))
@@ -82,9 +113,7 @@ func TestHopRefusesOddAnswers(t *testing.T) {
 				}
 			}()
 			h := newHop(time.Second)
-			question, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String(), nil)
-			require.NoError(t, err)
-			_, _, err = h.do(question)
+			_, _, err = h.do(t.Context(), get(t, listener))
 			require.Error(t, err)
 			assert.Empty(t, h.idle)
 		})
@@ -109,9 +138,7 @@ func TestHopRefusesOddAnswers(t *testing.T) {
 		}()
 		h := newHop(time.Second)
 		for range 2 {
-			question, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String(), nil)
-			require.NoError(t, err)
-			_, text, err := h.do(question)
+			_, text, err := h.do(t.Context(), get(t, listener))
 			require.NoError(t, err)
 			assert.Equal(t, "ok", string(text), "an answer to nobody's question")
 			time.Sleep(100 * time.Millisecond)
@@ -120,9 +147,7 @@ func TestHopRefusesOddAnswers(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = silent.Close() })
-	question, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+silent.Addr().String(), nil)
-	require.NoError(t, err)
-	_, _, err = newHop(100 * time.Millisecond).do(question)
+	_, _, err = newHop(100*time.Millisecond).do(t.Context(), get(t, silent))
 	var timeout net.Error
 	require.True(t, errors.As(err, &timeout) && timeout.Timeout(), "%v", err)
 }

@@ -1,14 +1,15 @@
 package guard
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,7 +20,11 @@ import (
 var notInspected = map[string]bool{
 	"Connection": true, "Content-Length": true, "Expect": true, "Host": true, "Keep-Alive": true,
 	"Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
+	"User-Agent": true, // it has a header of AppSec's own
 }
+
+// appSecPrefix begins the headers by which AppSec learns of the request.
+const appSecPrefix = "X-Crowdsec-Appsec-"
 
 // errBlocked is AppSec's verdict against a request.
 type errBlocked struct{ status int }
@@ -28,16 +33,16 @@ func (e errBlocked) Error() string { return fmt.Sprintf("blocked with status %d"
 
 // inspector asks AppSec.
 type inspector struct {
-	address string
-	key     string
-	hop     *hop
-	log     *zap.Logger
-	counts  counts
+	url    *url.URL
+	key    string
+	hop    *hop
+	log    *zap.Logger
+	counts counts
 }
 
-func newInspector(address, key string, timeout time.Duration, log *zap.Logger) *inspector {
+func newInspector(address *url.URL, key string, timeout time.Duration, log *zap.Logger) *inspector {
 	return &inspector{
-		address: address, key: key, log: log.Named("appsec"), counts: newCounts(),
+		url: address, key: key, log: log.Named("appsec"), counts: newCounts(),
 		hop: newHop(timeout),
 	}
 }
@@ -64,28 +69,37 @@ func (i *inspector) inspect(ctx context.Context, r *http.Request, client netip.A
 }
 
 func (i *inspector) ask(ctx context.Context, r *http.Request, client netip.Addr, body []byte) error {
-	method, content := http.MethodGet, io.Reader(nil)
+	q := &question{method: http.MethodGet, url: i.url, header: make([]byte, 0, 1024)}
 	if len(body) > 0 {
-		method, content = http.MethodPost, bytes.NewReader(body)
-	}
-	question, err := http.NewRequestWithContext(ctx, method, i.address, content)
-	if err != nil {
-		return err
+		q.method, q.body = http.MethodPost, body
 	}
 	for name, values := range r.Header {
-		// A type without its content would only be found wanting.
-		if !notInspected[name] && (len(body) > 0 || name != "Content-Type") {
-			question.Header[name] = values
+		// What the client says in AppSec's name is not passed on. A type without its content would
+		// only be found wanting.
+		if notInspected[name] || strings.HasPrefix(name, appSecPrefix) || len(body) == 0 && name == "Content-Type" {
+			continue
+		}
+		for _, value := range values {
+			if err := q.add(name, value); err != nil {
+				return err
+			}
 		}
 	}
-	for name, value := range map[string]string{
-		"Ip": client.String(), "Uri": r.URL.RequestURI(), "Host": r.Host, "Verb": r.Method, "Api-Key": i.key,
-		"User-Agent": r.UserAgent(), "Http-Version": fmt.Sprintf("%d%d", r.ProtoMajor, r.ProtoMinor),
+	for _, h := range [][2]string{
+		{"User-Agent", bouncerAgent},
+		{appSecPrefix + "Api-Key", i.key},
+		{appSecPrefix + "Ip", client.String()},
+		{appSecPrefix + "Verb", r.Method},
+		{appSecPrefix + "Host", r.Host},
+		{appSecPrefix + "Uri", r.URL.RequestURI()},
+		{appSecPrefix + "User-Agent", r.UserAgent()},
+		{appSecPrefix + "Http-Version", strconv.Itoa(r.ProtoMajor) + strconv.Itoa(r.ProtoMinor)},
 	} {
-		question.Header.Set("X-Crowdsec-Appsec-"+name, value)
+		if err := q.add(h[0], h[1]); err != nil {
+			return err
+		}
 	}
-	question.Header.Set("User-Agent", bouncerAgent)
-	answer, text, err := i.hop.do(question)
+	answer, text, err := i.hop.do(ctx, q)
 	if err != nil {
 		return err
 	}
