@@ -26,7 +26,7 @@ var endSessionsScript string
 // knows it: whoever has the old one, or a session that was made with it, is out.
 func (i *Identity) endSessions(ctx *pulumi.Context, args *IdentityArgs, s *store) error {
 	// The script asks the portal from inside the store's container.
-	way, err := s.container.Uses(ctx, []workload.Endpoint{i.container.Endpoint(authelia.PortalPort)}, pulumi.Parent(i))
+	way, err := s.container.AllowLater(ctx, []workload.Endpoint{i.container.Endpoint(authelia.PortalPort)}, pulumi.Parent(i))
 	if err != nil {
 		return err
 	}

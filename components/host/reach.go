@@ -73,6 +73,10 @@ func (r Reach) Validate() error {
 	return p.Err()
 }
 
+// reachFile is the name of the file with a container's reach. No container's name makes it the name
+// of another file of the folder.
+func reachFile(container string) string { return "container-" + container + ".nft" }
+
 func private(a netip.Addr) bool { return a.Is4() && a.IsPrivate() }
 
 // renderContainers writes the tables in which everything between containers is dropped.
@@ -119,7 +123,7 @@ func (h *Host) AllowReach(ctx *pulumi.Context, name string, r Reach, opts ...pul
 		return nil, err
 	}
 	const load = "sudo -n /usr/local/sbin/homelab-unit firewall"
-	file := path.Join(firewallFolder, r.Container+".nft")
+	file := path.Join(firewallFolder, reachFile(r.Container))
 	command, err := remote.NewCommand(ctx, name, &remote.CommandArgs{
 		Connection:             h.connection(),
 		Create:                 pulumi.Sprintf("sudo -n /usr/local/sbin/homelab-file put 0400 root:root %s && %s", file, load),

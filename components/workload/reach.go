@@ -39,9 +39,9 @@ func (s *Spec) reach(name string) (host.Reach, error) {
 	return out, nil
 }
 
-// Uses opens a way from a container that runs already to endpoints that came after it, and returns what
-// to depend on. Spec.Uses is for those that are there before it.
-func (c *Container) Uses(ctx *pulumi.Context, endpoints []Endpoint, opts ...pulumi.ResourceOption) (pulumi.Resource, error) {
+// AllowLater opens a way from a container that runs already to endpoints that came after it, and
+// returns what to depend on. Spec.Uses is for those that are there before it.
+func (c *Container) AllowLater(ctx *pulumi.Context, endpoints []Endpoint, opts ...pulumi.ResourceOption) (pulumi.Resource, error) {
 	later := Spec{Host: c.host, Networks: c.networks, Slot: c.slot, Uses: endpoints}
 	name := c.name + "-later"
 	if err := later.validateUses(name); err != nil {

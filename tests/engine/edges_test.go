@@ -47,7 +47,7 @@ func TestEdgesExistBeforeTheirConsumerAndGoAfterIt(t *testing.T) {
 		script, _ := reach.Inputs["create"].(string)
 		assert.True(t, strings.HasSuffix(script, ".nft && sudo -n /usr/local/sbin/homelab-unit firewall"), "the file is loaded in the same step: %s", script)
 		script, _ = reach.Inputs["delete"].(string)
-		assert.Contains(t, script, "homelab-file remove /opt/homelab/firewall/"+c.URN.Name()+".nft && sudo -n /usr/local/sbin/homelab-unit firewall")
+		assert.Contains(t, script, "homelab-file remove /opt/homelab/firewall/container-"+c.URN.Name()+".nft && sudo -n /usr/local/sbin/homelab-unit firewall")
 	}
 	_, err := w.LiftProtection(t.Context())
 	require.NoError(t, err)

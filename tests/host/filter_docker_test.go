@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -191,6 +192,7 @@ func TestTheFilterOnARealEngine(t *testing.T) {
 		f.waysOut(t)
 		f.fromOutside(t)
 		f.published(t)
+		f.build(t, e)
 	}
 	t.Run("the filter was there first", check)
 	f.load()
@@ -202,6 +204,33 @@ func TestTheFilterOnARealEngine(t *testing.T) {
 	require.NoError(t, f.machine.Run(nil, "nft", "delete", "table", "inet", "homelab_containers"))
 	neighbour := netip.AddrPortFrom(f.containers["authelia"].addresses["caddy-proxy"], 9091).String()
 	assert.Equal(t, []string{neighbour}, connect(f.containers["jellyfin"].Namespace, []string{neighbour}), "this test proves nothing")
+}
+
+// build tries what a step of an image's build may reach: it runs on Docker's own bridge.
+func (f *filtered) build(t *testing.T, e *dockerEngine) {
+	id := e.run("run", "--detach", "--rm", "sample", "/bin/busybox", "sleep", "1000")
+	defer e.run("kill", id)
+	pid, err := strconv.Atoi(e.run("inspect", "--format", "{{.State.Pid}}", id))
+	require.NoError(t, err)
+	step, err := netns.Of("build", pid)
+	require.NoError(t, err)
+	defer step.Close()
+	closed := []string{"172.17.0.1:22", "172.17.0.1:80"}
+	for _, address := range append(slices.Clone(mustStayClosed), machines...) {
+		closed = append(closed, address+":22", address+":80")
+	}
+	for _, n := range f.networks {
+		closed = append(closed, n.gateway+":80")
+	}
+	for _, c := range f.containers {
+		for _, address := range c.addresses {
+			for _, port := range f.ports {
+				closed = append(closed, netip.AddrPortFrom(address, uint16(port)).String())
+			}
+		}
+	}
+	assert.Empty(t, connect(step, closed), "from the build of an image")
+	assert.Len(t, connect(step, []string{theInternet + ":80"}), 1, "a build fetches modules")
 }
 
 // names asks Docker's own resolver, in containers, for a name that only the internet knows: it asks from inside the container, so who has no way

@@ -37,6 +37,7 @@ type filtered struct {
 type filteredContainer struct {
 	*netns.Namespace
 	addresses map[string]netip.Addr // by network
+	listeners map[int]net.Listener  // by port
 	udp       []net.PacketConn
 }
 
@@ -96,7 +97,9 @@ func (f *filtered) writeFiles(w *workspace.Simulation) {
 			continue
 		}
 		target, _, _ = strings.Cut(target, " ")
-		require.NoError(f.t, os.WriteFile(filepath.Join(f.dir, "files", target), []byte(c.Stdin), 0o700))
+		file := filepath.Join(f.dir, "files", target)
+		require.NoFileExists(f.t, file, "two resources write one file of the filter")
+		require.NoError(f.t, os.WriteFile(file, []byte(c.Stdin), 0o700))
 	}
 }
 
@@ -134,7 +137,7 @@ func (f *filtered) ip(n *netns.Namespace, commands ...string) {
 }
 
 // serve answers every connection with what it is sent.
-func (f *filtered) serve(n *netns.Namespace, address string, port int) {
+func (f *filtered) serve(n *netns.Namespace, address string, port int) net.Listener {
 	f.t.Helper()
 	listener, err := n.Listen(net.JoinHostPort(address, strconv.Itoa(port)))
 	require.NoError(f.t, err)
@@ -160,6 +163,7 @@ func (f *filtered) serve(n *netns.Namespace, address string, port int) {
 			}()
 		}
 	}()
+	return listener
 }
 
 func (f *filtered) addNetwork(name string, ipam map[string]any) {
@@ -200,8 +204,9 @@ func (f *filtered) addContainer(name string, networks []any) {
 // answer lets a container answer on every port, and take datagrams.
 func (f *filtered) answer(c *filteredContainer) {
 	t, space := f.t, c.Namespace
+	c.listeners = map[int]net.Listener{}
 	for _, port := range f.ports {
-		f.serve(space, "", port)
+		c.listeners[port] = f.serve(space, "", port)
 		require.NoError(t, space.Do(func() error {
 			conn, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))
 			c.udp = append(c.udp, conn)

@@ -258,33 +258,91 @@ func (f *filtered) fromOutside(t *testing.T) {
 	require.NoError(t, f.machine.Run(nil, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "timeout", "2", "bash", "-c", ": </dev/tcp/"+theInternet+"/80"))
 }
 
-// A reload cuts no connection, and a service that goes takes its edges with it.
+// A reload cuts no connection, and an edge that goes ends those that it let through: within one
+// network, and out of it.
 func TestAReloadCutsNothing(t *testing.T) {
 	f := newFiltered(t)
-	f.showBridgedPackets("1")
-	jellyfin := f.containers["jellyfin"].addresses["caddy-proxy"]
-	conn, err := f.containers["caddy"].DialContext(t.Context(), "tcp", netip.AddrPortFrom(jellyfin, 8096).String())
+	jellyfin := netip.AddrPortFrom(f.containers["jellyfin"].addresses["caddy-proxy"], 8096).String()
+	edges := f.dir + "/files/container-caddy.nft"
+	content, err := os.ReadFile(edges)
 	require.NoError(t, err)
-	defer conn.Close()
-	talk := func() error {
-		require.NoError(t, conn.SetDeadline(time.Now().Add(time.Second)))
-		if _, err := conn.Write([]byte("hello")); err != nil {
-			return err
-		}
-		_, err := conn.Read(make([]byte, 64))
+	for name, c := range map[string]struct{ bridged, to string }{
+		"bridged":               {"0", jellyfin},
+		"bridged and filtered":  {"1", jellyfin},
+		"routed":                {"0", theInternet + ":80"},
+		"routed, bridged shown": {"1", theInternet + ":80"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f.t = t
+			f.showBridgedPackets(c.bridged)
+			require.NoError(t, os.WriteFile(edges, content, 0o600))
+			f.load()
+			conn, err := f.containers["caddy"].DialContext(t.Context(), "tcp", c.to)
+			require.NoError(t, err)
+			defer conn.Close()
+			for range 20 {
+				require.NoError(t, talk(conn))
+				f.load()
+			}
+			require.NoError(t, talk(conn))
+
+			require.NoError(t, os.Remove(edges))
+			f.load()
+			require.Error(t, talk(conn), "a connection goes on without its edge")
+			assert.Empty(t, connect(f.containers["caddy"].Namespace, []string{c.to}))
+			assert.NotEmpty(t, connect(f.containers["jellyseerr"].Namespace, []string{c.to}))
+		})
+	}
+}
+
+// talk sends a word and waits for the answer.
+func talk(conn net.Conn) error {
+	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
 		return err
 	}
-	for range 20 {
-		require.NoError(t, talk())
-		f.load()
+	if _, err := conn.Write([]byte("hello")); err != nil {
+		return err
 	}
-	require.NoError(t, talk())
+	_, err := conn.Read(make([]byte, 64))
+	return err
+}
 
-	require.NoError(t, os.Remove(f.dir+"/files/caddy.nft"))
-	f.load()
-	require.Error(t, talk(), "a connection goes on without its edge")
-	assert.Empty(t, connect(f.containers["caddy"].Namespace, []string{netip.AddrPortFrom(jellyfin, 8096).String()}))
-	assert.NotEmpty(t, connect(f.containers["jellyseerr"].Namespace, []string{netip.AddrPortFrom(jellyfin, 8096).String()}))
+// The way back of an edge is for answers: whoever took a service over opens nothing from the port
+// that its answers come from.
+func TestAServiceOpensNothingFromItsOwnPort(t *testing.T) {
+	f := newFiltered(t)
+	for _, bridged := range []string{"0", "1"} {
+		t.Run("bridge-nf-call-iptables="+bridged, func(t *testing.T) {
+			f.t = t
+			f.showBridgedPackets(bridged)
+			tried := 0
+			for edge := range f.edges {
+				from, to := f.containers[edge.from], f.containers[edge.to]
+				if listener, ok := to.listeners[edge.port]; ok {
+					_ = listener.Close() // it would keep the port
+				}
+				for network, address := range from.addresses {
+					if _, shared := to.addresses[network]; !shared {
+						continue
+					}
+					tried++
+					victim := netip.AddrPortFrom(address, 22).String()
+					require.NoError(t, to.Do(func() error {
+						ctx, cancel := context.WithTimeout(t.Context(), patience)
+						defer cancel()
+						dialer := net.Dialer{LocalAddr: &net.TCPAddr{Port: edge.port}}
+						conn, err := dialer.DialContext(ctx, "tcp", victim)
+						if assert.Error(t, err, "%s reaches %s from port %d", edge.to, victim, edge.port) {
+							assert.ErrorIs(t, err, context.DeadlineExceeded)
+							return nil
+						}
+						return conn.Close()
+					}))
+				}
+			}
+			assert.GreaterOrEqual(t, tried, len(f.edges))
+		})
+	}
 }
 
 // The proof that runs before the first gate is opened passes with the filter, and with nothing

@@ -4,10 +4,12 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"homelab/tests/chain/internal/box"
@@ -63,13 +65,34 @@ func (l *Lab) StartNeighbour(ctx context.Context, name, program, caddyfile strin
 	if err := l.join(c, home); err != nil {
 		return nil, err
 	}
-	if err := l.writeHosts(); err != nil {
+	if err := errors.Join(l.reachAsProxy(home.Address.Addr()), l.writeHosts()); err != nil {
 		return nil, err
 	}
 	if err := l.StartContainer(ctx, name); err != nil {
 		return nil, err
 	}
 	return l.authorityOf(ctx, name)
+}
+
+// reachAsProxy lets a neighbour reach what the proxy reaches in its first network, and visitors reach
+// the neighbour.
+func (l *Lab) reachAsProxy(neighbour netip.Addr) error {
+	content, err := os.ReadFile(l.Deployment.Path("/opt/homelab/firewall/container-caddy.nft"))
+	if err != nil {
+		return err
+	}
+	proxy := l.containers["caddy"]
+	own := " " + proxy.Networks[0].Address.Addr().String() + " "
+	var rules strings.Builder
+	for _, line := range strings.Split(string(content), "\n") {
+		if strings.Contains(line, own) {
+			fmt.Fprintln(&rules, strings.ReplaceAll(line, own, fmt.Sprintf(" %s ", neighbour)))
+		}
+	}
+	for _, p := range proxy.Published {
+		fmt.Fprintf(&rules, "insert rule inet homelab_containers to_container ip daddr %s tcp dport %d accept\n", neighbour, p)
+	}
+	return l.machine.Run(strings.NewReader(rules.String()), "nft", "--file", "-")
 }
 
 // authorityOf waits for the authority that a neighbour makes at its start.
