@@ -22,10 +22,10 @@ import (
 // visitorAddress is who asks in these tests.
 const visitorAddress = "203.0.113.7"
 
-// engine is CrowdSec: its local API and its AppSec, as strict as they are.
 // caddyHandler is a handler of this package.
 type caddyHandler = caddyhttp.MiddlewareHandler
 
+// engine is CrowdSec: its local API and its AppSec, as strict as they are.
 type engine struct {
 	t *testing.T
 
@@ -108,7 +108,7 @@ func guarded(t *testing.T, address string) *App {
 	require.NoError(t, os.WriteFile(file, []byte(engineKey+"\n"), 0o600))
 	a := &App{
 		LAPI: address, AppSec: address, KeyFile: file,
-		Hold: map[string]Pool{"open": {Total: 4096, Share: 2048}, "known": {Total: 4096, Share: 4096}},
+		Hold: map[string]Pool{"open": {Total: 4096, Share: 2048}, "known": {Total: 4096, Share: 4096}, "wide": {Total: 4 * uploadHead, Share: 2 * uploadHead}},
 	}
 	provision(t, a)
 	return a

@@ -46,6 +46,9 @@ func init() {
 //	inspect headers 10MB            # the request line and the headers; the body is not read
 //	inspect body    10MB open       # the body too, if there is one, held in the pool "open"
 //	inspect body    10MB open known # in the pool "known" for users whom the portal has let in
+//	inspect body    10MB open {
+//		upload /files 2GB PUT POST # larger files come in here; see Upload
+//	}
 //
 // One limit counts for what may pass and what is inspected. A site behind the portal names both: what
 // an anonymous client sends is inspected before the portal is asked, without holding its body.
@@ -58,6 +61,8 @@ type Inspect struct {
 	Pool string `json:"pool,omitempty"`
 	// UserPool holds those of users whom the portal has let in; Pool if empty.
 	UserPool string `json:"user_pool,omitempty"`
+	// Uploads are where larger files come in.
+	Uploads []Upload `json:"uploads,omitempty"`
 
 	app *App
 }
@@ -71,8 +76,18 @@ func (Inspect) CaddyModule() caddy.ModuleInfo {
 func (i *Inspect) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 	d.Next()
 	arguments := d.RemainingArgs()
-	if len(arguments) < 2 || d.NextBlock(0) {
+	if len(arguments) < 2 {
 		return d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		if d.Val() != "upload" {
+			return d.Errf("unknown option %q", d.Val())
+		}
+		var u Upload
+		if err := u.unmarshal(d); err != nil {
+			return err
+		}
+		i.Uploads = append(i.Uploads, u)
 	}
 	if i.Limit, err = size(arguments[1]); err != nil {
 		return d.WrapErr(err)
@@ -92,9 +107,21 @@ func (i *Inspect) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 }
 
 // Provision loads the app, and refuses a limit that its pool could never hold.
-func (i *Inspect) Provision(ctx caddy.Context) (err error) {
-	if i.app, err = load(ctx); err != nil {
+func (i *Inspect) Provision(ctx caddy.Context) error {
+	app, err := load(ctx)
+	if err != nil {
 		return err
+	}
+	return i.bind(app)
+}
+
+// bind checks the handler against the app that it belongs to.
+func (i *Inspect) bind(app *App) error {
+	i.app = app
+	for _, u := range i.Uploads {
+		if err := u.check(i.Limit); err != nil {
+			return err
+		}
 	}
 	for _, name := range []string{i.Pool, i.UserPool} {
 		if name == "" {
@@ -104,8 +131,12 @@ func (i *Inspect) Provision(ctx caddy.Context) (err error) {
 		if !ok {
 			return fmt.Errorf("no pool %q", name)
 		}
-		if i.Limit > pool.Share {
-			return fmt.Errorf("the limit of %d bytes is more than one client's share of the pool %q, %d", i.Limit, name, pool.Share)
+		needed := i.Limit
+		if len(i.Uploads) > 0 {
+			needed = max(needed, uploadHead)
+		}
+		if needed > pool.Share {
+			return fmt.Errorf("the limit of %d bytes is more than one client's share of the pool %q, %d", needed, name, pool.Share)
 		}
 	}
 	return nil
@@ -127,6 +158,9 @@ func (i *Inspect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	kind, status, reason := i.declared(r)
 	if status != 0 {
 		return i.refuse(w, r, status, reason)
+	}
+	if r.ContentLength > i.Limit {
+		return i.stream(w, r, client, next)
 	}
 	budget, owner := i.pool(r, client)
 	release, ok := budget.take(r.Context(), owner, r.ContentLength)
@@ -159,7 +193,7 @@ func (i *Inspect) withoutBody(w http.ResponseWriter, r *http.Request, client net
 		if _, status, reason := i.declared(r); status != 0 {
 			return i.refuse(w, r, status, reason)
 		}
-		if err := bound(w, r); err != nil {
+		if err := bound(w, min(r.ContentLength, i.Limit)); err != nil {
 			return err
 		}
 	}
@@ -182,14 +216,14 @@ func (i *Inspect) withoutBody(w http.ResponseWriter, r *http.Request, client net
 
 // declared checks what the headers say about the body.
 func (i *Inspect) declared(r *http.Request) (kind content, status int, reason string) {
-	switch {
-	case r.ContentLength < 0:
+	if r.ContentLength < 0 {
 		return kind, http.StatusLengthRequired, "not_inspectable"
-	case r.ContentLength > i.Limit:
-		return kind, http.StatusRequestEntityTooLarge, "too_large"
 	}
 	kind, err := readContentType(r.Header)
-	if err != nil {
+	switch {
+	case r.ContentLength > i.Limit && (err != nil || i.upload(r, kind) == nil):
+		return kind, http.StatusRequestEntityTooLarge, "too_large"
+	case err != nil:
 		return kind, http.StatusUnsupportedMediaType, "not_inspectable"
 	}
 	return kind, 0, ""
@@ -226,7 +260,7 @@ func (i *Inspect) refuse(w http.ResponseWriter, r *http.Request, status int, rea
 
 // read returns the whole body, of the declared length.
 func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if err := bound(w, r); err != nil {
+	if err := bound(w, r.ContentLength); err != nil {
 		return nil, err
 	}
 	body := make([]byte, r.ContentLength)
@@ -243,10 +277,10 @@ func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return body, r.Body.Close()
 }
 
-// bound bounds the time of the body, also of one that nobody reads: the server reads what is left of it before
+// bound bounds the time of a body of n bytes, also of one that nobody reads: the server reads what is left of it before
 // the next request of the connection.
-func bound(w http.ResponseWriter, r *http.Request) error {
-	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(allowance(r.ContentLength))); err != nil {
+func bound(w http.ResponseWriter, n int64) error {
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(allowance(n))); err != nil {
 		return fmt.Errorf("bounding the time of the body: %w", err)
 	}
 	return nil

@@ -187,6 +187,7 @@ func dribble(t *testing.T, s *httptest.Server, length int) (net.Conn, *bufio.Rea
 }
 
 func TestBodiesThatDoNotCome(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, &Inspect{Limit: limit, Body: true, Pool: "open"})
 	_, first := dribble(t, s.server, limit)
 	_, second := dribble(t, s.server, limit)
