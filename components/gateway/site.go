@@ -23,9 +23,11 @@ type Site struct {
 	Access access.Access
 	// Bypass are the paths that skip the portal, each with its reason.
 	Bypass []access.Bypass
+	// Uploads are the paths that take files larger than MaxBodyMB, each with its reason.
+	Uploads []access.Upload
 	// Upstream is the running service.
 	Upstream workload.Endpoint
-	// MaxBodyMB is the largest upload, in megabytes; 0 means 10.
+	// MaxBodyMB is the largest body elsewhere, in megabytes; 0 means 10.
 	MaxBodyMB int
 	// OpenID lets the service log its users in at the portal, by OpenID Connect; nil if it does
 	// not.
@@ -79,7 +81,7 @@ func (s *Sites) declared() []site.Site {
 	out := make([]site.Site, 0, len(s.list))
 	for _, of := range s.list {
 		declared := site.Site{
-			Name: of.Name, Hostname: of.Hostname, Visibility: of.Visibility, Access: of.Access, Bypass: of.Bypass,
+			Name: of.Name, Hostname: of.Hostname, Visibility: of.Visibility, Access: of.Access, Bypass: of.Bypass, Uploads: of.Uploads,
 			Upstream: of.Upstream.Address(), MaxBodyMB: of.MaxBodyMB,
 		}
 		if of.OpenID != nil {

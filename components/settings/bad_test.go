@@ -320,6 +320,18 @@ var badServices = []badCase{
 	{"bypass-native", func(c *stackConfig) {
 		c.set("homelab:services.jellyfin.bypass", list{object{"path": "^/health$", "reason": "check"}})
 	}},
+	{"upload-fields", func(c *stackConfig) {
+		c.set("homelab:services.jellyseerr.uploads", list{
+			object{},
+			object{"path": "^/api/upload$", "maxMB": 10, "methods": list{"GET", "PUT", "PUT"}, "reason": " "},
+			object{"path": "/api", "maxMB": 100, "reason": "films"},
+			object{"path": "/api/upload", "maxMB": 10001, "reason": "films"},
+		})
+	}},
+	{"upload-plan", func(c *stackConfig) {
+		c.set("homelab:services.jellyseerr.uploads", list{object{"path": "/api/upload", "maxMB": 101, "reason": "films"}})
+		c.set("homelab:services.jellyfin.uploads", list{object{"path": "/api/upload", "maxMB": 10000, "reason": "films"}})
+	}},
 	{"memory-small", func(c *stackConfig) { c.set("homelab:services.jellyseerr.memoryMiB", 63) }},
 	{"memory-sum", func(c *stackConfig) { c.set("homelab:server.type", "cx23") }},
 }

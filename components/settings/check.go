@@ -48,7 +48,7 @@ func (k *checker) settings(r raw) *Settings {
 	return s
 }
 
-// has tells whether the stack itself sets the key at path (without the namespace).
+// has reports whether the stack itself sets the key at path (without the namespace).
 func (k *checker) has(path string) bool {
 	var at any = k.given
 	for _, key := range strings.Split(path, ".") {
@@ -63,7 +63,7 @@ func (k *checker) has(path string) bool {
 	return true
 }
 
-// required reports an empty text and tells whether there is one.
+// required reports an empty text and reports whether there is one.
 func (k *checker) required(path, value, remedy string) bool {
 	if strings.TrimSpace(value) != "" {
 		return true
@@ -77,7 +77,7 @@ func (k *checker) required(path, value, remedy string) bool {
 	return false
 }
 
-// optional reports an empty text where the default was overwritten with nothing, and tells whether
+// optional adds a problem where the default was overwritten with an empty text, and returns whether
 // there is a text.
 func (k *checker) optional(path, value string) bool {
 	if strings.TrimSpace(value) != "" {
@@ -173,7 +173,7 @@ func (k *checker) email(path, address, remedy string) string {
 	return address
 }
 
-// plainAddress tells whether s is a mail address and nothing more, with a host of at least so many
+// plainAddress reports whether s is a mail address and nothing more, with a host of at least so many
 // labels.
 func plainAddress(s string, labels int) bool {
 	a, err := mail.ParseAddress(s)

@@ -45,7 +45,7 @@ var (
 func (k *checker) custom(at, name string, r rawCustomService, all raw, s *Settings) CustomService {
 	out := CustomService{
 		Service: k.service(at, name, rawService{
-			Enabled: true, Hostname: r.Hostname, Visibility: r.Visibility, Access: r.Access, Bypass: r.Bypass, MemoryMiB: r.MemoryMiB,
+			Enabled: true, Hostname: r.Hostname, Visibility: r.Visibility, Access: r.Access, Bypass: r.Bypass, Uploads: r.Uploads, MemoryMiB: r.MemoryMiB,
 		}, s),
 		Port: r.Port, User: r.User, Command: slices.Clone(r.Command), Uses: slices.Clone(r.Uses),
 	}

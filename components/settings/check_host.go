@@ -211,7 +211,7 @@ func (k *checker) networks(r rawNetworks) Networks {
 	return out
 }
 
-// private4 tells whether the whole of p is private IPv4 space. The tailnet's range is not.
+// private4 reports whether the whole of p is private IPv4 space. The tailnet's range is not.
 func private4(p netip.Prefix) bool {
 	for _, text := range []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"} {
 		block := netip.MustParsePrefix(text)

@@ -102,7 +102,7 @@ func (k *checker) users(rs []rawUser) []User {
 	return out
 }
 
-// hasKey tells whether the i-th object of a list has the key.
+// hasKey reports whether the i-th object of a list has the key.
 func hasKey(v any, i int, key string) bool {
 	l, ok := v.(list)
 	if !ok || i >= len(l) {

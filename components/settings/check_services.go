@@ -123,8 +123,32 @@ func (k *checker) service(path, name string, r rawService, s *Settings) Service 
 	if len(r.Bypass) > 0 && out.Access.Policy == access.Native {
 		k.add(path+".bypass", "has nothing to skip: with policy native the portal is not asked", "remove bypass, or use two-factor or one-factor")
 	}
+	out.Uploads = k.uploads(path+".uploads", r.Uploads, v, s)
 	if r.MemoryMiB < leastMemoryMiB {
 		k.add(path+".memoryMiB", fmt.Sprintf("must be at least %d, is %d", leastMemoryMiB, r.MemoryMiB), "give the service more memory")
+	}
+	return out
+}
+
+// uploads checks where a service takes large files.
+func (k *checker) uploads(path string, given []rawUpload, v access.Visibility, s *Settings) []access.Upload {
+	var out []access.Upload
+	for i, u := range given {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		upload := access.Upload(u)
+		for _, p := range upload.Check() {
+			k.add(at+"."+p.Field, p.What, p.Remedy)
+		}
+		limit := s.Cloudflare.Plan.Limits().MaxUploadMB
+		if v == access.Public && s.Cloudflare.Plan.Valid() && k.ok(at+".maxMB") && u.MaxMB > limit {
+			k.add(at+".maxMB", fmt.Sprintf("is %d, but Cloudflare's plan %s lets no more than %d MB through", u.MaxMB, s.Cloudflare.Plan, limit),
+				fmt.Sprintf("lower it to %d, make the service's visibility tailnet, or use a larger plan", limit))
+		}
+		first := slices.IndexFunc(out, func(o access.Upload) bool { return o.Path != "" && upload.Covers(o) })
+		if first >= 0 && k.ok(at+".path") {
+			k.add(at+".path", fmt.Sprintf("%s and %s of %s[%d] cover each other", quote(u.Path), quote(out[first].Path), path, first), "remove one")
+		}
+		out = append(out, upload)
 	}
 	return out
 }

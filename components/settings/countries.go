@@ -18,7 +18,7 @@ const countryCodes = ` AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ
 
 var countries = strings.Fields(countryCodes)
 
-// isCountry tells whether code is a country's code, in upper case.
+// isCountry reports whether code is a country's code, in upper case.
 func isCountry(code string) bool {
 	for _, c := range countries {
 		if c == code {

@@ -205,7 +205,7 @@ func mistakesIn(err error) []mistake {
 // step is one step of a path: a key or an index.
 var step = regexp.MustCompile(`[^.\[\]]+|\[\d+\]`)
 
-// blank takes the value at path out of the tree and tells whether there was one.
+// blank takes the value at path out of the tree and reports whether there was one.
 func blank(tree object, path string) bool {
 	var at any = tree
 	steps := step.FindAllString(path, -1)

@@ -140,6 +140,7 @@ func TestProdFileIsComplete(t *testing.T) {
 		"smtp": true, "smtp.host": true, "smtp.port": true, "smtp.tls": true, "smtp.username": true, "smtp.sender": true,
 		"server.breakGlass": true, "server.breakGlass.cidr": true, "server.breakGlass.reason": true,
 		"services.NAME.bypass.path": true, "services.NAME.bypass.methods": true, "services.NAME.bypass.reason": true,
+		"services.NAME.uploads.path": true, "services.NAME.uploads.methods": true, "services.NAME.uploads.maxMB": true, "services.NAME.uploads.reason": true,
 		// Needed only with native on a public hostname.
 		"services.NAME.access.reason": true,
 		"customServices":              true,

@@ -103,7 +103,7 @@ func serviceDefaults(offers []offer.Offer) object {
 	for _, o := range offers {
 		out[o.Name] = object{
 			"enabled": !o.Off, "hostname": o.Hostname, "visibility": string(o.Visibility), "memoryMiB": o.MemoryMiB,
-			"access": accessDefault(o.Access), "bypass": list{},
+			"access": accessDefault(o.Access), "bypass": list{}, "uploads": list{},
 		}
 	}
 	return out

@@ -93,7 +93,7 @@ func (c *collector) reject(path, what, remedy string) {
 	c.unread[path] = true
 }
 
-// ok tells whether neither a path, nor what holds it, nor what it holds, has a problem: checks that
+// ok reports whether neither a path, nor what holds it, nor what it holds, has a problem: checks that
 // compare values compare only such.
 func (c *collector) ok(paths ...string) bool {
 	for _, path := range paths {
@@ -109,7 +109,7 @@ func (c *collector) ok(paths ...string) bool {
 	return true
 }
 
-// wasRead tells whether the whole value at path reached the settings.
+// wasRead reports whether the whole value at path reached the settings.
 func (c *collector) wasRead(path string) bool {
 	if under(path, c.unread) {
 		return false
@@ -122,7 +122,7 @@ func (c *collector) wasRead(path string) bool {
 	return true
 }
 
-// under tells whether path or one of its ancestors is in set.
+// under reports whether path or one of its ancestors is in set.
 func under(path string, set map[string]bool) bool {
 	for {
 		if set[path] {

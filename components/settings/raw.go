@@ -174,6 +174,7 @@ type (
 		Visibility string      `mapstructure:"visibility"`
 		Access     rawAccess   `mapstructure:"access"`
 		Bypass     []rawBypass `mapstructure:"bypass"`
+		Uploads    []rawUpload `mapstructure:"uploads"`
 		MemoryMiB  int         `mapstructure:"memoryMiB"`
 	}
 
@@ -196,6 +197,7 @@ type (
 		Visibility string      `mapstructure:"visibility"`
 		Access     rawAccess   `mapstructure:"access"`
 		Bypass     []rawBypass `mapstructure:"bypass"`
+		Uploads    []rawUpload `mapstructure:"uploads"`
 	}
 
 	rawHealth struct {
@@ -223,6 +225,13 @@ type (
 	rawBypass struct {
 		Path    string   `mapstructure:"path"`
 		Methods []string `mapstructure:"methods"`
+		Reason  string   `mapstructure:"reason"`
+	}
+
+	rawUpload struct {
+		Path    string   `mapstructure:"path"`
+		Methods []string `mapstructure:"methods"`
+		MaxMB   int      `mapstructure:"maxMB"`
 		Reason  string   `mapstructure:"reason"`
 	}
 )

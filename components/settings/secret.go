@@ -22,7 +22,7 @@ type Secret struct {
 // secretOf wraps s.
 func secretOf(s string) Secret { return Secret{value: &s} }
 
-// Given tells whether there is a value: not in the zero Secret.
+// Given reports whether there is a value: not in the zero Secret.
 func (s Secret) Given() bool { return s.value != nil }
 
 // Output returns the value as an output the engine encrypts wherever it goes. The zero Secret gives

@@ -355,6 +355,8 @@ type Service struct {
 	// Bypass are the paths that skip the portal (bypass; default none), each for the methods that
 	// only read unless it names its own (methods; default GET, HEAD, OPTIONS).
 	Bypass []access.Bypass
+	// Uploads are the paths that take files of more than 10 MB (uploads; default none).
+	Uploads []access.Upload
 	// MemoryMiB is the container's memory limit in MiB, at least 64 (memoryMiB).
 	MemoryMiB int
 }

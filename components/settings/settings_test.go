@@ -141,6 +141,10 @@ func TestLimitsAreReached(t *testing.T) {
 		"a bypass for writing": func(c *stackConfig) {
 			c.set("homelab:services.jellyseerr.bypass", list{object{"path": "^/hook$", "methods": list{"POST"}, "reason": "webhook"}})
 		},
+		"uploads": func(c *stackConfig) {
+			c.set("homelab:services.jellyseerr.uploads", list{object{"path": "/upload", "methods": list{"PUT"}, "maxMB": 100, "reason": "films"}})
+			c.set("homelab:services.jellyfin.uploads", list{object{"path": "/upload", "maxMB": 10000, "reason": "films"}})
+		},
 		"least memory": func(c *stackConfig) { c.set("homelab:services.jellyseerr.memoryMiB", 64) },
 		"equal session times": func(c *stackConfig) {
 			c.set("homelab:auth", object{"sessionInactivity": "1m", "sessionExpiration": "60s", "rememberMe": "1m0s"})

@@ -29,7 +29,10 @@ func deployments(s *settings.Settings, catalogue []service.Definition) []*wanted
 		d := defined[from.Name]()
 		out = append(out, &wanted{
 			deployment: service.Deployment{Definition: d, Access: from.Access, MemoryMiB: from.MemoryMiB},
-			site:       gateway.Site{Name: d.Name, Hostname: from.Hostname, Visibility: from.Visibility, Access: from.Access, Bypass: from.Bypass},
+			site: gateway.Site{
+				Name: d.Name, Hostname: from.Hostname, Visibility: from.Visibility, Access: from.Access,
+				Bypass: from.Bypass, Uploads: from.Uploads,
+			},
 		})
 	}
 	for _, from := range s.Services {

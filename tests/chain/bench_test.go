@@ -218,18 +218,21 @@ func (s *sides) steady(b *testing.B, place visitor.Place) (m measurement) {
 }
 
 // BenchmarkTransfer measures large bodies in both directions, at a site behind the portal and at
-// one with its own login.
+// one with its own login: downloads, the largest file that each declares to take, and the largest
+// body that is inspected whole.
 func BenchmarkTransfer(b *testing.B) {
 	s := newSides(b)
-	const gibibyte, upload = 1 << 30, 10 * 1000 * 1000
+	const gibibyte, mb = 1 << 30, 1000 * 1000
+	const file, inspected = filesPath + "?bytes=0", "/quiet"
 	native := s.tailnet
 	for _, c := range []struct {
-		name, host    string
+		name, url     string
 		chain         visitor.Place
 		bytes, rounds int
 	}{
 		{"download/guarded", requests, s.chain, gibibyte, 1}, {"download/native", films, native, gibibyte, 1},
-		{"upload/guarded", requests, s.chain, upload, 20}, {"upload/native", films, native, upload, 20},
+		{"upload/guarded", requests + file, s.chain, 100 * mb, 10}, {"upload/native", films + file, native, 2000 * mb, 1},
+		{"upload-inspected/guarded", requests + inspected, s.chain, 10 * mb, 20}, {"upload-inspected/native", films + inspected, native, 10 * mb, 20},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			plain, chain := s.session.give(b, s.plain.Browser("http/1.1")), s.session.give(b, c.chain.Browser("http/1.1"))
@@ -238,9 +241,9 @@ func BenchmarkTransfer(b *testing.B) {
 					var err error
 					began := time.Now()
 					if strings.HasPrefix(c.name, "upload") {
-						err = browser.Upload(b.Context(), c.host+"/quiet", int64(c.bytes))
+						err = browser.Upload(b.Context(), c.url, int64(c.bytes))
 					} else {
-						err = browser.Download(b.Context(), fmt.Sprintf("%s/quiet?bytes=%d", c.host, c.bytes), int64(c.bytes))
+						err = browser.Download(b.Context(), fmt.Sprintf("%s/quiet?bytes=%d", c.url, c.bytes), int64(c.bytes))
 					}
 					require.NoError(b, err)
 					took += time.Since(began)

@@ -29,6 +29,7 @@ func TestChain(t *testing.T) {
 	t.Run("paths", func(t *testing.T) { testPaths(t, s, session) })
 	t.Run("requests", func(t *testing.T) { testRequests(t, s, session) })
 	t.Run("inspection", func(t *testing.T) { testUninspected(t, s, session) })
+	t.Run("uploads", func(t *testing.T) { testUploads(t, s, session) })
 	t.Run("hop by hop", func(t *testing.T) { testHopByHop(t, s, session) })
 	t.Run("cookies", func(t *testing.T) { testCookies(t, s, session) })
 	t.Run("caches", func(t *testing.T) { testCaches(t, s, session) })

@@ -6,20 +6,25 @@
 //	HOMELAB_AUTHELIA=image go test -tags chain ./tests/chain
 //	HOMELAB_AUTHELIA=/path/to/authelia go test -tags chain ./tests/chain
 //
-// The last two run the same cases on the real portal: on the files of the image that the deployment runs, which Docker fetches, and on the executable of
-// Authelia's release archive, which is linked against this machine's libraries.
+// The last two run the same cases on the real portal: on the files of the image that the deployment
+// runs, which Docker fetches, and on the executable of Authelia's release archive, which is linked
+// against this machine's libraries.
 //
-// It needs root on Linux, because every container of the deployment becomes a process in namespaces of its own: the rendered files at their
-// paths, the container's user, mounts, networks and addresses, no capability. Nothing leaves the machine and nothing stays behind: the namespaces
+// It needs root on Linux, because every container of the deployment becomes a process in namespaces
+// of its own: the rendered files at their paths, the container's user, mounts, networks and
+// addresses, no capability. Nothing leaves the machine and nothing stays behind: the namespaces
 // have no names, and end with the processes in them.
 //
 // What is not as in production, and where it is replaced:
 //
 //   - the certificate authority of the proxy (harness_test.go: withLocalAuthority);
-//   - CrowdSec's hub, which needs the internet: parsers, scenarios and AppSec rules of our own stand in for those of the hub
-//     (internal/lab/crowdsec). Acquisition, profiles, whitelists, the local API and AppSec's listener are the rendered ones;
-//   - Authelia, unless an executable of 4.39 or newer is on PATH or named by HOMELAB_AUTHELIA; the output says which one ran;
-//   - the services, which echo what reaches them; none of the stack's logs its users in at the portal yet, so the portal gets the second
-//     configuration of the renderer's example for that (openid_test.go: register);
+//   - CrowdSec's hub, which needs the internet: parsers, scenarios and AppSec rules of our own
+//     stand in for those of the hub (internal/lab/crowdsec). Acquisition, profiles, whitelists,
+//     the local API and AppSec's listener are the rendered ones;
+//   - Authelia, unless an executable of 4.39 or newer is on PATH or named by HOMELAB_AUTHELIA;
+//     the output says which one ran;
+//   - the services, which echo what reaches them; none of the stack's logs its users in at the
+//     portal yet, so the portal gets the second configuration of the renderer's example for that
+//     (openid_test.go: register);
 //   - Docker's published ports: visitors dial the container's own ones.
 package chain

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"testing"
@@ -78,12 +79,27 @@ var everyone = map[string]any{
 	},
 }
 
+// filesPath is where both services take files.
+const filesPath = "/files"
+
+// uploads are what the tests add to the production example's services.
+func uploads() map[string]any {
+	of := func(megabytes int) map[string]any {
+		return map[string]any{"uploads": []any{
+			map[string]any{"path": filesPath, "methods": []any{"POST", "PUT"}, "maxMB": megabytes, "reason": "the chain test sends files"},
+		}}
+	}
+	return map[string]any{"jellyseerr": of(100), "jellyfin": of(2000)}
+}
+
 // set starts the machine.
 func set(t testing.TB) *stage {
 	t.Helper()
 	require.Zero(t, os.Getuid(), "the chain test needs root: it makes network namespaces")
 	began := time.Now()
-	l, err := lab.Start(t.Context(), everyone, withLocalAuthority, os.Stderr)
+	changes := maps.Clone(everyone)
+	changes["homelab:services"] = uploads()
+	l, err := lab.Start(t.Context(), changes, withLocalAuthority, os.Stderr)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {

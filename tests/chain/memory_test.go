@@ -35,7 +35,7 @@ func (p *pressing) close() {
 }
 
 // press sends the first part of a large body on many connections, and leaves them open.
-func (s *stage) press(t *testing.T, place visitor.Place, host, path string) *pressing {
+func (s *stage) press(t *testing.T, place visitor.Place, host, path, kind string) *pressing {
 	t.Helper()
 	p := &pressing{}
 	chunk := strings.Repeat(" ", megabyte)
@@ -52,7 +52,7 @@ func (s *stage) press(t *testing.T, place visitor.Place, host, path string) *pre
 				return
 			}
 			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-			header := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", path, host, largest)
+			header := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n", path, host, kind, largest)
 			if place.Cloudflare {
 				header += "CF-Connecting-IP: " + place.Visitor + "\r\n"
 			}
@@ -77,15 +77,17 @@ func (s *stage) press(t *testing.T, place visitor.Place, host, path string) *pre
 func testMemory(t *testing.T, s *stage, family *person, session ticket) {
 	limit := s.Confine(t, "caddy")
 	for name, c := range map[string]struct {
-		place      visitor.Place
-		host, path string
+		place            visitor.Place
+		host, path, kind string
 	}{
-		"behind the portal":           {s.cloudflare, "requests.example.com", "/upload"},
-		"at the portal":               {s.cloudflare, "auth.example.com", "/api/firstfactor"},
-		"at a service with its login": {s.tailnet, "jellyfin.example.com", "/upload"},
+		"behind the portal":                  {s.cloudflare, "requests.example.com", "/upload", "application/json"},
+		"at the portal":                      {s.cloudflare, "auth.example.com", "/api/firstfactor", "application/json"},
+		"at a service with its login":        {s.tailnet, "jellyfin.example.com", "/upload", "application/json"},
+		"files, behind the portal":           {s.cloudflare, "requests.example.com", filesPath, "video/mp4"},
+		"files, at a service with its login": {s.tailnet, "jellyfin.example.com", filesPath, "video/mp4"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := s.press(t, c.place, c.host, c.path)
+			p := s.press(t, c.place, c.host, c.path, c.kind)
 			defer p.close()
 			a, err := session.give(t, s.cloudflare.Browser("h2")).Get(t.Context(), requests+"/quiet")
 			require.NoError(t, err)

@@ -24,7 +24,7 @@ const (
 // Policies returns every policy, from the strictest to the weakest.
 func Policies() []Policy { return []Policy{TwoFactor, OneFactor, Native} }
 
-// Valid tells whether p is one of the policies of this package.
+// Valid reports whether p is one of the policies of this package.
 func (p Policy) Valid() bool { return slices.Contains(Policies(), p) }
 
 // Visibility is from where a service's hostname can be reached. The zero value is not a visibility.
@@ -40,7 +40,7 @@ const (
 // Visibilities returns every visibility.
 func Visibilities() []Visibility { return []Visibility{Public, Tailnet} }
 
-// Valid tells whether v is one of the visibilities of this package.
+// Valid reports whether v is one of the visibilities of this package.
 func (v Visibility) Valid() bool { return slices.Contains(Visibilities(), v) }
 
 // Access is who may use a service.
@@ -81,10 +81,10 @@ func (b Bypass) Admitted() []string {
 	return slices.Sorted(slices.Values(b.Methods))
 }
 
-// Problem is one thing wrong with an Access or a Bypass.
+// Problem is one thing wrong with an Access, a Bypass or an Upload.
 type Problem struct {
 	// Field is the field at fault, spelled as in the stack's config: policy, groups, groups[1],
-	// reason, path, methods[0].
+	// reason, path, methods[0], maxMB.
 	Field string
 	// What is wrong with the value seen.
 	What string
@@ -145,16 +145,7 @@ func (b Bypass) Check() []Problem {
 	if what, remedy := pathProblem(b.Path); what != "" {
 		out = append(out, Problem{"path", what, remedy})
 	}
-	for i, m := range b.Methods {
-		field := fmt.Sprintf("methods[%d]", i)
-		switch {
-		case !slices.Contains(Methods(), m):
-			what := fmt.Sprintf("%q is not a method that the proxy forwards", m)
-			out = append(out, Problem{field, what, "use one of " + list(Methods())})
-		case slices.Index(b.Methods, m) < i:
-			out = append(out, Problem{field, fmt.Sprintf("%q is listed twice", m), "remove one"})
-		}
-	}
+	out = append(out, methodProblems(b.Methods, Methods(), "the proxy forwards")...)
 	if strings.TrimSpace(b.Reason) == "" {
 		out = append(out, Problem{"reason", "is missing: a path that skips the portal needs a reason", "say why"})
 	}

@@ -1,6 +1,6 @@
-// Package guard is the part of the proxy that decides whether a request may go on: it refuses banned
-// addresses, has every request inspected by CrowdSec's AppSec, bounds what a request may hold in
-// memory, and removes what a client could use to pass for somebody else.
+// Package guard is the part of the proxy that decides whether a request may go on: it refuses
+// banned addresses, has every request inspected by CrowdSec's AppSec, bounds what a request may
+// hold in memory, and removes what a client could use to pass for somebody else.
 //
 // CrowdSec's own Caddy module is not used: it takes every answer of AppSec but 401, 403 and 500 for
 // consent, keeps two idle connections to it, inspects less of a body than it lets through, and
@@ -149,8 +149,9 @@ func (a *App) check() error {
 	return errors.Join(problems...)
 }
 
-// Start begins to fetch decisions, unless an earlier configuration of the same content does: not in Provision, because a
-// configuration that is only validated must not take news away from the running proxy.
+// Start begins to fetch decisions, unless an earlier configuration of the same content does: not in
+// Provision, because a configuration that is only validated must not take news away from the
+// running proxy.
 func (a *App) Start() error {
 	a.decisions.start()
 	return nil

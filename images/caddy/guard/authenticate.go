@@ -42,8 +42,8 @@ func init() {
 //
 //	authenticate http://authelia:9091/api/authz/forward-auth
 //
-// Unlike Caddy's forward_auth, it asks again for as long as a WebSocket is open, and closes it when the
-// answer is no longer yes, or yes to somebody else.
+// Unlike Caddy's forward_auth, it asks again for as long as a WebSocket is open, and closes it when
+// the answer is no longer yes, or yes to somebody else.
 type Authenticate struct {
 	// Portal is the URL that is asked; required.
 	Portal string `json:"portal"`
@@ -140,18 +140,19 @@ func consents(answer *http.Response) bool {
 	return answer.StatusCode >= 200 && answer.StatusCode < 300
 }
 
-// watched serves a request that may become a WebSocket, and ends it when the session behind it does: the proxy
-// closes the connection of a request whose context is done.
+// watched serves a request that may become a WebSocket, and ends it when the session behind it
+// does: the proxy closes the connection of a request whose context is done.
 func (a *Authenticate) watched(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	// What the portal is asked later must not depend on what the handlers behind make of the request.
+	// What the portal is asked later must not depend on what the handlers behind make of the
+	// request.
 	go a.watch(ctx, cancel, r.Clone(ctx))
 	return next.ServeHTTP(w, r.WithContext(ctx))
 }
 
-// watch cancels as soon as the portal no longer consents, or not to the same user, or does not answer for a
-// while.
+// watch cancels as soon as the portal no longer consents, or not to the same user, or does not
+// answer for a while.
 func (a *Authenticate) watch(ctx context.Context, cancel context.CancelFunc, r *http.Request) {
 	failures := 0
 	for {

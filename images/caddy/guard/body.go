@@ -21,8 +21,8 @@ type content struct {
 	boundary string
 }
 
-// readContentType returns what the headers say about the body, or an error if the inspection could read the
-// body otherwise than the service, or not at all.
+// readContentType returns what the headers say about the body, or an error if the inspection could
+// read the body otherwise than the service, or not at all.
 func readContentType(h http.Header) (content, error) {
 	for _, coding := range h.Values("Content-Encoding") {
 		if !strings.EqualFold(strings.TrimSpace(coding), "identity") {
@@ -57,8 +57,8 @@ func isUTF8(charset string) bool {
 	return strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8") || strings.EqualFold(charset, "us-ascii")
 }
 
-// check returns an error if the body is not what its type says, so that the inspection and the service could
-// read it differently.
+// check returns an error if the body is not what its type says, so that the inspection and the
+// service could read it differently.
 func (c content) check(body []byte) error {
 	switch {
 	case c.kind == "multipart/form-data":
@@ -81,7 +81,8 @@ func isText(kind string) bool {
 		kind == "application/x-www-form-urlencoded" || kind == "application/javascript" || kind == "application/graphql"
 }
 
-// checkXML returns an error for a document that declares another encoding than the one it was read in.
+// checkXML returns an error for a document that declares another encoding than the one it was read
+// in.
 func checkXML(body []byte) error {
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
 	if !bytes.HasPrefix(body, []byte("<?xml")) {

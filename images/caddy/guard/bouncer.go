@@ -18,13 +18,14 @@ func init() {
 	})
 }
 
-// NetworkVar is the request's variable that says from which network the client asks: its address, or the first
-// address of its IPv6 network of 64 bits. The portal counts failed logins by it. A Caddyfile has it as
-// {vars.client_network}.
+// NetworkVar is the request's variable that says from which network the client asks: its address,
+// or the first address of its IPv6 network of 64 bits. The portal counts failed logins by it. A
+// Caddyfile has it as {vars.client_network}.
 const NetworkVar = "client_network"
 
 // Bouncer refuses clients that CrowdSec has decided against, with 403. Until decisions could be
-// fetched for the first time it refuses everybody, with 503; afterwards it goes on with those it has.
+// fetched for the first time it refuses everybody, with 503; afterwards it goes on with those it
+// has.
 type Bouncer struct{ app *App }
 
 // CaddyModule returns the module's ID and constructor.

@@ -24,8 +24,9 @@ func newBudget(p Pool) *budget {
 	return &budget{pool: p, sum: semaphore.NewWeighted(p.Total), held: map[string]int64{}}
 }
 
-// take reserves n bytes for the client and returns what gives them back, which may be called more than
-// once. It returns false at once if the client has its share, and after a while if the pool is full.
+// take reserves n bytes for the client and returns what gives them back, which may be called more
+// than once. It returns false at once if the client has its share, and after a while if the pool is
+// full.
 func (b *budget) take(ctx context.Context, client string, n int64) (release func(), ok bool) {
 	b.mu.Lock()
 	if b.held[client]+n > b.pool.Share {

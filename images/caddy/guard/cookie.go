@@ -19,8 +19,8 @@ func init() {
 	})
 }
 
-// HideCookie keeps a cookie between the client and the proxy: services neither see it nor set it. In a
-// Caddyfile:
+// HideCookie keeps a cookie between the client and the proxy: services neither see it nor set it.
+// In a Caddyfile:
 //
 //	hide_cookie session
 //
@@ -54,8 +54,9 @@ func (c *HideCookie) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	return next.ServeHTTP(&cookieFilter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, hide: c}, r)
 }
 
-// is reports whether the pair, or what some servers find in it behind a comma, is the cookie. A browser
-// sends a cookie without a name as its bare value, so what follows a leading = is a pair again.
+// is reports whether the pair, or what some servers find in it behind a comma, is the cookie. A
+// browser sends a cookie without a name as its bare value, so what follows a leading = is a pair
+// again.
 func (c *HideCookie) is(pair string) bool {
 	const around = " \t\r\n\f\v\"'="
 	for part := range strings.SplitSeq(pair, ",") {

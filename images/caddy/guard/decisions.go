@@ -23,15 +23,17 @@ const (
 	pullTimeout = 10 * time.Second
 	// firstPullTimeout bounds the fetch that a new configuration waits for.
 	firstPullTimeout = 2 * time.Second
-	// fullInterval is how often everything is fetched, not the news alone. The local API counts news as delivered to whoever
-	// asked last with our key, and answers 200 with a part of the list when its database fails (CrowdSec 1.7.8,
-	// streamDecisions): what was lost in these ways comes back.
+	// fullInterval is how often everything is fetched, not the news alone. The local API counts
+	// news as delivered to whoever asked last with our key, and answers 200 with a part of the list
+	// when its database fails (CrowdSec 1.7.8, streamDecisions): what was lost in these ways comes
+	// back.
 	fullInterval = 2 * time.Minute
 	// retryInterval is the pause between fetches until the first one succeeds.
 	retryInterval = time.Second
 	// maxDecisions bounds one answer of the local API, in bytes.
 	maxDecisions = 256 << 20
-	// bouncerAgent is how the bouncer introduces itself: CrowdSec splits it into a type and a version.
+	// bouncerAgent is how the bouncer introduces itself: CrowdSec splits it into a type and a
+	// version.
 	bouncerAgent = "homelab-caddy/v1"
 )
 
@@ -64,9 +66,9 @@ type news struct {
 
 // decisions are the bans in force, fetched again and again from the local API.
 //
-// Every decision is kept under its ID with its end, and the stream is asked for all of them: by default
-// it names only the longest of each address, and a shorter one would be forgotten, or stay after the
-// operator has deleted it.
+// Every decision is kept under its ID with its end, and the stream is asked for all of them: by
+// default it names only the longest of each address, and a shorter one would be forgotten, or stay
+// after the operator has deleted it.
 type decisions struct {
 	address  string
 	key      string
@@ -93,7 +95,8 @@ func newDecisions(lapi, key string, interval time.Duration, log *zap.Logger) *de
 	}
 }
 
-// start fetches the decisions once, briefly, and goes on fetching them in the background. Further calls do nothing.
+// start fetches the decisions once, briefly, and goes on fetching them in the background. Further
+// calls do nothing.
 func (d *decisions) start() {
 	d.once.Do(func() {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -218,8 +221,9 @@ func (d *decisions) apply(n news, everything bool, now time.Time) {
 	d.table = table
 }
 
-// banned reports whether a decision is in force against the address, or against the first address of its
-// network of 64 bits, under which CrowdSec bans a visitor with IPv6: he can have every address of it.
+// banned reports whether a decision is in force against the address, or against the first address
+// of its network of 64 bits, under which CrowdSec bans a visitor with IPv6: he can have every
+// address of it.
 func (d *decisions) banned(address netip.Addr, now time.Time) bool {
 	address = address.Unmap()
 	d.mu.RLock()
@@ -238,8 +242,8 @@ func (d *decisions) decided(address netip.Addr, now time.Time) bool {
 	return false
 }
 
-// networkAddress returns what stands for a visitor: an IPv4 address, or the first address of an IPv6 network
-// of 64 bits.
+// networkAddress returns what stands for a visitor: an IPv4 address, or the first address of an
+// IPv6 network of 64 bits.
 func networkAddress(address netip.Addr) netip.Addr {
 	if !address.Is6() {
 		return address

@@ -114,7 +114,8 @@ func TestEverythingIsFetchedAgainAndAgain(t *testing.T) {
 	}, 5*time.Second, 10*time.Millisecond)
 }
 
-// After a failure everything is asked for again: the local API takes what it has sent for delivered.
+// After a failure everything is asked for again: the local API takes what it has sent for
+// delivered.
 func TestEverythingIsFetchedAfterAFailure(t *testing.T) {
 	e, address := newEngine(t)
 	d := newDecisions(address, engineKey, time.Hour, nowhere)

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// held is a body that was read and waits for the service to take it. What was taken is forgotten, and
-// the end makes room for others: an answer may take much longer than its request.
+// held is a body that was read and waits for the service to take it. What was taken is forgotten,
+// and the end makes room for others: an answer may take much longer than its request.
 type held struct {
 	mu      sync.Mutex // a transport may close a body that it reads
 	rest    []byte

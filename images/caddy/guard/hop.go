@@ -28,8 +28,8 @@ const (
 // hop asks AppSec or the portal, once for each request that the proxy gets.
 //
 // Its connections are its own: http.Transport hands every exchange to two goroutines, which costs a
-// proxy that is busy with little else a tenth of its throughput. It writes its questions itself too:
-// the fields of an http.Request, and its headers in order, cost half as much again.
+// proxy that is busy with little else a tenth of its throughput. It writes its questions itself
+// too: the fields of an http.Request, and its headers in order, cost half as much again.
 type hop struct {
 	timeout time.Duration
 	idle    chan *hopConn
@@ -152,8 +152,8 @@ func (h *hop) keep(conn *hopConn) {
 	}
 }
 
-// quiet reports whether nothing has come since the last answer: neither a hang-up, nor what the next question would
-// take for its own answer.
+// quiet reports whether nothing has come since the last answer: neither a hang-up, nor what the
+// next question would take for its own answer.
 func (c *hopConn) quiet() bool {
 	conn, ok := c.Conn.(syscall.Conn)
 	if !ok {
@@ -200,7 +200,8 @@ func (c *hopConn) exchange(q *question, deadline time.Time) (*http.Response, []b
 		return nil, nil, err
 	}
 	if answer.StatusCode < http.StatusOK || c.in.Buffered() > 0 {
-		// An answer before the answer, or more than one: nobody can tell what the next request would get.
+		// An answer before the answer, or more than one: nobody can tell what the next request
+		// would get.
 		return nil, nil, fmt.Errorf("an answer of %d, with more behind it", answer.StatusCode)
 	}
 	return answer, body, nil

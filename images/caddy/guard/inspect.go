@@ -19,12 +19,13 @@ import (
 const (
 	// bodyGrace is how long a body may take however short it is.
 	bodyGrace = 10 * time.Second
-	// bodyRate is how fast a body must come, in bytes per second: half a megabit, the uplink of a poor
-	// mobile connection.
+	// bodyRate is how fast a body must come, in bytes per second: half a megabit, the uplink of a
+	// poor mobile connection.
 	bodyRate = 64 << 10
 )
 
-// UserHeader names the user whom the portal has let in. The proxy removes it from what clients send.
+// UserHeader names the user whom the portal has let in. The proxy removes it from what clients
+// send.
 const UserHeader = "Remote-User"
 
 // inspectedVar is the request's variable that says that its line and headers were inspected.
@@ -39,9 +40,9 @@ func init() {
 }
 
 // Inspect has AppSec inspect a request, and refuses what AppSec blocks, what it gives no verdict on
-// (503), and what cannot be inspected: a body without a declared length (411), longer than the limit
-// (413), slower than it may be (408), encoded or in another charset than UTF-8 (415), or for which
-// there is no room (429). In a Caddyfile:
+// (503), and what cannot be inspected: a body without a declared length (411), longer than the
+// limit (413), slower than it may be (408), encoded or in another charset than UTF-8 (415), or for
+// which there is no room (429). In a Caddyfile:
 //
 //	inspect headers 10MB            # the request line and the headers; the body is not read
 //	inspect body    10MB open       # the body too, if there is one, held in the pool "open"
@@ -50,8 +51,8 @@ func init() {
 //		upload /files 2GB PUT POST # larger files come in here; see Upload
 //	}
 //
-// One limit counts for what may pass and what is inspected. A site behind the portal names both: what
-// an anonymous client sends is inspected before the portal is asked, without holding its body.
+// One limit counts for what may pass and what is inspected. A site behind the portal names both:
+// what an anonymous client sends is inspected before the portal is asked, without holding its body.
 type Inspect struct {
 	// Limit is the largest body, in bytes; required.
 	Limit int64 `json:"limit"`
@@ -159,7 +160,7 @@ func (i *Inspect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if status != 0 {
 		return i.refuse(w, r, status, reason)
 	}
-	if r.ContentLength > i.Limit {
+	if r.ContentLength > min(i.Limit, uploadHead) && i.upload(r, kind) != nil {
 		return i.stream(w, r, client, next)
 	}
 	budget, owner := i.pool(r, client)
@@ -186,8 +187,8 @@ func (i *Inspect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return next.ServeHTTP(w, r)
 }
 
-// withoutBody inspects the line and the headers, once. What they say about a body is checked here too, so that
-// nobody is asked to log in for what would be refused afterwards.
+// withoutBody inspects the line and the headers, once. What they say about a body is checked here
+// too, so that nobody is asked to log in for what would be refused afterwards.
 func (i *Inspect) withoutBody(w http.ResponseWriter, r *http.Request, client netip.Addr, next caddyhttp.Handler) error {
 	if r.ContentLength != 0 {
 		if _, status, reason := i.declared(r); status != 0 {
@@ -267,7 +268,8 @@ func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if _, err := io.ReadFull(r.Body, body); err != nil {
 		return nil, err
 	}
-	// The end, which the length has announced: with it, the connection waits for the client to go away.
+	// The end, which the length has announced: with it, the connection waits for the client to go
+	// away.
 	if n, err := r.Body.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		return nil, errors.Join(errors.New("the body goes on after its end"), err)
 	}
@@ -277,8 +279,8 @@ func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return body, r.Body.Close()
 }
 
-// bound bounds the time of a body of n bytes, also of one that nobody reads: the server reads what is left of it before
-// the next request of the connection.
+// bound bounds the time of a body of n bytes, also of one that nobody reads: the server reads what
+// is left of it before the next request of the connection.
 func bound(w http.ResponseWriter, n int64) error {
 	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(allowance(n))); err != nil {
 		return fmt.Errorf("bounding the time of the body: %w", err)

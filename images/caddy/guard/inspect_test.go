@@ -157,7 +157,8 @@ func TestInspect(t *testing.T) {
 	})
 }
 
-// Before the portal has let somebody in, nobody's body is read; the line and the headers are inspected all the same.
+// Before the portal has let somebody in, nobody's body is read; the line and the headers are
+// inspected all the same.
 func TestInspectHeadersFirst(t *testing.T) {
 	s := newSite(t, &Inspect{Limit: limit}, &Inspect{Limit: limit, Body: true, Pool: "open"})
 	response, err := http.Post(s.server.URL, "application/json", strings.NewReader(`{"a":1}`))

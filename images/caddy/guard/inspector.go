@@ -16,7 +16,8 @@ import (
 )
 
 // notInspected are headers that belong to one connection, not to the request. The request to AppSec
-// has its own; an Expect among them would make AppSec's server answer before anything was inspected.
+// has its own; an Expect among them would make AppSec's server answer before anything was
+// inspected.
 var notInspected = map[string]bool{
 	"Connection": true, "Content-Length": true, "Expect": true, "Host": true, "Keep-Alive": true,
 	"Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
@@ -49,8 +50,8 @@ func newInspector(address *url.URL, key string, timeout time.Duration, log *zap.
 
 func (i *inspector) close() { i.hop.close() }
 
-// inspect returns nil if AppSec lets the request pass, errBlocked if it does not, and another error if
-// it gave no verdict. A nil body stands for a request whose body is not to be inspected.
+// inspect returns nil if AppSec lets the request pass, errBlocked if it does not, and another error
+// if it gave no verdict. A nil body stands for a request whose body is not to be inspected.
 func (i *inspector) inspect(ctx context.Context, r *http.Request, client netip.Addr, body []byte) error {
 	err := i.ask(ctx, r, client, body)
 	var blocked errBlocked
@@ -106,8 +107,8 @@ func (i *inspector) ask(ctx context.Context, r *http.Request, client netip.Addr,
 	return verdict(answer.StatusCode, text)
 }
 
-// verdict returns nil for consent. AppSec consents with 200 and the action allow, and blocks with 403
-// and the status that the client is to get; whatever else comes is no verdict.
+// verdict returns nil for consent. AppSec consents with 200 and the action allow, and blocks with
+// 403 and the status that the client is to get; whatever else comes is no verdict.
 func verdict(status int, text []byte) error {
 	var said struct {
 		Action string `json:"action"`

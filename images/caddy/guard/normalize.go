@@ -70,7 +70,8 @@ func (Normalize) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	return next.ServeHTTP(w, r)
 }
 
-// isWebSocket reports whether the request opens a WebSocket, as RFC 6455 has it, and asks for nothing beside.
+// isWebSocket reports whether the request opens a WebSocket, as RFC 6455 has it, and asks for
+// nothing beside.
 func isWebSocket(r *http.Request) bool {
 	upgrade := r.Header.Values("Upgrade")
 	return r.Method == http.MethodGet && r.ProtoMajor == 1 && r.ContentLength == 0 &&
@@ -78,9 +79,9 @@ func isWebSocket(r *http.Request) bool {
 		httpguts.HeaderValuesContainsToken(r.Header.Values("Connection"), "Upgrade")
 }
 
-// RequireClient refuses a request, with 400, unless the header that the edge sets says once and clearly
-// who the client is. Without it, Caddy would take the edge's own address for the client's, which is
-// never banned; in another spelling, no ban of the address would be found. In a Caddyfile:
+// RequireClient refuses a request, with 400, unless the header that the edge sets says once and
+// clearly who the client is. Without it, Caddy would take the edge's own address for the client's,
+// which is never banned; in another spelling, no ban of the address would be found. In a Caddyfile:
 //
 //	require_client CF-Connecting-IP
 type RequireClient struct {
@@ -112,7 +113,8 @@ func isVisitor(a netip.Addr) bool {
 	return a.IsGlobalUnicast() && !a.IsPrivate() && !slices.ContainsFunc(translations, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// translations are ranges of IPv6 that stand for an IPv4 address: a ban of that one would not count.
+// translations are ranges of IPv6 that stand for an IPv4 address: a ban of that one would not
+// count.
 var translations = []netip.Prefix{netip.MustParsePrefix("::/96"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("2002::/16")}
 
 var (

@@ -34,7 +34,8 @@ func init() {
 //		*Forwarded*
 //	}
 type StripHeaders struct {
-	// Names are the headers' names, compared without case. A * at the beginning or the end stands for anything. Required.
+	// Names are the headers' names, compared without case. A * at the beginning or the end stands
+	// for anything. Required.
 	Names []string `json:"names"`
 
 	exact                  map[string]bool

@@ -26,9 +26,9 @@ const (
 	uploadStep = 1 << 20
 )
 
-// Upload is where files come in that are larger than what is inspected whole: of those, the beginning
-// is inspected, and the rest goes to the service as it comes. Only a body that no service reads as
-// text, a form or a document may: see opaque.
+// Upload is where files come in that may be larger than what is inspected whole: of a file only the
+// beginning is inspected, and the rest goes to the service as it comes. A file is a body that no
+// service reads as text, a form or a document: see opaque.
 type Upload struct {
 	// Path begins the paths: itself, and what is below it. Required.
 	Path string `json:"path"`
@@ -78,8 +78,8 @@ func (u *Upload) takes(r *http.Request) bool {
 	return ok && (below == "" || below[0] == '/') && slices.Contains(u.Methods, r.Method) && plain(below)
 }
 
-// plain reports whether everybody reads the rest of a path alike: no segment is empty or of dots, or
-// has something in it that passes for the end of one.
+// plain reports whether everybody reads the rest of a path alike: no segment is empty or of dots,
+// or has something in it that passes for the end of one.
 func plain(below string) bool {
 	if below == "" {
 		return true
@@ -129,7 +129,7 @@ func (i *Inspect) stream(w http.ResponseWriter, r *http.Request, client netip.Ad
 	}
 	defer release()
 	rest := &paced{body: r.Body, length: r.ContentLength, began: time.Now(), deadline: http.NewResponseController(w).SetReadDeadline}
-	head := make([]byte, uploadHead)
+	head := make([]byte, min(uploadHead, r.ContentLength))
 	if _, err := io.ReadFull(rest, head); err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return i.refuse(w, r, http.StatusRequestTimeout, "too_slow")

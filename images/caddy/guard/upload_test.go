@@ -52,6 +52,11 @@ func TestUpload(t *testing.T) {
 	require.Equal(t, http.StatusOK, send(t, s, http.MethodPut, "/files", "application/octet-stream", small))
 	assert.Equal(t, string(small), s.bodies[len(s.bodies)-1])
 	s.took()
+	// Where less than a beginning is inspected whole, a file of that size passes too.
+	middle := file[:uploadHead/2]
+	require.Equal(t, http.StatusOK, send(t, s, http.MethodPut, "/files", "video/mp4", middle))
+	assert.Equal(t, string(middle), s.bodies[len(s.bodies)-1])
+	assert.Equal(t, []string{string(middle)}, s.took())
 
 	s.set(func() { s.status, s.verdict = http.StatusForbidden, `{"action":"ban","http_status":403}` })
 	assert.Equal(t, http.StatusForbidden, send(t, s, http.MethodPut, "/files", "video/mp4", file))
@@ -121,7 +126,8 @@ func begin(t *testing.T, s *httptest.Server, length, n int) (net.Conn, *bufio.Re
 	return conn, bufio.NewReader(conn)
 }
 
-// An upload holds its beginning only until the service has taken it, and nothing if it does not come.
+// An upload holds its beginning only until the service has taken it, and nothing if it does not
+// come.
 func TestUploadsThatDoNotCome(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, uploading("wide"))

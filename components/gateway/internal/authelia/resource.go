@@ -39,7 +39,7 @@ var (
 	errEarlyEnd     = errors.New("has a $ that is not at the end")
 )
 
-// onPath rewrites re. Last tells whether re ends the pattern, or one of its alternatives.
+// onPath rewrites re. Last reports whether re ends the pattern, or one of its alternatives.
 func onPath(re *syntax.Regexp, last bool) (*syntax.Regexp, error) {
 	switch re.Op {
 	case syntax.OpLiteral:
@@ -97,7 +97,7 @@ func withoutQuestionMark(re *syntax.Regexp) *syntax.Regexp {
 	return &syntax.Regexp{Op: syntax.OpCharClass, Rune: ranges}
 }
 
-// anchored tells whether re is a sequence that starts at the start of the text.
+// anchored reports whether re is a sequence that starts at the start of the text.
 func anchored(re *syntax.Regexp) bool {
 	return re.Op == syntax.OpConcat && len(re.Sub) > 0 && re.Sub[0].Op == syntax.OpBeginText
 }

@@ -5,7 +5,9 @@ import (
 	"embed"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"text/template"
 	"time"
 
@@ -57,10 +59,27 @@ type block struct {
 	Listener string
 	Upstream string
 	MaxBody  string
+	Uploads  []upload
 	Pool     string
 	Portal   bool
 	Guarded  bool
 	Public   bool
+}
+
+// upload is a path that takes larger files.
+type upload struct {
+	Path    string
+	MaxBody string
+	Methods []string
+}
+
+func uploadsOf(s site.Site) []upload {
+	out := make([]upload, 0, len(s.Uploads))
+	for _, u := range s.Uploads {
+		out = append(out, upload{Path: u.Path, MaxBody: bytesOf(u.MaxMB * megabyte), Methods: u.Admitted()})
+	}
+	slices.SortFunc(out, func(a, b upload) int { return strings.Compare(a.Path, b.Path) })
+	return out
 }
 
 // view is what the template sees.
@@ -148,6 +167,7 @@ func (m Model) blocks() []block {
 				Listener: listener,
 				Upstream: s.Upstream,
 				MaxBody:  bytesOf(s.BodyLimitMB() * megabyte),
+				Uploads:  uploadsOf(s),
 				Pool:     openPool,
 				Guarded:  s.Guarded(),
 				Public:   v == access.Public,

@@ -31,11 +31,16 @@ func Sites() []site.Site {
 		{
 			Name: "radarr", Hostname: "movies.example.com", Visibility: access.Public, Upstream: "radarr:7878",
 			Access: access.Access{Policy: access.OneFactor, Groups: []string{"admins"}},
+			Uploads: []access.Upload{
+				{Path: "/upload", MaxMB: 100, Reason: "subtitles in one archive"},
+				{Path: "/api/upload", Methods: []string{"PUT", "POST"}, MaxMB: 50, Reason: "a film by hand"},
+			},
 		},
 		{
 			Name: "photos", Hostname: "photos.example.com", Visibility: access.Public, Upstream: "photos:2283", MaxBodyMB: 5,
-			Access: access.Access{Policy: access.Native, Reason: "its phone app cannot log in at the portal"},
-			OpenID: &site.OpenID{RedirectPaths: []string{"/auth/login"}, Scopes: []site.Scope{site.Email, site.Profile}, Groups: []string{"users", "admins"}},
+			Access:  access.Access{Policy: access.Native, Reason: "its phone app cannot log in at the portal"},
+			Uploads: []access.Upload{{Path: "/api/assets", Methods: []string{"PUT"}, MaxMB: 100, Reason: "films from phones"}},
+			OpenID:  &site.OpenID{RedirectPaths: []string{"/auth/login"}, Scopes: []site.Scope{site.Email, site.Profile}, Groups: []string{"users", "admins"}},
 		},
 		{
 			Name: "jellyfin", Hostname: "jellyfin.example.com", Visibility: access.Tailnet, Upstream: "jellyfin:8096",

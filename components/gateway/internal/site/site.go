@@ -17,10 +17,9 @@ import (
 // DefaultMaxBodyMB is the request body limit, in megabytes, of a site that names none.
 const DefaultMaxBodyMB = 10
 
-// MaxBodyLimitMB is the largest request body limit that can be asked for, in megabytes. Whatever
-// passes is inspected as a whole, held in memory meanwhile, and CrowdSec's AppSec takes no body of
-// more than 10 MiB (1.7.8, DefaultMaxBodySize).
-const MaxBodyLimitMB = 10
+// MaxBodyLimitMB is the largest request body limit that can be asked for, in megabytes: what
+// passes, but for uploads, is inspected whole, and held in memory meanwhile.
+const MaxBodyLimitMB = access.InspectedMB
 
 // Site is one hostname and the service behind it.
 type Site struct {
@@ -35,6 +34,8 @@ type Site struct {
 	// Bypass are the paths for which the portal answers yes without a login; not with policy
 	// native.
 	Bypass []access.Bypass
+	// Uploads are the paths that take larger files than MaxBodyMB.
+	Uploads []access.Upload
 	// Upstream is the service's host:port on the proxy's network; required.
 	Upstream string
 	// MaxBodyMB is the largest request body, in megabytes (1 to 10); 0 means DefaultMaxBodyMB.
@@ -43,7 +44,7 @@ type Site struct {
 	OpenID *OpenID
 }
 
-// Guarded tells whether the portal is asked before a request reaches the service.
+// Guarded reports whether the portal is asked before a request reaches the service.
 func (s Site) Guarded() bool { return s.Access.Policy != access.Native }
 
 // BodyLimitMB is MaxBodyMB, or the default where none is set.
@@ -67,6 +68,12 @@ func (s Site) Validate() error {
 		for _, problem := range b.Problems() {
 			p.Add("bypass[%d]: %s", i, problem)
 		}
+	}
+	for i, u := range s.Uploads {
+		for _, problem := range u.Problems() {
+			p.Add("uploads[%d]: %s", i, problem)
+		}
+		p.Require(!slices.ContainsFunc(s.Uploads[:i], u.Covers), "uploads[%d]: %s is covered twice", i, u.Path)
 	}
 	p.Require(s.Guarded() || len(s.Bypass) == 0, "bypass with policy native has no portal to pass by")
 	p.Merge(HostPort(s.Upstream))

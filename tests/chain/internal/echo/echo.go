@@ -4,7 +4,9 @@ package echo
 import (
 	"bufio"
 	"crypto/sha1" //nolint:gosec // the handshake of WebSockets asks for it
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net"
@@ -25,6 +27,8 @@ type Seen struct {
 	Header http.Header
 	// BodyBytes is the body's length.
 	BodyBytes int64
+	// BodySum is the body's SHA-256, in hexadecimal digits.
+	BodySum string
 	// Trailer are the headers that followed the body.
 	Trailer http.Header
 }
@@ -70,8 +74,13 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	upgrade := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 	if !upgrade {
-		seen.BodyBytes, _ = io.Copy(io.Discard, r.Body)
-		seen.Trailer = r.Trailer
+		sum := sha256.New()
+		into := io.Writer(sum)
+		if unrecorded(r) {
+			into = io.Discard
+		}
+		seen.BodyBytes, _ = io.Copy(into, r.Body)
+		seen.BodySum, seen.Trailer = hex.EncodeToString(sum.Sum(nil)), r.Trailer
 	}
 	for _, line := range r.URL.Query()["answer"] {
 		name, value, _ := strings.Cut(line, ": ")
@@ -82,7 +91,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.CopyN(w, zeros{}, bytes)
 		return
 	}
-	if r.URL.Path == "/quiet" {
+	if unrecorded(r) {
 		takes, _ := time.ParseDuration(r.URL.Query().Get("takes"))
 		time.Sleep(takes)
 	} else {
@@ -102,6 +111,9 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(text)
 }
+
+// unrecorded reports whether nobody asks about the request afterwards.
+func unrecorded(r *http.Request) bool { return r.URL.Path == "/quiet" || r.URL.Query().Has("bytes") }
 
 const acceptance = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

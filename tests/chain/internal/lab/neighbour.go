@@ -74,8 +74,8 @@ func (l *Lab) StartNeighbour(ctx context.Context, name, program, caddyfile strin
 	return l.authorityOf(ctx, name)
 }
 
-// reachAsProxy lets a neighbour reach what the proxy reaches in its first network, and visitors reach
-// the neighbour.
+// reachAsProxy lets a neighbour reach what the proxy reaches in its first network, and visitors
+// reach the neighbour.
 func (l *Lab) reachAsProxy(neighbour netip.Addr) error {
 	content, err := os.ReadFile(l.Deployment.Path("/opt/homelab/firewall/container-caddy.nft"))
 	if err != nil {

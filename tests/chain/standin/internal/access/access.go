@@ -65,7 +65,7 @@ type Rules struct {
 func New(c config.AccessControl) Rules { return Rules{c} }
 
 // Required returns what the first rule that matches asks for, or else the default. HasSubjects
-// tells whether that rule is about certain users only.
+// reports whether that rule is about certain users only.
 func (r Rules) Required(s Subject, o Object) (hasSubjects bool, required Level) {
 	for _, rule := range r.config.Rules {
 		if matches(rule, s, o) {
@@ -75,7 +75,7 @@ func (r Rules) Required(s Subject, o Object) (hasSubjects bool, required Level) 
 	return false, LevelOf(r.config.DefaultPolicy)
 }
 
-// SecondFactor tells whether any rule, or the default, asks for a second factor.
+// SecondFactor reports whether any rule, or the default, asks for a second factor.
 func (r Rules) SecondFactor() bool {
 	return r.config.DefaultPolicy == "two_factor" ||
 		slices.ContainsFunc(r.config.Rules, func(rule config.Rule) bool { return rule.Policy == "two_factor" })
@@ -119,10 +119,10 @@ func matchesDomain(pattern, host string) bool {
 	return host == pattern
 }
 
-// IsAny tells whether the subject is everything in one of the lists.
+// IsAny reports whether the subject is everything in one of the lists.
 func (s Subject) IsAny(lists config.Subjects) bool { return slices.ContainsFunc(lists, s.isAll) }
 
-// isAll tells whether the subject is everything in the list.
+// isAll reports whether the subject is everything in the list.
 func (s Subject) isAll(list []string) bool {
 	for _, item := range list {
 		kind, name, _ := strings.Cut(item, ":")

@@ -96,7 +96,7 @@ func parseDigest(text string) (digest, error) {
 	return digest{rounds, salt, key}, nil
 }
 
-// Proves tells whether the secret is the client's.
+// Proves reports whether the secret is the client's.
 func (c Client) Proves(secret string) bool {
 	key, err := pbkdf2.Key(sha512.New, secret, c.digest.salt, c.digest.rounds, len(c.digest.key))
 	return err == nil && subtle.ConstantTimeCompare(key, c.digest.key) == 1

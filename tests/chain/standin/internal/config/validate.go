@@ -280,7 +280,7 @@ func (c *Cookie) link(option, text string) (*url.URL, error) {
 	return u, nil
 }
 
-// HasDomainSuffix tells whether host is the domain or under it, by letter.
+// HasDomainSuffix reports whether host is the domain or under it, by letter.
 func HasDomainSuffix(host, domain string) bool {
 	return domain != "" && (host == domain || strings.HasSuffix(host, "."+domain))
 }

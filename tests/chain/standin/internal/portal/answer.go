@@ -129,7 +129,7 @@ func (r *request) cookieOf(u *url.URL) (config.Cookie, bool) {
 
 func secure(u *url.URL) bool { return u.Scheme == "https" || u.Scheme == "wss" }
 
-// safe tells whether the portal may send a visitor to a URL.
+// safe reports whether the portal may send a visitor to a URL.
 func (r *request) safe(u *url.URL) bool {
 	_, ok := r.cookieOf(u)
 	return secure(u) && ok

@@ -214,7 +214,7 @@ func (r *request) unauthorized(u session.User, o access.Object, portal *url.URL)
 	}
 }
 
-// acceptsHTML tells whether the visitor is a browser.
+// acceptsHTML reports whether the visitor is a browser.
 func (r *request) acceptsHTML() bool {
 	for i, item := range strings.Split(r.header("Accept"), ",") {
 		kind, _, _ := strings.Cut(item, ";")

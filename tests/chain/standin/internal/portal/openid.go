@@ -295,7 +295,7 @@ func (o *openID) required(c config.Client, s access.Subject) access.Level {
 	return access.LevelOf(policy.DefaultPolicy)
 }
 
-// SecondFactor tells whether any client could ask for a second factor.
+// SecondFactor reports whether any client could ask for a second factor.
 func (o *openID) secondFactor() bool {
 	if o == nil {
 		return false
@@ -338,7 +338,7 @@ func random() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// answersTo tells whether a verifier is the one whose hash the challenge is.
+// answersTo reports whether a verifier is the one whose hash the challenge is.
 func (g *grant) answersTo(verifier string) bool {
 	sum := sha256.Sum256([]byte(verifier))
 	return subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(g.challenge)) == 1

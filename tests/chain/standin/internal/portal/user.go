@@ -43,7 +43,7 @@ func (r *request) methods() []string {
 	return out
 }
 
-// secondFactor tells whether any rule or client could ask for a second factor.
+// secondFactor reports whether any rule or client could ask for a second factor.
 func (p *Portal) secondFactor() bool { return p.rules.SecondFactor() || p.openID.secondFactor() }
 
 // configuration says what the portal offers.

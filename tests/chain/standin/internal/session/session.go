@@ -76,7 +76,7 @@ func (u User) Level() access.Level {
 	}
 }
 
-// Anonymous tells whether the visitor has shown nothing.
+// Anonymous reports whether the visitor has shown nothing.
 func (u User) Anonymous() bool { return u.Level() == access.NotAuthenticated }
 
 // keyPrefix stands before the session's number in the store.

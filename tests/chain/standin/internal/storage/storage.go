@@ -184,7 +184,7 @@ func (s *Storage) DeleteDevice(user string) error {
 	return s.change(func(doc *document) { delete(doc.Devices, user) })
 }
 
-// Use notes that the user's code of a step was used, and tells whether it had been before.
+// Use notes that the user's code of a step was used, and reports whether it had been before.
 func (s *Storage) Use(user string, step uint64) (again bool, err error) {
 	key := fmt.Sprintf("%d %s", step, user)
 	err = s.change(func(doc *document) {

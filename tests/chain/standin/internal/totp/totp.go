@@ -75,7 +75,7 @@ func (d Device) code(key []byte, step uint64) string {
 	return fmt.Sprintf("%0*d", d.Digits, number%modulus)
 }
 
-// Validate tells whether the code is right at now, or up to skew periods before or after, and of
+// Validate reports whether the code is right at now, or up to skew periods before or after, and of
 // which step it is. An error means that the device's secret cannot be read.
 func (d Device) Validate(code string, now time.Time, skew int) (ok bool, step uint64, err error) {
 	key, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(d.Secret)

@@ -101,7 +101,7 @@ func Open(path string) (*Database, error) {
 	return d, nil
 }
 
-// Reload reads the file again if it changed, and tells whether it did. After an error the users
+// Reload reads the file again if it changed, and reports whether it did. After an error the users
 // stay as they were.
 func (d *Database) Reload() (bool, error) {
 	info, err := os.Stat(d.path)
@@ -172,7 +172,7 @@ func (d *Database) Get(name string) (User, error) {
 	return user, nil
 }
 
-// Check tells whether the password is the user's. It works as long for a user who does not exist;
+// Check reports whether the password is the user's. It works as long for a user who does not exist;
 // then the error is ErrNotFound.
 func (d *Database) Check(name, password string) (bool, error) {
 	user, err := d.Get(name)
