@@ -194,7 +194,7 @@ func (mediaModel) Port() int          { return storage.SSHPort }
 func (mediaModel) Folders() []string  { return mediaFolders }
 func (m mediaModel) CacheMiB() int    { return m.CacheGB * 1000 * 1000 * 1000 >> 20 }
 
-// What is the mount's source.
+// What is the mount's source, named as the setting of systemd's mount units.
 func (m mediaModel) What() string {
 	if m.Protocol == MediaDavfs2 {
 		return "https://" + m.Server + "/"

@@ -1,6 +1,6 @@
-// Command caddy is the proxy of the homelab: Caddy with our own guard (CrowdSec's decisions and AppSec), certificates by
-// DNS challenges at Cloudflare, and commands by which a deployment checks what is running. Production image and
-// tests are built from this one folder.
+// Command caddy is the proxy of the homelab: Caddy with our own guard (CrowdSec's decisions and
+// AppSec), certificates by DNS challenges at Cloudflare, and commands by which a deployment checks
+// what is running. Production image and tests are built from this one folder.
 package main
 
 import (

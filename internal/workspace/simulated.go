@@ -379,8 +379,8 @@ func (w *Simulation) checkpointPath() (string, error) {
 	return filepath.Join(w.dir, backendDir, ".pulumi", "stacks", string(project.Name), w.stackName+".json"), nil
 }
 
-// Close ends the simulated clouds and, when the simulation's folder is temporary, removes it. Closing
-// twice is harmless.
+// Close ends the simulated clouds and, when the simulation's folder is temporary, removes it.
+// Closing twice is harmless.
 func (w *Simulation) Close() error {
 	var problems []error
 	if w.server != nil {

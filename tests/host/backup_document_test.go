@@ -54,8 +54,8 @@ func blocks(t *testing.T) []block {
 // dockerFolder is where the machine's containers are.
 const dockerFolder = "/srv/docker"
 
-// containers is Docker's program as far as docs/backup.md and homelab-backup use it: containers have names and the folders that they bind, and run
-// or do not.
+// containers is Docker's program as far as docs/backup.md and homelab-backup use it: containers
+// have names and the folders that they bind, and run or do not.
 const containers = `#!/bin/bash
 set -euo pipefail
 cd %s
@@ -170,7 +170,8 @@ func (r *restore) asDeploy(script string) (string, error) {
 	return r.run("", "setpriv", "--reuid", "4000", "--regid", "4000", "--clear-groups", "env", "-i", "PATH="+machinePath, "HOME=/tmp", "bash", "-ec", script)
 }
 
-// follow runs a block of the server's, with the damage that calls for it before, and a look at the result after it.
+// follow runs a block of the server's, with the damage that calls for it before, and a look at the
+// result after it.
 func (r *restore) follow(t *testing.T, b block) {
 	r.blocks++
 	live := "/opt/homelab/jellyfin/config"
@@ -224,7 +225,8 @@ func (r *restore) databases(folder string) []string {
 	return out
 }
 
-// requireWhole checks that databases are what they were, and belong to their folder's owner, who can open them.
+// requireWhole checks that databases are what they were, and belong to their folder's owner, who
+// can open them.
 func (r *restore) requireWhole(t *testing.T, paths []string) {
 	t.Helper()
 	require.NotEmpty(t, paths)
@@ -267,8 +269,9 @@ func (r *restore) refuses(t *testing.T) {
 	require.NoError(t, err, said)
 }
 
-// fromLaptop runs the blocks of the operator's own computer in one shell, with the real Pulumi CLI on the simulated stack. Only what the real clouds
-// would have answered comes from the test: the box's host key, and what the machine printed as the repository's key.
+// fromLaptop runs the blocks of the operator's own computer in one shell, with the real Pulumi CLI
+// on the simulated stack. Only what the real clouds would have answered comes from the test: the
+// box's host key, and what the machine printed as the repository's key.
 func (r *restore) fromLaptop(t *testing.T, w *workspace.Simulation, laptop []block) {
 	require.Len(t, laptop, 5)
 	r.must(t, program, "run")

@@ -233,8 +233,9 @@ func (f *filtered) build(t *testing.T, e *dockerEngine) {
 	assert.Len(t, connect(step, []string{theInternet + ":80"}), 1, "a build fetches modules")
 }
 
-// names asks Docker's own resolver, in containers, for a name that only the internet knows: it asks from inside the container, so who has no way
-// out cannot send anything out in the names that it asks for.
+// names asks Docker's own resolver, in containers, for a name that only the internet knows: it asks
+// from inside the container, so who has no way out cannot send anything out in the names that it
+// asks for.
 func (f *filtered) names(t *testing.T, e *dockerEngine) {
 	var server net.PacketConn
 	require.NoError(t, f.outside.Do(func() (err error) {

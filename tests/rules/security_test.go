@@ -15,7 +15,8 @@ import (
 // named finds a test in the document: a function, and perhaps the names of its cases behind it.
 var named = regexp.MustCompile("`(Test[A-Za-z0-9]+)((?:/[^/`]+)*)`")
 
-// Each claim about security names a test, and a test that is named exists: its function, and its cases by the names that they are run under.
+// Each claim about security names a test, and a test that is named exists: its function, and its
+// cases by the names that they are run under.
 func TestClaimsAboutSecurityNameTests(t *testing.T) {
 	document, err := os.ReadFile(filepath.Join(root, "docs", "security.md"))
 	require.NoError(t, err)

@@ -54,13 +54,13 @@ type Limits struct {
 	// RateLimitTimeouts are the mitigation timeouts allowed, in seconds, ascending. Source:
 	// waf/rate-limiting-rules, "Mitigation timeout periods".
 	RateLimitTimeouts []int
-	// LogAction tells whether custom rules may use the log action. Source: waf/custom-rules,
+	// LogAction reports whether custom rules may use the log action. Source: waf/custom-rules,
 	// "Supported actions".
 	LogAction bool
-	// Regex tells whether expressions may use the matches operator. Source: waf/custom-rules,
+	// Regex reports whether expressions may use the matches operator. Source: waf/custom-rules,
 	// "Regex support".
 	Regex bool
-	// ManagedRulesets tells whether the paid managed rulesets may be deployed; without it only
+	// ManagedRulesets reports whether the paid managed rulesets may be deployed; without it only
 	// FreeManagedRuleset is there.
 	ManagedRulesets bool
 	// MaxUploadMB is the largest request body on a proxied hostname, in megabytes. Source: support,
@@ -102,7 +102,7 @@ func Parse(s string) (Plan, error) {
 	return "", fmt.Errorf("parsing plan %q: must be one of %s", s, strings.Join(names, ", "))
 }
 
-// Valid tells whether p is one of the plans of this package.
+// Valid reports whether p is one of the plans of this package.
 func (p Plan) Valid() bool { return slices.Contains(All(), p) }
 
 // Limits returns what the plan allows. An invalid plan allows nothing.

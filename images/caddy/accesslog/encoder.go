@@ -1,8 +1,8 @@
 // Package accesslog writes the proxy's log: of a request's headers only what a reader of the log
 // needs, and no credential of its query.
 //
-// Caddy's own filter names what is left out, so a header that nobody thought of is written down, and
-// it parses and writes every query anew. Here a header is written only if it is named.
+// Caddy's own filter names what is left out, so a header that nobody thought of is written down,
+// and it parses and writes every query anew. Here a header is written only if it is named.
 package accesslog
 
 import (

@@ -18,14 +18,16 @@ const (
 
 	// clientHeader says, to this one listener, who is asking.
 	clientHeader = "Probe-Client"
-	// attack is a path that CrowdSec's collection appsec-virtual-patching blocks (vpatch-env-access).
+	// attack is a path that CrowdSec's collection appsec-virtual-patching blocks
+	// (vpatch-env-access).
 	attack = "/.env"
 
 	probePause = 500 * time.Millisecond
 )
 
-// Enforces returns nil once the running proxy refuses banned, an address that CrowdSec has decided against,
-// blocks an attack, and serves a harmless request; or an error that says what it did instead, after a while.
+// Enforces returns nil once the running proxy refuses banned, an address that CrowdSec has decided
+// against, blocks an attack, and serves a harmless request; or an error that says what it did
+// instead, after a while.
 func Enforces(ctx context.Context, url, banned string, patience time.Duration) error {
 	if _, err := netip.ParseAddr(banned); err != nil {
 		return fmt.Errorf("the banned address: %w", err)
@@ -68,7 +70,8 @@ func enforces(ctx context.Context, url, banned string) error {
 	return errors.Join(problems...)
 }
 
-// documentation returns a random address of the range for documentation (RFC 3849): no visitor has it.
+// documentation returns a random address of the range for documentation (RFC 3849): no visitor has
+// it.
 func documentation() string {
 	address := netip.MustParseAddr("2001:db8::1").As16()
 	_, _ = rand.Read(address[4:8]) // it never fails

@@ -26,8 +26,8 @@ type route struct {
 	} `json:"handle"`
 }
 
-// missing returns, sorted, those of hosts that no route names. A route for every host, or for a wildcard, counts for
-// none: it is what answers when the hostname's own route is absent.
+// missing returns, sorted, those of hosts that no route names. A route for every host, or for a
+// wildcard, counts for none: it is what answers when the hostname's own route is absent.
 func (c config) missing(server string, hosts []string) ([]string, error) {
 	loaded := map[string]bool{}
 	found := server == ""

@@ -1,5 +1,5 @@
-// Package probe adds commands to Caddy that ask a running Caddy how it is. They need no shell and no other program,
-// so that the image can do without.
+// Package probe adds commands to Caddy that ask a running Caddy how it is. They need no shell and
+// no other program, so that the image can do without.
 package probe
 
 import (
@@ -27,7 +27,8 @@ const (
 	maxResponse = 16 << 20
 )
 
-// Register adds the commands healthy, loaded-hosts and enforces. Call it once, before Caddy's main function.
+// Register adds the commands healthy, loaded-hosts and enforces. Call it once, before Caddy's main
+// function.
 func Register() {
 	registerEnforces()
 	caddycmd.RegisterCommand(caddycmd.Command{
@@ -89,8 +90,8 @@ func Healthy(ctx context.Context, url string) error {
 	return nil
 }
 
-// LoadedHosts asks the admin API on socket for the running configuration, and returns an error that names each of
-// hosts for which no route of the server, or of any server if it is empty, is loaded.
+// LoadedHosts asks the admin API on socket for the running configuration, and returns an error that
+// names each of hosts for which no route of the server, or of any server if it is empty, is loaded.
 func LoadedHosts(ctx context.Context, socket, server string, hosts []string) error {
 	dialer := &net.Dialer{}
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
