@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -140,7 +141,33 @@ func (i *Inspect) stream(w http.ResponseWriter, r *http.Request, client netip.Ad
 		return i.refuse(w, r, status, reason)
 	}
 	r.Body = &streamed{head: &held{rest: head, release: release}, rest: rest}
-	return next.ServeHTTP(w, r)
+	out := &ending{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, request: r, body: rest}
+	err := next.ServeHTTP(out, r)
+	out.end()
+	return err
+}
+
+// ending ends the connection of HTTP/1.1 with an answer that comes before the end of the upload: what
+// is left of the body would be read as the next request. net/http does so by itself, but does not
+// recognize the body that Caddy has put in the place of its own (Go 1.26, Caddy 2.11.9).
+type ending struct {
+	*caddyhttp.ResponseWriterWrapper
+	request *http.Request
+	body    *paced
+}
+
+// WriteHeader writes the header of an answer.
+func (e *ending) WriteHeader(status int) {
+	if status >= http.StatusOK {
+		e.end()
+	}
+	e.ResponseWriterWrapper.WriteHeader(status)
+}
+
+func (e *ending) end() {
+	if e.request.ProtoMajor == 1 && !e.body.ended.Load() {
+		e.Header().Set("Connection", "close")
+	}
 }
 
 // paced is a body that must keep coming: whoever is slower than bodyRate loses the connection.
@@ -151,6 +178,7 @@ type paced struct {
 	deadline func(time.Time) error
 
 	came, allowed int64
+	ended         atomic.Bool
 }
 
 // Read reads what has come.
@@ -167,6 +195,7 @@ func (p *paced) Read(b []byte) (int, error) {
 	n, err := p.body.Read(b)
 	p.came += int64(n)
 	if errors.Is(err, io.EOF) {
+		p.ended.Store(true)
 		// The next request of the connection has its own time.
 		if err := p.deadline(time.Time{}); err != nil {
 			return n, fmt.Errorf("ending the bound: %w", err)

@@ -3,16 +3,19 @@ package guard
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -144,6 +147,37 @@ func TestUploadsThatDoNotCome(t *testing.T) {
 	assert.True(t, answer.Close)
 	require.Eventually(t, func() bool { return s.app.budgets["wide"].inUse() == 0 }, 15*time.Second, 10*time.Millisecond)
 	assert.Empty(t, s.took())
+}
+
+// A service that answers before it has the whole file gets no second request out of the rest.
+func TestAnAnswerBeforeTheEnd(t *testing.T) {
+	_, address := newEngine(t)
+	i := uploading("wide")
+	i.app = guarded(t, address)
+	var served atomic.Int64
+	service := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		served.Add(1)
+		_, _ = r.Body.Read(make([]byte, 1))
+		_ = r.Body.Close() // as a transport does with what it will not send
+		w.WriteHeader(http.StatusUnauthorized)
+		return nil
+	})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Caddy puts a body of its own in the place of the server's.
+		r.Body = struct{ io.ReadCloser }{r.Body}
+		vars := map[string]any{caddyhttp.ClientIPVarKey: visitorAddress}
+		assert.NoError(t, i.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, vars)), service))
+	}))
+	t.Cleanup(s.Close)
+	conn, reader := begin(t, s, uploadLimit, 2*uploadHead)
+	answer, err := http.ReadResponse(reader, nil)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusUnauthorized, answer.StatusCode)
+	assert.True(t, answer.Close)
+	_, _ = io.WriteString(conn, "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+	rest, _ := io.ReadAll(reader)
+	assert.Empty(t, rest)
+	assert.Equal(t, int64(1), served.Load())
 }
 
 func TestPaced(t *testing.T) {

@@ -66,14 +66,14 @@ func (s *Service) Take() []Seen {
 // same text as one message; below /hold it keeps the connection. A path below /slow takes a second;
 // /quiet is not recorded, and takes as long as takes in its query says. The query's answer is a
 // header line of the answer, and its bytes are how many bytes are the answer, without being
-// recorded.
+// recorded. With early in the query it answers without reading the body.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	seen := Seen{Service: s.name, Method: r.Method, URI: r.RequestURI, Host: r.Host, Header: r.Header.Clone()}
 	if strings.HasPrefix(r.URL.Path, "/slow") {
 		time.Sleep(time.Second)
 	}
 	upgrade := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
-	if !upgrade {
+	if !upgrade && !r.URL.Query().Has("early") {
 		sum := sha256.New()
 		into := io.Writer(sum)
 		if unrecorded(r) {
