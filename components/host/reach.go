@@ -129,7 +129,8 @@ func (h *Host) AllowReach(ctx *pulumi.Context, name string, r Reach, opts ...pul
 		Create:                 pulumi.Sprintf("sudo -n /usr/local/sbin/homelab-file put 0400 root:root %s && %s", file, load),
 		Delete:                 pulumi.Sprintf("sudo -n /usr/local/sbin/homelab-file remove %s && %s", file, load),
 		Stdin:                  pulumi.String(content),
-		Triggers:               pulumi.Array{h.server.ID()},
+		// Another file is another resource: the old one is removed with it.
+		Triggers:               pulumi.Array{h.server.ID(), pulumi.String(file)},
 		AddPreviousOutputInEnv: pulumi.Bool(false),
 	}, append(h.onMachine(opts), pulumi.DeleteBeforeReplace(true), pulumi.DependsOn([]pulumi.Resource{h.closed}))...)
 	if err != nil {
