@@ -6,8 +6,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 
 	"homelab/cmd/homelab/internal/terminal"
 	"homelab/components/settings"
@@ -15,9 +17,13 @@ import (
 	"homelab/internal/process"
 	"homelab/internal/toolchain"
 	"homelab/internal/workspace"
+	"homelab/policy/pack"
 )
 
 func main() {
+	if filepath.Base(os.Args[0]) == packName {
+		servePack()
+	}
 	terminal.Restore()
 	ctx, stop := signal.NotifyContext(context.Background(), process.Interrupts()...)
 	// The first signal lets the engine finish what it began; a second one ends this process at
@@ -26,6 +32,15 @@ func main() {
 	code := newApp().run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
+}
+
+// servePack is the policy pack: the engine has started this program under its name.
+func servePack() {
+	if err := pack.Serve(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(exitFailed)
+	}
+	os.Exit(exitOK)
 }
 
 // newApp is the command as users run it.

@@ -30,6 +30,14 @@ import (
 	"homelab/internal/workspace"
 )
 
+// The engine starts this test's executable as the policy pack, under its name.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == packName {
+		servePack()
+	}
+	os.Exit(m.Run())
+}
+
 // publicKey is a key nobody has the private half of.
 const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGRlYWRiZWVmZGVhZGJlZWZkZWFkYmVlZmRlYWRiZWVm nobody"
 

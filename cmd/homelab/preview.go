@@ -30,6 +30,7 @@ func (a *app) previewCommand() *cobra.Command {
   homelab preview --expect-no-changes`,
 		a.preview)
 	f.addExpectNoChanges(cmd)
+	f.addPolicy(cmd)
 	return cmd
 }
 
@@ -44,6 +45,7 @@ func (a *app) preview(ctx context.Context, f *flags) error {
 		}
 		s.say("\npreview of stack %s: %d resources (%s) in %.1f s",
 			summary.Stack, len(summary.Resources), summary.Counts(), summary.DurationSeconds)
+		s.sayAdvice(summary)
 		if ends, err := time.Parse(time.RFC3339, fmt.Sprint(summary.Outputs[stack.OriginPullExpires])); err == nil {
 			s.say("the origin-pull certificate ends on %s; up renews it years before", ends.Format(time.DateOnly))
 		}

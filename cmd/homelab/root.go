@@ -58,6 +58,8 @@ type flags struct {
 	yes              bool
 	skipPreview      bool
 	expectNoChanges  bool
+	policy           bool
+	policyGiven      func() bool
 }
 
 // usageError is an error of the command line, or one found before anything ran.
@@ -220,6 +222,19 @@ func (f *flags) addYes(cmd *cobra.Command) {
 
 func (f *flags) addExpectNoChanges(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.expectNoChanges, "expect-no-changes", false, "fail if anything changes or would change")
+}
+
+func (f *flags) addPolicy(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.policy, "policy", false, "judge the stack by the rules of this program's policy pack (default with --simulate: true)")
+	f.policyGiven = func() bool { return cmd.Flags().Changed("policy") }
+}
+
+// judged reports whether the policy pack judges the operation.
+func (f *flags) judged() bool {
+	if f.policyGiven == nil {
+		return false
+	}
+	return f.policy || f.simulate && !f.policyGiven()
 }
 
 // projectDir returns the nearest folder with a Pulumi.yaml, upward from the one the flags name.

@@ -30,11 +30,16 @@ type session struct {
 	progress io.Writer
 	// restore puts the environment back that a simulation must not see.
 	restore func()
+	// pack is the policy pack that judges the operation; empty if none does.
+	pack string
 }
 
 // Close closes the workspace.
 func (s *session) Close() error {
 	defer s.restore()
+	if s.pack != "" {
+		defer func() { _ = os.RemoveAll(filepath.Dir(s.pack)) }()
+	}
 	if s.simulation != nil {
 		return s.simulation.Close()
 	}
@@ -73,6 +78,11 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.judged() {
+		if s.pack, err = linkPack(); err != nil {
+			return nil, err
+		}
+	}
 	if !f.simulate {
 		s.Workspace, err = workspace.Real(ctx, workspace.RealOptions{
 			Project: project, Stack: stack, Program: a.real, CLI: cli, Ask: a.asker(), Stdout: s.progress, Stderr: a.stderr,
@@ -95,6 +105,31 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 	return s, nil
 }
 
+// packName is the name under which this program is the policy pack.
+const packName = "homelab-policy"
+
+// linkPack gives this program the name under which it is the policy pack, in a folder of its own,
+// because the engine starts a pack by its path alone.
+func linkPack() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("finding this program: %w", err)
+	}
+	folder, err := os.MkdirTemp("", "homelab-policy-")
+	if err != nil {
+		return "", fmt.Errorf("linking the policy pack: %w", err)
+	}
+	link := filepath.Join(folder, packName)
+	return link, os.Symlink(self, link)
+}
+
+// sayAdvice prints what policies found that stops nothing.
+func (s *session) sayAdvice(summary *workspace.Summary) {
+	for _, advice := range summary.Advice {
+		s.say("advice: %s", strings.ReplaceAll(advice, "\n", "\n  "))
+	}
+}
+
 // with runs do on the workspace the flags ask for.
 func (a *app) with(ctx context.Context, f *flags, do func(*session) error) error {
 	s, err := a.open(ctx, f)
@@ -112,7 +147,7 @@ func (s *session) say(format string, args ...any) {
 
 // options are the workspace's options that the flags ask for.
 func (s *session) options() []workspace.Option {
-	options := append(s.display(), workspace.Targets(s.flags.targets, s.flags.targetDependents))
+	options := append(s.display(), workspace.Targets(s.flags.targets, s.flags.targetDependents), workspace.PolicyPack(s.pack))
 	if s.flags.expectNoChanges {
 		options = append(options, workspace.ExpectNoChanges())
 	}
@@ -148,24 +183,28 @@ func (s *session) report(summary *workspace.Summary) error {
 	return s.app.report(s.flags, summary)
 }
 
-// approve shows what the operation would do to the real clouds, and asks whether it may. Simulated
-// clouds need no approval.
+// approve shows what the operation would do to the real clouds, and asks whether it may. On simulated
+// clouds it only lets the policy pack judge before anything is made.
 func (s *session) approve(ctx context.Context, preview func(context.Context, ...workspace.Option) (*workspace.Summary, error),
 	warning string,
 ) error {
-	if s.flags.simulate {
+	if s.flags.simulate && (s.pack == "" || len(s.flags.targets) > 0) {
 		return nil
 	}
-	if s.flags.skipPreview {
+	if s.flags.skipPreview && !s.flags.simulate {
 		return s.confirm(warning + ".")
 	}
 	summary, err := preview(ctx, s.options()...)
 	if err != nil {
 		return errors.Join(err, s.report(summary))
 	}
+	if s.flags.simulate {
+		return nil
+	}
 	if err := s.show(summary); err != nil {
 		return err
 	}
+	s.sayAdvice(summary)
 	return s.confirm(warning + " (" + summary.Counts() + ").")
 }
 

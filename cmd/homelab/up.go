@@ -29,6 +29,7 @@ func (a *app) upCommand() *cobra.Command {
 		a.up)
 	f.addYes(cmd)
 	f.addExpectNoChanges(cmd)
+	f.addPolicy(cmd)
 	return cmd
 }
 

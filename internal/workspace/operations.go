@@ -26,7 +26,7 @@ func (w *Workspace) Preview(ctx context.Context, opts ...Option) (*Summary, erro
 		list := []optpreview.Option{
 			optpreview.ProgressStreams(w.stdout), optpreview.ErrorProgressStreams(w.stderr),
 			optpreview.EventStreams(stream), optpreview.Color(o.color), optpreview.Parallel(o.parallel),
-			optpreview.Target(o.targets),
+			optpreview.Target(o.targets), optpreview.PolicyPacks(o.policyPacks()...),
 		}
 		list = appendIf(list, o.expectNoChanges, optpreview.ExpectNoChanges)
 		list = appendIf(list, o.diff, optpreview.Diff)
@@ -43,7 +43,7 @@ func (w *Workspace) Up(ctx context.Context, opts ...Option) (*Summary, error) {
 		list := []optup.Option{
 			optup.ProgressStreams(w.stdout), optup.ErrorProgressStreams(w.stderr),
 			optup.EventStreams(stream), optup.Color(o.color), optup.Parallel(o.parallel),
-			optup.Target(o.targets),
+			optup.Target(o.targets), optup.PolicyPacks(o.policyPacks()...),
 		}
 		list = appendIf(list, o.expectNoChanges, optup.ExpectNoChanges)
 		list = appendIf(list, o.diff, optup.Diff)

@@ -56,6 +56,8 @@ type Summary struct {
 	DurationSeconds float64 `json:"durationSeconds"`
 	// Problems are the errors of a failed operation, in the order they came up.
 	Problems []string `json:"problems"`
+	// Advice is what policies found that stops nothing, in the order it came up.
+	Advice []string `json:"advice,omitempty"`
 
 	// Events is everything the engine reported, in order.
 	Events []apitype.EngineEvent `json:"-"`
@@ -144,6 +146,8 @@ func (s *Summary) summarize(list []events.EngineEvent) {
 			record(found, event.ResOpFailedEvent.Metadata, true)
 		case event.DiagnosticEvent != nil:
 			s.addDiagnostic(event.DiagnosticEvent)
+		case event.PolicyEvent != nil:
+			s.addViolation(event.PolicyEvent)
 		case event.ErrorEvent != nil:
 			s.Problems = append(s.Problems, event.ErrorEvent.Error)
 		}
@@ -198,6 +202,20 @@ func (s *Summary) addDiagnostic(event *apitype.DiagnosticEvent) {
 		message = fmt.Sprintf("%s %s: %s", urn.Type(), urn.Name(), message)
 	}
 	s.Problems = append(s.Problems, message)
+}
+
+// addViolation notes what a policy has found: a problem if it stops the operation, or advice.
+func (s *Summary) addViolation(event *apitype.PolicyEvent) {
+	message := event.PolicyName + ": " + strings.TrimSpace(colors.Never.Colorize(event.Message))
+	// A violation of the stack as a whole has the stack's URN.
+	if urn := resource.URN(event.ResourceURN); urn != "" && string(urn.Type()) != string(resource.RootStackType) {
+		message = fmt.Sprintf("%s %s: %s", urn.Type(), urn.Name(), message)
+	}
+	if event.EnforcementLevel == "mandatory" {
+		s.Problems = append(s.Problems, message)
+		return
+	}
+	s.Advice = append(s.Advice, message)
 }
 
 // shownOutputs replaces the engine's marks for unknown values. Secrets are masked by the engine

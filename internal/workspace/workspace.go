@@ -216,6 +216,7 @@ type runOptions struct {
 	targetDependents bool
 	parallel         int
 	color            string
+	policyPack       string
 }
 
 // Option changes one operation.
@@ -231,6 +232,19 @@ func Diff() Option { return func(o *runOptions) { o.diff = true } }
 // of a URN. With dependents it takes in what depends on those too. An empty list is no limit.
 func Targets(urns []string, dependents bool) Option {
 	return func(o *runOptions) { o.targets, o.targetDependents = urns, dependents }
+}
+
+// PolicyPack has the engine judge the stack by the pack at this path, an executable or a folder with
+// a PulumiPolicy.yaml; "" is none. A mandatory violation makes a preview fail, and an up once all is
+// made, so an up is to follow a preview. A pack judges whole stacks: with targets it is left out.
+func PolicyPack(path string) Option { return func(o *runOptions) { o.policyPack = path } }
+
+// policyPacks are the packs that the operation is judged by.
+func (o runOptions) policyPacks() []string {
+	if o.policyPack == "" || len(o.targets) > 0 {
+		return nil
+	}
+	return []string{o.policyPack}
 }
 
 // Parallel limits how many resources the engine works on at once. Default: the engine's own, 4 per

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"homelab/policy/pack"
 )
 
 // languageVariable makes the test's own program the plugin of the language Go, which the CLI from
@@ -20,6 +22,13 @@ import (
 const languageVariable = "HOMELAB_TEST_LANGUAGE_PLUGIN"
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == packName {
+		if err := pack.Serve(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getenv(languageVariable) != "" {
 		if err := serveLanguage(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -1,0 +1,284 @@
+package rules
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Capabilities that a container may add without a reason that this package knows. NET_ADMIN belongs
+// to a tunnel.
+var allowedCapabilities = []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"}
+
+// Devices that a container may have.
+const (
+	deviceTunnel   = "/dev/net/tun"
+	deviceGraphics = "/dev/dri"
+)
+
+// Folders of the machine that no container may have, nor what is in them.
+var machineFolders = []string{"/boot", "/dev", "/etc", "/lib", "/proc", "/root", "/sys", "/usr", "/var/lib/docker", "/var/run", "/run/docker.sock", "/run/containerd", "/run/systemd"}
+
+func eachContainer(judge func(*Graph, *Resource, *report)) func(*Graph, *report) {
+	return func(g *Graph, out *report) {
+		out.absent("container")
+		for _, c := range g.Of(typeContainer) {
+			out.look()
+			judge(g, c, out)
+		}
+	}
+}
+
+// property makes a rule for every container from a property that must be good.
+func property(keys []string, good func(Value) bool, problem string) func(*Graph, *report) {
+	return eachContainer(func(_ *Graph, c *Resource, out *report) {
+		v := c.At(keys...)
+		if v.Hidden() {
+			out.undecided(c, "%s of %s is not known", strings.Join(keys, "."), c.Name())
+			return
+		}
+		out.require(good(v), c, "%s: %s", c.Name(), problem)
+	})
+}
+
+// unless leaves out the containers of a program. CrowdSec's image (1.7) has no user of its own, and its
+// start writes the hub's files below /etc; it has no capability and nothing of the machine.
+func unless(program string, check func(*Graph, *report)) func(*Graph, *report) {
+	return func(g *Graph, out *report) {
+		except := map[string]bool{}
+		for _, c := range g.running(program) {
+			except[c.URN] = true
+		}
+		var found report
+		check(g, &found)
+		for _, list := range []*[]Finding{&found.findings, &found.open} {
+			*list = slices.DeleteFunc(*list, func(f Finding) bool { return except[f.URN] })
+		}
+		out.looked, out.reason = found.looked, found.reason
+		out.findings, out.open = append(out.findings, found.findings...), append(out.open, found.open...)
+	}
+}
+
+var digest = regexp.MustCompile(`@sha256:[0-9a-f]{64}$`)
+
+var containerRules = []Rule{
+	{
+		ID: "container-ports", Title: "No port is published on all interfaces", Severity: Critical, Layer: LayerContainer,
+		Remedy: "publish the port on an address that host.Host gives", Unknown: "an address that is unknown is one that is named",
+		check: eachContainer(func(_ *Graph, c *Resource, out *report) {
+			out.require(!c.At("publishAllPorts").True(), c, "%s publishes every port", c.Name())
+			for _, p := range c.At("ports").List() {
+				ip := p.At("ip")
+				everywhere := ip.Missing() || ip.Text() == "" && !ip.Hidden() || ip.Text() == "0.0.0.0" || ip.Text() == "::"
+				out.require(!everywhere, c, "%s publishes port %s on all interfaces, past the firewall", c.Name(), p.text("internal"))
+			}
+		}),
+	},
+	{
+		ID: "container-proxy-only", Title: "Only the proxy publishes ports", Severity: Critical, Layer: LayerContainer,
+		Remedy: "give the service a route instead of a port", Unknown: unknownNone,
+		check: eachContainer(func(g *Graph, c *Resource, out *report) {
+			out.require(len(c.At("ports").List()) == 0 || slices.Contains(g.running(caddy), c), c, "%s publishes a port past the proxy", c.Name())
+		}),
+	},
+	{
+		ID: "container-image", Title: "Every image is pinned by its digest, or built from the program's folder", Severity: High, Layer: LayerContainer,
+		Remedy: "pin the image as NAME:TAG@sha256:DIGEST", Unknown: unknownNone,
+		check: func(g *Graph, out *report) {
+			out.absent("container")
+			for _, image := range g.Of(typeRemoteImage) {
+				out.require(digest.MatchString(image.Text("name")), image, "%s is not pinned by a digest", image.Text("name"))
+			}
+			for _, c := range g.Of(typeContainer) {
+				known := digest.MatchString(c.Text("image"))
+				for _, urn := range c.Dependencies {
+					known = known || g.Get(urn).Type == typeRemoteImage || g.Get(urn).Type == typeBuiltImage
+				}
+				out.require(known, c, "%s runs %q, which no digest pins", c.Name(), c.Text("image"))
+			}
+		},
+	},
+	{
+		ID: "container-isolated", Title: "No container is privileged or shares a namespace of the machine", Severity: Critical, Layer: LayerContainer,
+		Remedy: "remove privileged, and the modes of network, PID, IPC and users that are the host's", Unknown: unknownOpen,
+		check: eachContainer(func(_ *Graph, c *Resource, out *report) {
+			out.require(!c.At("privileged").True(), c, "%s is privileged", c.Name())
+			for _, mode := range []string{"networkMode", "pidMode", "ipcMode", "usernsMode"} {
+				out.require(c.Text(mode) != "host", c, "%s has the machine's own namespace: %s is host", c.Name(), mode)
+			}
+		}),
+	},
+	{
+		ID: "container-mounts", Title: "No container has the engine's socket or a folder of the machine's own", Severity: Critical, Layer: LayerContainer,
+		Remedy: "mount a folder below /opt/homelab or the media library", Unknown: unknownOpen,
+		check: eachContainer(func(_ *Graph, c *Resource, out *report) {
+			for _, source := range bindSources(c) {
+				bad := source == "/" || strings.HasSuffix(source, "docker.sock")
+				for _, folder := range machineFolders {
+					bad = bad || source == folder || strings.HasPrefix(source, folder+"/")
+				}
+				out.require(!bad, c, "%s has %s of the machine", c.Name(), source)
+			}
+		}),
+	},
+	{
+		ID: "container-devices", Title: "A container has no device but a tunnel's and a graphics card", Severity: High, Layer: LayerContainer,
+		Remedy: "remove the device", Unknown: unknownOpen,
+		check: eachContainer(func(_ *Graph, c *Resource, out *report) {
+			for _, d := range c.At("devices").List() {
+				path := d.text("hostPath")
+				out.require(path == deviceTunnel || path == deviceGraphics || strings.HasPrefix(path, deviceGraphics+"/"), c, "%s has the device %q", c.Name(), path)
+			}
+		}),
+	},
+	{
+		ID: "container-capabilities", Title: "A container drops all capabilities and adds few", Severity: High, Layer: LayerContainer,
+		Remedy: "drop ALL, and add only what the program cannot do without", Unknown: unknownOpen,
+		check: eachContainer(judgeCapabilities),
+	},
+	{
+		ID: "container-user", Title: "No container runs as root", Severity: High, Layer: LayerContainer,
+		Remedy: "name a user in numbers", Unknown: unknownOpen,
+		check: unless(crowdsec, property([]string{"user"}, func(v Value) bool {
+			name, _, _ := strings.Cut(v.Text(), ":")
+			return name != "" && name != "0" && name != "root"
+		}, "it runs as root")),
+	},
+	{
+		ID: "container-read-only", Title: "A container's own files are read-only", Severity: Medium, Layer: LayerContainer,
+		Remedy: "set readOnly, and give it folders for what it writes", Unknown: unknownOpen,
+		check: unless(crowdsec, property([]string{"readOnly"}, Value.True, "its root is writable")),
+	},
+	{
+		ID: "container-no-new-privileges", Title: "No program in a container gains privileges", Severity: High, Layer: LayerContainer,
+		Remedy: "set the security option no-new-privileges", Unknown: unknownOpen,
+		check: property([]string{"securityOpts"}, func(v Value) bool {
+			opts := v.Texts()
+			return (slices.Contains(opts, "no-new-privileges") || slices.Contains(opts, "no-new-privileges:true")) &&
+				!slices.ContainsFunc(opts, func(o string) bool { return strings.Contains(o, "unconfined") })
+		}, "a program with setuid gains privileges, or no profile confines it"),
+	},
+	{
+		ID: "container-memory", Title: "A container has a memory limit and no swap beyond it", Severity: Medium, Layer: LayerContainer,
+		Remedy: "set memory, and memorySwap to the same", Unknown: unknownOpen,
+		check: eachContainer(func(_ *Graph, c *Resource, out *report) {
+			memory, swap := c.At("memory"), c.At("memorySwap")
+			if memory.Hidden() || swap.Hidden() {
+				out.undecided(c, "the memory of %s is not known", c.Name())
+				return
+			}
+			out.require(memory.Number() > 0, c, "%s may take all memory of the machine", c.Name())
+			out.require(memory.Number() == 0 || swap.Number() == memory.Number(), c, "%s may swap", c.Name())
+		}),
+	},
+	{
+		ID: "container-health", Title: "A container has a health check, and the deployment waits for it", Severity: High, Layer: LayerContainer,
+		Remedy: "give it a check that fails when the service does, and depend on the wait", Unknown: unknownOpen,
+		check: eachContainer(func(g *Graph, c *Resource, out *report) {
+			tests := c.At("healthcheck", "tests")
+			if tests.Hidden() {
+				out.undecided(c, "the health check of %s is not known", c.Name())
+				return
+			}
+			words := tests.Texts()
+			out.require(len(words) > 1 && words[0] != "NONE", c, "%s has no health check", c.Name())
+			out.require(len(g.layers.gates[c.URN]) > 0, c, "nothing waits until %s is healthy", c.Name())
+		}),
+	},
+	{
+		ID: "container-restart", Title: "A container comes back by itself", Severity: Medium, Layer: LayerContainer,
+		Remedy: "set restart to unless-stopped", Unknown: unknownOpen,
+		check: property([]string{"restart"}, func(v Value) bool {
+			return v.Text() == "unless-stopped" || v.Text() == "always" || strings.HasPrefix(v.Text(), "on-failure")
+		}, "it stays down after a crash or a boot"),
+	},
+	{
+		ID: "container-logs", Title: "A container's log is bounded", Severity: Medium, Layer: LayerContainer,
+		Remedy: "set logOpts max-size and max-file", Unknown: unknownOpen,
+		check: eachContainer(func(_ *Graph, c *Resource, out *report) {
+			options := c.At("logOpts")
+			if options.Hidden() {
+				out.undecided(c, "the log of %s is not known", c.Name())
+				return
+			}
+			out.require(options.text("max-size") != "" || c.Text("logDriver") == "none" || c.Text("logDriver") == "journald", c, "the log of %s fills the disk", c.Name())
+		}),
+	},
+	{
+		ID: "container-orphan", Title: "Every container has a route, or is used by another", Severity: Low, Layer: LayerContainer,
+		Remedy: "remove it, or give it a route or a consumer", Unknown: unknownNone,
+		check: eachContainer(judgeOrphan),
+	},
+	{
+		ID: "container-torrent", Title: "A torrent client has the tunnel's network and no other", Severity: Critical, Layer: LayerContainer,
+		Remedy: "run it behind the tunnel: networkMode container:TUNNEL, and no network of its own", Unknown: "an unknown mode is accepted if the client depends on the tunnel's container",
+		check: judgeTorrents,
+	},
+}
+
+func bindSources(c *Resource) []string {
+	var out []string
+	for _, m := range c.At("mounts").List() {
+		if m.text("type") == "bind" {
+			out = append(out, m.text("source"))
+		}
+	}
+	for _, v := range c.At("volumes").List() {
+		if source := v.text("hostPath"); source != "" {
+			out = append(out, source)
+		}
+	}
+	return out
+}
+
+func judgeCapabilities(g *Graph, c *Resource, out *report) {
+	if c.At("capabilities").Hidden() {
+		out.undecided(c, "the capabilities of %s are not known", c.Name())
+		return
+	}
+	out.require(slices.Contains(c.At("capabilities", "drops").Texts(), "ALL"), c, "%s keeps capabilities that it does not need", c.Name())
+	for _, added := range c.At("capabilities", "adds").Texts() {
+		added = strings.TrimPrefix(added, "CAP_")
+		tunnel := added == "NET_ADMIN" && slices.Contains(g.running(gluetun), c)
+		out.require(tunnel || slices.Contains(allowedCapabilities, added), c, "%s adds the capability %s", c.Name(), added)
+	}
+}
+
+func judgeOrphan(g *Graph, c *Resource, out *report) {
+	name := c.Text("name")
+	if slices.Contains(g.running(caddy), c) {
+		return
+	}
+	for _, s := range g.layers.sites {
+		if s.upstream == name {
+			return
+		}
+	}
+	for from, reaches := range g.layers.reaches {
+		for _, r := range reaches {
+			if from != c.URN && r.to == c {
+				return
+			}
+		}
+	}
+	for _, other := range g.Of(typeContainer) {
+		if other != c && strings.HasPrefix(other.Text("networkMode"), "container:") && g.Needs(other, c) {
+			return
+		}
+	}
+	out.fail(c, "%s has no route, and no other container may reach it", c.Name())
+}
+
+func judgeTorrents(g *Graph, out *report) {
+	out.absent("torrent client")
+	for _, c := range g.running(qbittorrent) {
+		out.look()
+		tunnel := false
+		for _, t := range g.running(gluetun) {
+			tunnel = tunnel || g.Needs(c, t)
+		}
+		mode := c.At("networkMode")
+		out.require(tunnel && (mode.Hidden() || strings.HasPrefix(mode.Text(), "container:")), c, "%s is not behind a tunnel", c.Name())
+		out.require(len(c.At("networksAdvanced").List()) == 0, c, "%s has a network beside the tunnel", c.Name())
+	}
+}

@@ -1,0 +1,191 @@
+package rules
+
+import (
+	"net/netip"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// Type tokens of the resources that rules speak of.
+const (
+	typeRecord      = "cloudflare:index/dnsRecord:DnsRecord"
+	typeRuleset     = "cloudflare:index/ruleset:Ruleset"
+	typeZoneSetting = "cloudflare:index/zoneSetting:ZoneSetting"
+	typeOriginPulls = "cloudflare:index/authenticatedOriginPullsSettings:AuthenticatedOriginPullsSettings"
+	typeFirewall    = "hcloud:index/firewall:Firewall"
+	typeServer      = "hcloud:index/server:Server"
+	typePrimaryIP   = "hcloud:index/primaryIp:PrimaryIp"
+	typeBox         = "hcloud:index/storageBox:StorageBox"
+	typeBoxAccount  = "hcloud:index/storageBoxSubaccount:StorageBoxSubaccount"
+	typeContainer   = "docker:index/container:Container"
+	typeNetwork     = "docker:index/network:Network"
+	typeRemoteImage = "docker:index/remoteImage:RemoteImage"
+	typeBuiltImage  = "docker:index/image:Image"
+	typeCommand     = "command:remote:Command"
+	typeACL         = "tailscale:index/acl:Acl"
+	typeTailnetKey  = "tailscale:index/tailnetKey:TailnetKey"
+	providerPrefix  = "pulumi:providers:"
+)
+
+// layers are where the security chain is in a stack.
+type layers struct {
+	// image is the repository of a container's image, by the container's URN.
+	image map[string]string
+	// gates are the commands that wait until a container is healthy, by the container's URN.
+	gates map[string][]*Resource
+	// files are the commands that write a file on the server, by its path.
+	files map[string]*Resource
+	// enforces are the commands that see a banned visitor refused.
+	enforces []*Resource
+	// jails are the commands that load Fail2ban's jails.
+	jails []*Resource
+	// filters are the commands that load the machine's packet filter.
+	filters []*Resource
+	// routes are the commands that see a hostname in the running proxy, by the hostname.
+	routes map[string][]*Resource
+	// sites are the proxy's hostnames, as its configuration has them.
+	sites map[string]site
+	// reaches are what containers may reach, by the container's URN.
+	reaches map[string][]reach
+}
+
+var (
+	puts     = regexp.MustCompile(`\bput [0-7]{3,4} \S+ (/\S+)`)
+	health   = regexp.MustCompile(`\.State\.Health|\bHealth\b.*\bhealthy\b`)
+	enforces = regexp.MustCompile(`\bcaddy enforces\b`)
+	hosts    = regexp.MustCompile(`\bloaded-hosts\b.* (\S+)$`)
+	jails    = regexp.MustCompile(`\bhomelab-file jails\b|\bfail2ban-client (?:reload|restart)\b`)
+	filters  = regexp.MustCompile(`\bhomelab-unit firewall\b|\bnft (?:-f|--file)\b`)
+)
+
+func findLayers(g *Graph) *layers {
+	l := &layers{
+		image: map[string]string{}, gates: map[string][]*Resource{}, files: map[string]*Resource{},
+		routes: map[string][]*Resource{}, sites: map[string]site{}, reaches: map[string][]reach{},
+	}
+	for _, c := range g.Of(typeContainer) {
+		l.image[c.URN] = imageOf(g, c)
+	}
+	for _, c := range g.Of(typeCommand) {
+		l.command(g, c)
+	}
+	for path, file := range l.files {
+		if strings.HasSuffix(path, "/Caddyfile") {
+			for name, s := range readSites(file.Text("stdin")) {
+				s.file = file
+				l.sites[name] = s
+			}
+		}
+	}
+	l.findReaches(g)
+	return l
+}
+
+// command sorts a command by what it does.
+func (l *layers) command(g *Graph, c *Resource) {
+	create, stdin := c.Text("create"), c.Text("stdin")
+	if m := puts.FindStringSubmatch(create); m != nil {
+		l.files[m[1]] = c
+	}
+	switch {
+	case enforces.MatchString(create):
+		l.enforces = append(l.enforces, c)
+	case jails.MatchString(create):
+		l.jails = append(l.jails, c)
+	case filters.MatchString(create) && !puts.MatchString(create):
+		l.filters = append(l.filters, c)
+	}
+	if m := hosts.FindStringSubmatch(create); m != nil {
+		l.routes[m[1]] = append(l.routes[m[1]], c)
+	}
+	if !health.MatchString(create + stdin) {
+		return
+	}
+	for _, urn := range c.Dependencies {
+		if of := g.Get(urn); of.Type == typeContainer && mentions(create, of.Text("name")) {
+			l.gates[urn] = append(l.gates[urn], c)
+		}
+	}
+}
+
+// mentions reports whether a word of a command line is the name.
+func mentions(command, name string) bool {
+	for _, word := range strings.Fields(command) {
+		if word == name {
+			return name != ""
+		}
+	}
+	return false
+}
+
+// imageOf returns the repository of a container's image: from the image that it depends on, because a
+// container itself names it by its ID.
+func imageOf(g *Graph, c *Resource) string {
+	image := c.Text("image")
+	for _, urn := range c.Dependencies {
+		of := g.Get(urn)
+		switch {
+		case of.Type == typeRemoteImage && (image == of.Text("imageId") || image == of.Text("name") || image == of.Text("repoDigest") || c.At("image").Unknown()):
+			return repository(of.Text("name"))
+		case of.Type == typeBuiltImage && (image == of.Text("imageName") || c.At("image").Unknown()):
+			if of.At("imageName").Hidden() {
+				return path.Join("built", path.Base(of.Text("build", "context"))) // until then its folder names it
+			}
+			return repository(of.Text("imageName"))
+		}
+	}
+	return repository(image)
+}
+
+// repository is an image's name without tag and digest.
+func repository(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	if colon := strings.LastIndexByte(image, ':'); colon > strings.LastIndexByte(image, '/') {
+		image = image[:colon]
+	}
+	return image
+}
+
+// Programs that rules know by their images.
+const (
+	crowdsec    = "crowdsec"
+	authelia    = "authelia"
+	caddy       = "caddy"
+	gluetun     = "gluetun"
+	qbittorrent = "qbittorrent"
+)
+
+// running returns the containers that run a program.
+func (g *Graph) running(program string) []*Resource {
+	var out []*Resource
+	for _, c := range g.Of(typeContainer) {
+		image := g.layers.image[c.URN]
+		if strings.HasSuffix(image, "/"+program) || strings.HasPrefix(image, program+"/") || image == program || strings.Contains(image, "/"+program+"/") {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// container returns the container with a name, or nil.
+func (g *Graph) container(name string) *Resource {
+	for _, c := range g.Of(typeContainer) {
+		if c.Text("name") == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// public reports whether an address is one of the internet.
+func public(address string) bool {
+	a, err := netip.ParseAddr(address)
+	return err == nil && a.IsGlobalUnicast() && !a.IsPrivate() && !carrierGrade.Contains(a.Unmap()) && !tailnet6.Contains(a)
+}
+
+// Ranges of a tailnet (tailscale.com/kb/1033).
+var (
+	carrierGrade = netip.MustParsePrefix("100.64.0.0/10")
+	tailnet6     = netip.MustParsePrefix("fd7a:115c:a1e0::/48")
+)

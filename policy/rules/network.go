@@ -1,0 +1,189 @@
+package rules
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// reach is one line of what a container may reach.
+type reach struct {
+	from, to *Resource // nil where no container has the address
+	port     string
+	internet bool
+	line     string
+	file     *Resource
+}
+
+var (
+	edgeLine     = regexp.MustCompile(`^add element (?:bridge|inet) \S+ edges \{ (\S+) \. (\S+) \. (\d+) \}$`)
+	internetLine = regexp.MustCompile(`^add element inet \S+ internet \{ (\S+) \}$`)
+)
+
+// findReaches reads the packet filter's files, one per container, and finds the containers by the
+// addresses in them.
+func (l *layers) findReaches(g *Graph) {
+	at := map[string]*Resource{}
+	for _, c := range g.Of(typeContainer) {
+		for _, n := range c.At("networksAdvanced").List() {
+			at[n.text("ipv4Address")] = c
+		}
+	}
+	delete(at, "")
+	for path, file := range l.files {
+		if !strings.Contains(path, "/firewall/") || !strings.HasSuffix(path, ".nft") {
+			continue
+		}
+		for _, line := range strings.Split(file.Text("stdin"), "\n") {
+			var r reach
+			if m := edgeLine.FindStringSubmatch(line); m != nil {
+				r = reach{from: at[m[1]], to: at[m[2]], port: m[3]}
+			} else if m := internetLine.FindStringSubmatch(line); m != nil {
+				r = reach{from: at[m[1]], internet: true}
+			} else {
+				continue
+			}
+			r.line, r.file = line, file
+			key := ""
+			if r.from != nil {
+				key = r.from.URN
+			}
+			l.reaches[key] = append(l.reaches[key], r)
+		}
+	}
+}
+
+// reachFiles are the files of the packet filter that allow something, or say that a container may
+// reach nothing.
+func (g *Graph) reachFiles() []*Resource {
+	var out []*Resource
+	for _, c := range g.Of(typeCommand) {
+		m := puts.FindStringSubmatch(c.Text("create"))
+		if m != nil && strings.Contains(m[1], "/firewall/container-") {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+var networkRules = []Rule{
+	{
+		ID: "network-filter", Title: "Between containers everything is dropped that is not an edge", Severity: Critical, Layer: LayerNetwork,
+		Remedy: "load a packet filter whose forward chain between containers drops by default", Unknown: unknownOpen,
+		check: func(g *Graph, out *report) {
+			out.absent("container")
+			if len(g.Of(typeContainer)) == 0 {
+				return
+			}
+			for path, file := range g.layers.files {
+				text := file.Text("stdin")
+				if !strings.HasSuffix(path, ".nft") || !strings.Contains(text, "hook forward") {
+					continue
+				}
+				dropped := strings.Contains(text, "table bridge") && strings.Contains(text, "policy drop;") && strings.Contains(text, "@edges accept")
+				out.require(dropped, file, "the packet filter lets containers of one network talk to each other")
+				return
+			}
+			out.fail(nil, "there is no packet filter between containers")
+		},
+	},
+	{
+		ID: "network-filter-first", Title: "A container starts only once the filter knows what it may reach", Severity: Critical, Layer: LayerNetwork,
+		Remedy: "make the container depend on the command that writes and loads its file of the filter", Unknown: unknownNone,
+		check: eachContainer(func(g *Graph, c *Resource, out *report) {
+			if strings.HasPrefix(c.Text("networkMode"), "container:") {
+				return
+			}
+			var own *Resource
+			for _, f := range g.reachFiles() {
+				if strings.Contains(f.Text("create"), "/firewall/container-"+c.Text("name")+".nft") {
+					own = f
+				}
+			}
+			if own == nil {
+				out.fail(c, "the filter has no file for %s", c.Name())
+				return
+			}
+			out.require(g.Needs(c, own), c, "%s may start before the filter knows what it may reach", c.Name())
+			loads := filters.MatchString(own.Text("create"))
+			out.require(loads, own, "the file is written and not loaded")
+			filter := slices.ContainsFunc(g.layers.filters, func(f *Resource) bool { return g.Needs(own, f) })
+			out.require(filter, own, "%s may start before everything else is dropped", c.Name())
+		}),
+	},
+	{
+		ID: "network-edges", Title: "Every way between containers is an edge of the graph", Severity: Critical, Layer: LayerNetwork,
+		Remedy: "give the container the other's endpoint, which is the dependency and the filter's entry in one", Unknown: "an address that is unknown is left open",
+		check: func(g *Graph, out *report) {
+			out.absent("container")
+			for range g.Of(typeContainer) {
+				out.look()
+			}
+			for _, reaches := range g.layers.reaches {
+				for _, r := range reaches {
+					judgeEdge(g, r, out)
+				}
+			}
+			for _, f := range g.reachFiles() {
+				if f.At("stdin").Hidden() {
+					out.undecided(f, "what it allows is not known")
+					continue
+				}
+				for _, line := range strings.Split(f.Text("stdin"), "\n") {
+					known := line == "" || strings.HasPrefix(line, "#") || edgeLine.MatchString(line) || internetLine.MatchString(line)
+					out.require(known, f, "a line of the filter that is no edge: %q", line)
+				}
+			}
+		},
+	},
+	{
+		ID: "network-addresses", Title: "A container has a fixed address of its own in each of its networks", Severity: High, Layer: LayerNetwork,
+		Remedy: "give the container a slot", Unknown: unknownOpen,
+		check: func(g *Graph, out *report) {
+			out.absent("container")
+			seen := map[string]*Resource{}
+			for _, c := range g.Of(typeContainer) {
+				for _, n := range c.At("networksAdvanced").List() {
+					address := n.At("ipv4Address")
+					if address.Hidden() {
+						out.undecided(c, "the address of %s in %s is not known", c.Name(), n.text("name"))
+						continue
+					}
+					out.require(address.Text() != "", c, "%s has no fixed address in %s, so the filter cannot know it", c.Name(), n.text("name"))
+					if other := seen[address.Text()]; other != nil && address.Text() != "" {
+						out.fail(c, "%s has the address of %s", c.Name(), other.Name())
+					}
+					seen[address.Text()] = c
+				}
+			}
+		},
+	},
+	{
+		ID: "network-monitoring", Title: "The network of the monitoring leads nowhere", Severity: High, Layer: LayerNetwork,
+		Remedy: "make the network internal", Unknown: unknownOpen,
+		check: func(g *Graph, out *report) {
+			out.absent("network of a monitoring")
+			for _, n := range g.Of(typeNetwork) {
+				if strings.Contains(n.Text("name"), "monitoring") {
+					out.require(n.At("internal").True(), n, "%s has a way out", n.Text("name"))
+				}
+			}
+		},
+	},
+}
+
+func judgeEdge(g *Graph, r reach, out *report) {
+	own := r.from != nil && strings.Contains(r.file.Text("create"), "/firewall/container-"+r.from.Text("name")+".nft")
+	later := r.from != nil && strings.Contains(r.file.Text("create"), "/firewall/container-"+r.from.Text("name")+"-")
+	switch {
+	case r.from == nil:
+		out.fail(r.file, "a way for an address that no container has: %s", r.line)
+	case !own && !later:
+		out.fail(r.file, "a way for %s in the file of another: %s", r.from.Name(), r.line)
+	case r.internet:
+	case r.to == nil:
+		out.fail(r.file, "a way to an address that no container has: %s", r.line)
+	case !g.Needs(r.from, r.to) && !g.Needs(r.file, r.to):
+		out.fail(r.file, "%s may reach %s, which it does not depend on", r.from.Name(), r.to.Name())
+	}
+}

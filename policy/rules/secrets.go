@@ -1,0 +1,99 @@
+package rules
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// secretName finds names of properties and variables whose values are secrets.
+var secretName = regexp.MustCompile(`(?i)(^|[^a-z])(password|passphrase|passwd|secret|token|api[_-]?key|apikey|private[_-]?key|credentials?)$|(?:[a-z](?:Password|Passphrase|Secret|Token|ApiKey|PrivateKey|PrivateKeyPem|PrivateKeyOpenssh|PrivateKeyPemPkcs8))$`)
+
+// notSecret are names that end like one, and hold none.
+var notSecret = []string{"publicKey", "keyFile", "deployKey", "hostKey"}
+
+// shapes find secrets by what they look like, wherever they are.
+var shapes = []struct {
+	what    string
+	pattern *regexp.Regexp
+}{
+	{"a private key", regexp.MustCompile(`-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----`)},
+	{"a key of Tailscale", regexp.MustCompile(`\btskey-[a-z]+-[A-Za-z0-9]{6,}`)},
+	{"a token of GitHub", regexp.MustCompile(`\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_[A-Za-z0-9_]{30,}`)},
+	{"a key of AWS", regexp.MustCompile(`\bA(?:KIA|SIA)[0-9A-Z]{16}\b`)},
+	{"a signed token", regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.`)},
+	{"a password in a URL", regexp.MustCompile(`://[^/\s:@]+:[^/\s:@]{4,}@`)},
+	{"a WireGuard key", regexp.MustCompile(`(?i)private_?key\s*[=:]\s*[A-Za-z0-9+/]{42}[A-Za-z0-9+/=]{2}`)},
+	{"a password on a command line", regexp.MustCompile(`(?i)--(?:password|token|secret|api-key)[= ][^\s"'$-][^\s]{3,}`)},
+}
+
+var secretRules = []Rule{
+	{
+		ID: "secret-encrypted", Title: "Every property that holds a secret is encrypted in the state", Severity: Critical, Layer: LayerSecrets,
+		Remedy:  "mark the value as a secret: pulumi.ToSecret, or additionalSecretOutputs; then change the secret, because the old one is in the state's history",
+		Unknown: "an unknown value is not judged",
+		check: func(g *Graph, out *report) {
+			out.look()
+			for _, r := range g.resources {
+				(Value{r.Properties}).walk("", func(path, text string) {
+					name := path[strings.LastIndexByte(path, '.')+1:]
+					if r.Type == typeContainer || text == "" || !secretName.MatchString(name) || slices.Contains(notSecret, name) || publicText(text) {
+						return
+					}
+					out.fail(r, "%s is in clear in the state", path)
+				})
+			}
+		},
+	},
+	{
+		ID: "secret-shape", Title: "Nothing in clear looks like a secret", Severity: Critical, Layer: LayerSecrets,
+		Remedy: "mark the value as a secret, and change it: it is in the state's history", Unknown: "an unknown value is not judged",
+		check: func(g *Graph, out *report) {
+			out.look()
+			for _, r := range g.resources {
+				(Value{r.Properties}).walk("", func(path, text string) {
+					for _, s := range shapes {
+						if s.pattern.MatchString(text) {
+							out.fail(r, "%s holds %s in clear", path, s.what)
+						}
+					}
+				})
+			}
+		},
+	},
+	{
+		ID: "secret-environment", Title: "No secret is in a container's environment, labels or command", Severity: High, Layer: LayerSecrets,
+		Remedy: "give the program a file: whoever may inspect a container reads its environment", Unknown: unknownOpen,
+		check: eachContainer(func(_ *Graph, c *Resource, out *report) {
+			for _, pair := range c.At("envs").Texts() {
+				name, value, _ := strings.Cut(pair, "=")
+				file := strings.HasSuffix(strings.ToUpper(name), "_FILE") || strings.HasPrefix(value, "/")
+				out.require(value == "" || file || !secretName.MatchString(name), c, "the variable %s of %s holds a secret", name, c.Name())
+			}
+			for _, label := range c.At("labels").List() {
+				out.require(label.text("value") == "" || !secretName.MatchString(label.text("label")), c, "the label %s of %s holds a secret", label.text("label"), c.Name())
+			}
+			if c.At("envs").Secret() {
+				out.fail(c, "the environment of %s holds a secret", c.Name())
+			}
+		}),
+	},
+	{
+		ID: "secret-logged", Title: "A command that writes a secret logs nothing", Severity: Medium, Layer: LayerSecrets,
+		Remedy: "set logging to none on commands whose standard input is a secret", Unknown: unknownNone,
+		check: func(g *Graph, out *report) {
+			out.absent("command")
+			for _, c := range g.Of(typeCommand) {
+				if c.At("stdin").Secret() && puts.MatchString(c.Text("create")) {
+					out.require(c.Text("logging") == "none", c, "%s may show in a log what it writes", c.Name())
+				}
+			}
+		},
+	},
+}
+
+// publicText reports whether a text that a secret's name leads to is plainly none.
+func publicText(text string) bool {
+	return strings.HasPrefix(text, "/") || strings.HasPrefix(text, "ssh-") || strings.HasPrefix(text, "-----BEGIN PUBLIC") ||
+		strings.HasPrefix(text, "-----BEGIN CERTIFICATE") || text == "true" || text == "false"
+}
