@@ -160,7 +160,7 @@ func (a *app) rootCommand() *cobra.Command {
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate(versionText() + "\n")
-	root.AddCommand(a.previewCommand(), a.upCommand(), a.refreshCommand(), a.destroyCommand())
+	root.AddCommand(a.previewCommand(), a.upCommand(), a.refreshCommand(), a.destroyCommand(), a.auditCommand(), a.graphCommand())
 	// Everything cobra itself refuses is an error of usage.
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	return root

@@ -31,6 +31,16 @@ func (w *Simulation) SecretValues(ctx context.Context) (map[string]string, error
 	return values, nil
 }
 
+// Export returns the stack's state as pulumi stack export writes it, with its secrets encrypted. The
+// Automation API's own Export has them in clear.
+func (w *Workspace) Export(ctx context.Context) ([]byte, error) {
+	state, err := w.stackCommand(ctx, nil, "export")
+	if err != nil {
+		return nil, fmt.Errorf("exporting stack %s: %w", w.stackName, err)
+	}
+	return []byte(state), nil
+}
+
 // StateFile is the file that holds the simulation's state, as the engine wrote it.
 func (w *Simulation) StateFile() (string, error) {
 	return w.checkpointPath()

@@ -92,7 +92,9 @@ type Finding struct {
 
 // Verdict is how one rule came out.
 type Verdict struct {
-	Rule   *Rule
+	// Rule is the rule.
+	Rule *Rule
+	// Status is how it came out.
 	Status Status
 	// Reason says why the rule is not applicable.
 	Reason string

@@ -115,7 +115,7 @@ func TestWhoMayImport(t *testing.T) {
 	_, all := sources(t)
 	allowed := map[string][]string{
 		// One reader of the configuration: a component's arguments say all that it depends on.
-		"homelab/components/settings": {"components/stack", "components/settings", "cmd/homelab", "internal/workspace", "tests/engine", "tests/chain", "tests/host"},
+		"homelab/components/settings": {"components/stack", "components/settings", "cmd/homelab", "internal/workspace", "tests/engine", "tests/chain", "tests/host", "tests/policy"},
 		// The simulated clouds exist for the command and the tests; the program knows nothing of
 		// them.
 		"homelab/internal/simcloud": {"internal/simcloud", "internal/workspace", "cmd/homelab", "tests/engine"},
@@ -130,6 +130,19 @@ func TestWhoMayImport(t *testing.T) {
 			}
 			within := slices.ContainsFunc(packages, func(p string) bool { return s.pkg == p || strings.HasPrefix(s.pkg, p+"/") })
 			assert.True(t, within || (s.test && strings.HasPrefix(s.pkg, "components/stack")), "%s must not import %s", s.path, path)
+		}
+	}
+}
+
+// An auditor shares nothing with what it audits, or a mistake there would hide itself here.
+func TestTheRulesKnowNothingOfTheProgram(t *testing.T) {
+	_, all := sources(t)
+	for _, s := range all {
+		if s.pkg != "policy/rules" && s.pkg != "policy/audit" {
+			continue
+		}
+		for _, path := range s.imports() {
+			assert.False(t, strings.HasPrefix(path, "homelab/") && !strings.HasPrefix(path, "homelab/policy/"), "%s imports %s", s.path, path)
 		}
 	}
 }

@@ -1,0 +1,302 @@
+package rules
+
+import (
+	"cmp"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Inventory is what a stack exposes and keeps. Everything in it is sorted.
+type Inventory struct {
+	// Hostnames are the names under which something answers.
+	Hostnames []Hostname `json:"hostnames"`
+	// Containers are what runs.
+	Containers []Container `json:"containers"`
+	// Ports are what is open, at Hetzner's firewall and on the machine.
+	Ports []Port `json:"ports"`
+	// Edges are who may open a connection to whom.
+	Edges []Edge `json:"edges"`
+	// Secrets are by name and age.
+	Secrets []SecretName `json:"secrets"`
+	// Data are the folders in which containers keep things.
+	Data []Folder `json:"data"`
+}
+
+// Hostname is a name, with the evidence for its chain.
+type Hostname struct {
+	// Name is the full name.
+	Name string `json:"name"`
+	// Public is whether it leads to the internet.
+	Public bool `json:"public"`
+	// Container is what answers; empty if that is not known.
+	Container string `json:"container"`
+	// Login is two_factor, one_factor, bypass or deny, as the portal says; native where the portal
+	// is not asked; unknown where its configuration cannot be read.
+	Login string `json:"login"`
+	// Groups are who may enter; empty where the portal does not say.
+	Groups []string `json:"groups"`
+	// Open are the paths for which nobody is asked to log in, each with its methods.
+	Open []string `json:"open"`
+	// Chain are the layers that the name depends on, in the order in which a request meets them.
+	Chain []Evidence `json:"chain"`
+}
+
+// Evidence is a layer of a hostname's chain.
+type Evidence struct {
+	// Layer is what the layer does.
+	Layer string `json:"layer"`
+	// Resources are the names of the resources that the name depends on; empty if the layer is
+	// missing.
+	Resources []string `json:"resources"`
+}
+
+// Container is one running container.
+type Container struct {
+	// Name is the container's name.
+	Name string `json:"name"`
+	// Image is the image with its tag and digest, or the name of one that was built.
+	Image string `json:"image"`
+	// User is the uid:gid.
+	User string `json:"user"`
+	// MemoryMiB is its memory limit.
+	MemoryMiB int `json:"memoryMiB"`
+	// Networks are the names of its networks.
+	Networks []string `json:"networks"`
+	// Internet is whether it may reach the internet.
+	Internet bool `json:"internet"`
+}
+
+// Port is something that is open.
+type Port struct {
+	// Where is firewall, for Hetzner's, or the address that a container publishes on.
+	Where string `json:"where"`
+	// Protocol is tcp, udp or icmp.
+	Protocol string `json:"protocol"`
+	// Port is a number or a range; empty for icmp.
+	Port string `json:"port"`
+	// For says for whom or what: the rule's description, or the container.
+	For string `json:"for"`
+	// Sources is how many ranges it is open for; 0 on the machine.
+	Sources int `json:"sources"`
+	// Anywhere is whether the whole internet is among them.
+	Anywhere bool `json:"anywhere"`
+}
+
+// Edge is a way from one container to another.
+type Edge struct {
+	// From and To are the containers' names.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Port is the TCP port.
+	Port int `json:"port"`
+}
+
+// SecretName is a secret that the state holds encrypted.
+type SecretName struct {
+	// Name is the resource's name and the property.
+	Name string `json:"name"`
+	// Type is the resource's type token.
+	Type string `json:"type"`
+	// Modified is when the resource last changed (RFC 3339); empty if the state does not say.
+	Modified string `json:"modified"`
+}
+
+// Folder is where a container keeps things.
+type Folder struct {
+	// Path is the folder on the machine.
+	Path string `json:"path"`
+	// Container is the container's name.
+	Container string `json:"container"`
+	// BackedUp is whether the backup covers it.
+	BackedUp bool `json:"backedUp"`
+}
+
+// TakeInventory lists what the stack exposes and keeps.
+func TakeInventory(g *Graph) Inventory {
+	out := Inventory{
+		Hostnames: []Hostname{}, Containers: []Container{}, Ports: []Port{}, Edges: []Edge{}, Secrets: []SecretName{}, Data: []Folder{},
+	}
+	for _, r := range g.hostRecords() {
+		out.Hostnames = append(out.Hostnames, g.hostname(r))
+	}
+	b, backup := g.backup()
+	for _, c := range g.Of(typeContainer) {
+		out.Containers = append(out.Containers, g.describe(c))
+		for _, p := range c.At("ports").List() {
+			out.Ports = append(out.Ports, Port{
+				Where: cmp.Or(p.text("ip"), "0.0.0.0"), Protocol: cmp.Or(p.text("protocol"), "tcp"), Port: p.text("external"), For: c.Text("name"),
+			})
+		}
+		for _, folder := range writable(c) {
+			covered := backup != nil && slices.ContainsFunc(b.Sources, func(s string) bool { return within(folder, s) }) &&
+				!slices.ContainsFunc(b.Exclude, func(p string) bool { return within(folder, strings.TrimPrefix(p, "pp:")) })
+			out.Data = append(out.Data, Folder{Path: folder, Container: c.Text("name"), BackedUp: covered})
+		}
+	}
+	g.inbound(func(_ *Resource, rule Value) {
+		out.Ports = append(out.Ports, Port{
+			Where: "firewall", Protocol: rule.text("protocol"), Port: rule.text("port"), For: rule.text("description"),
+			Sources: len(rule.At("sourceIps").List()), Anywhere: fromAnywhere(rule),
+		})
+	})
+	for _, reaches := range g.layers.reaches {
+		for _, r := range reaches {
+			if r.from != nil && r.to != nil {
+				port, _ := strconv.Atoi(r.port) // the pattern of the line admits digits alone
+				out.Edges = append(out.Edges, Edge{From: r.from.Text("name"), To: r.to.Text("name"), Port: port})
+			}
+		}
+	}
+	out.Secrets = g.secrets()
+	out.sort()
+	return out
+}
+
+func (i *Inventory) sort() {
+	slices.SortFunc(i.Hostnames, func(a, b Hostname) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(i.Containers, func(a, b Container) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(i.Ports, func(a, b Port) int {
+		return cmp.Or(strings.Compare(a.Where, b.Where), strings.Compare(a.Protocol, b.Protocol), strings.Compare(a.Port, b.Port), strings.Compare(a.For, b.For))
+	})
+	slices.SortFunc(i.Edges, func(a, b Edge) int {
+		return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To), cmp.Compare(a.Port, b.Port))
+	})
+	i.Edges = slices.Compact(i.Edges)
+	slices.SortFunc(i.Secrets, func(a, b SecretName) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Type, b.Type))
+	})
+	slices.SortFunc(i.Data, func(a, b Folder) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Container, b.Container))
+	})
+}
+
+func (g *Graph) hostname(r *Resource) Hostname {
+	name := hostOf(r)
+	s, known := g.layers.sites[name]
+	h := Hostname{Name: name, Public: isPublic(r), Container: s.upstream, Login: "unknown", Groups: []string{}, Open: []string{}, Chain: g.evidence(r)}
+	if known && !s.guarded() && !slices.Contains(g.running(authelia), g.container(s.upstream)) {
+		h.Login = "native"
+		return h
+	}
+	config, file := g.portal()
+	if file == nil || file.At("stdin").Hidden() {
+		return h
+	}
+	h.Login = config.AccessControl.DefaultPolicy
+	for _, rule := range config.AccessControl.Rules {
+		if !slices.Contains(rule.Domain, name) {
+			continue
+		}
+		if rule.Policy == "bypass" {
+			for _, path := range rule.Resources {
+				h.Open = append(h.Open, strings.Join(rule.Methods, " ")+" "+path)
+			}
+			continue
+		}
+		h.Login = rule.Policy
+		for _, subjects := range rule.Subject {
+			for _, subject := range subjects {
+				h.Groups = append(h.Groups, strings.TrimPrefix(subject, "group:"))
+			}
+		}
+	}
+	slices.Sort(h.Groups)
+	h.Groups = slices.Compact(h.Groups)
+	slices.Sort(h.Open)
+	return h
+}
+
+// evidence lists the layers of a record's chain, each with what the record depends on.
+func (g *Graph) evidence(r *Resource) []Evidence {
+	var zone []*Resource
+	for _, s := range g.Of(typeZoneSetting) {
+		if strings.HasPrefix(s.Text("settingId"), "ssl") || strings.Contains(s.Text("settingId"), "tls") || s.Text("settingId") == "always_use_https" {
+			zone = append(zone, s)
+		}
+	}
+	withGates := func(containers []*Resource) []*Resource {
+		var out []*Resource
+		for _, c := range containers {
+			out = append(append(out, c), g.layers.gates[c.URN]...)
+		}
+		return out
+	}
+	var upstream []*Resource
+	if c := g.container(g.layers.sites[hostOf(r)].upstream); c != nil {
+		upstream = withGates([]*Resource{c})
+	}
+	layers := []struct {
+		name       string
+		candidates []*Resource
+	}{
+		{"WAF", g.rulesets("http_request_firewall_custom", "block")},
+		{"rate limit", g.rulesets("http_ratelimit", "block")},
+		{"no cache", g.rulesets("http_request_cache_settings", "set_cache_settings")},
+		{"TLS of the zone", zone},
+		{"origin pulls", g.Of(typeOriginPulls)},
+		{"firewall", g.Of(typeFirewall)},
+		{"packet filter", g.layers.filters},
+		{"proxy", withGates(g.running(caddy))},
+		{"route", g.layers.routes[hostOf(r)]},
+		{"CrowdSec", withGates(g.running(crowdsec))},
+		{"bans are enforced", g.layers.enforces},
+		{"portal", withGates(g.running(authelia))},
+		{"Fail2ban", g.layers.jails},
+		{"service", upstream},
+	}
+	out := make([]Evidence, 0, len(layers))
+	for _, l := range layers {
+		names := []string{}
+		for _, c := range l.candidates {
+			if g.Needs(r, c) {
+				names = append(names, c.Name())
+			}
+		}
+		slices.Sort(names)
+		out = append(out, Evidence{Layer: l.name, Resources: slices.Compact(names)})
+	}
+	return out
+}
+
+func (g *Graph) describe(c *Resource) Container {
+	out := Container{
+		Name: c.Text("name"), Image: c.Text("image"), User: c.Text("user"), MemoryMiB: int(c.At("memory").Number()), Networks: []string{},
+	}
+	for _, urn := range c.Dependencies {
+		if of := g.Get(urn); of.Type == typeRemoteImage && repository(of.Text("name")) == g.layers.image[c.URN] {
+			out.Image = of.Text("name")
+		}
+	}
+	for _, n := range c.At("networksAdvanced").List() {
+		out.Networks = append(out.Networks, n.text("name"))
+	}
+	slices.Sort(out.Networks)
+	for _, r := range g.layers.reaches[c.URN] {
+		out.Internet = out.Internet || r.internet
+	}
+	return out
+}
+
+func (g *Graph) secrets() []SecretName {
+	out := []SecretName{}
+	for _, r := range g.resources {
+		var names []string
+		for _, key := range slices.Sorted(maps.Keys(r.Properties)) {
+			if key != "connection" && key != "labels" && r.At(key).Secret() {
+				names = append(names, key)
+			}
+		}
+		if len(names) == 0 {
+			continue
+		}
+		name := r.Name() + ": " + strings.Join(names, ", ")
+		if m := puts.FindStringSubmatch(r.Text("create")); m != nil {
+			name = path.Clean(m[1])
+		}
+		out = append(out, SecretName{Name: name, Type: r.Type, Modified: r.Modified})
+	}
+	return out
+}
