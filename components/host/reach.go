@@ -125,10 +125,10 @@ func (h *Host) AllowReach(ctx *pulumi.Context, name string, r Reach, opts ...pul
 	const load = "sudo -n /usr/local/sbin/homelab-unit firewall"
 	file := path.Join(firewallFolder, reachFile(r.Container))
 	command, err := remote.NewCommand(ctx, name, &remote.CommandArgs{
-		Connection:             h.connection(),
-		Create:                 pulumi.Sprintf("sudo -n /usr/local/sbin/homelab-file put 0400 root:root %s && %s", file, load),
-		Delete:                 pulumi.Sprintf("sudo -n /usr/local/sbin/homelab-file remove %s && %s", file, load),
-		Stdin:                  pulumi.String(content),
+		Connection: h.connection(),
+		Create:     pulumi.Sprintf("sudo -n /usr/local/sbin/homelab-file put 0400 root:root %s && %s", file, load),
+		Delete:     pulumi.Sprintf("sudo -n /usr/local/sbin/homelab-file remove %s && %s", file, load),
+		Stdin:      pulumi.String(content),
 		// Another file is another resource: the old one is removed with it.
 		Triggers:               pulumi.Array{h.server.ID(), pulumi.String(file)},
 		AddPreviousOutputInEnv: pulumi.Bool(false),
