@@ -5,8 +5,6 @@ import (
 	"html/template"
 	"io"
 	"strings"
-
-	"homelab/policy/rules"
 )
 
 //go:embed templates/report.html.tmpl
@@ -16,9 +14,6 @@ var page = template.Must(template.New("report.html.tmpl").Funcs(template.FuncMap
 	"reach": reach,
 	"chain": chain,
 	"yes":   yes,
-	"picture": func(h rules.Hostname) template.HTML {
-		return template.HTML(Chain(h).SVG("The chain of " + h.Name)) //nolint:gosec // SVG escapes every text
-	},
 }).ParseFS(templates, "templates/report.html.tmpl"))
 
 // WriteHTML writes the report as one page: no script, and nothing that is fetched from elsewhere.

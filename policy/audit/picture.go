@@ -88,15 +88,20 @@ func Whole(i rules.Inventory) Picture {
 		add("host:"+h.Name, h.Name, 1)
 		p.Links = append(p.Links, Link{From: visitors, To: "host:" + h.Name})
 		for proxy := range proxies {
-			p.Links = append(p.Links, Link{From: "host:" + h.Name, To: "container:" + proxy, Label: strings.ReplaceAll(h.Login, "_", " ")})
+			p.Links = append(p.Links, Link{From: "host:" + h.Name, To: "container:" + proxy})
 		}
 	}
 	depth := depths(i, proxies)
 	for _, c := range i.Containers {
 		add("container:"+c.Name, c.Name, 2+depth[c.Name])
 	}
-	for _, e := range i.Edges {
-		p.Links = append(p.Links, Link{From: "container:" + e.From, To: "container:" + e.To, Label: fmt.Sprint(e.Port)})
+	for _, e := range i.Edges { // sorted, so the ports of one pair follow each other
+		link := Link{From: "container:" + e.From, To: "container:" + e.To, Label: fmt.Sprint(e.Port)}
+		if last := len(p.Links) - 1; last >= 0 && p.Links[last].From == link.From && p.Links[last].To == link.To {
+			p.Links[last].Label += ", " + link.Label
+			continue
+		}
+		p.Links = append(p.Links, link)
 	}
 	slices.SortFunc(p.Nodes, func(a, b Node) int { return cmp.Or(cmp.Compare(a.Column, b.Column), strings.Compare(a.ID, b.ID)) })
 	slices.SortFunc(p.Links, func(a, b Link) int {
@@ -176,7 +181,7 @@ func (p Picture) index(id string) int {
 // Sizes of a drawing, in pixels.
 const (
 	nodeWidth, nodeHeight = 168, 34
-	gapX, gapY            = 46, 18
+	gapX, gapY            = 64, 18
 	margin                = 12
 	// rowLength is how many layers of a chain are drawn in a row.
 	rowLength = 5
@@ -194,18 +199,12 @@ func (p Picture) SVG(title string) string {
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">`, width, height, width, height, html.EscapeString(title))
 	out.WriteString(`<style>.b{fill:#f6f8fa;stroke:#57606a}.m{fill:#fff1f0;stroke:#cf222e;stroke-dasharray:4}.l{fill:none;stroke:#57606a}.t{fill:#1f2328;font:13px sans-serif}.s{fill:#57606a;font:11px sans-serif}` +
 		`@media(prefers-color-scheme:dark){.b{fill:#161b22;stroke:#8b949e}.m{fill:#3d1513;stroke:#ff7b72}.l{stroke:#8b949e}.t{fill:#e6edf3}.s{fill:#9da7b3}}</style>`)
-	out.WriteString(`<defs><marker id="a" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" class="t"/></marker></defs>`)
+	out.WriteString(`<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" class="t"/></marker></defs>`)
 	for _, l := range p.Links {
-		from, to := place[l.From], place[l.To]
-		x1, y1, x2, y2 := from[0]+nodeWidth, from[1]+nodeHeight/2, to[0], to[1]+nodeHeight/2
-		if to[1] > from[1] && to[0] <= from[0] { // the next row
-			x1, y1, x2, y2 = from[0]+nodeWidth/2, from[1]+nodeHeight, to[0]+nodeWidth/2, to[1]
-			fmt.Fprintf(&out, `<path class="l" marker-end="url(#a)" d="M%d %dC%d %d %d %d %d %d"/>`, x1, y1, x1, (y1+y2)/2, x2, (y1+y2)/2, x2, y2)
-			continue
-		}
-		fmt.Fprintf(&out, `<path class="l" marker-end="url(#a)" d="M%d %dC%d %d %d %d %d %d"/>`, x1, y1, (x1+x2)/2, y1, (x1+x2)/2, y2, x2, y2)
+		d, x, y := line(place[l.From], place[l.To])
+		fmt.Fprintf(&out, `<path class="l" marker-end="url(#arrow)" d="%s"/>`, d)
 		if l.Label != "" {
-			fmt.Fprintf(&out, `<text class="s" x="%d" y="%d" text-anchor="end">%s</text>`, x2-10, y2-4, html.EscapeString(l.Label))
+			fmt.Fprintf(&out, `<text class="s" x="%d" y="%d" text-anchor="middle">%s</text>`, x, y, html.EscapeString(l.Label))
 		}
 	}
 	for _, n := range p.Nodes {
@@ -223,6 +222,27 @@ func (p Picture) SVG(title string) string {
 	}
 	out.WriteString("</svg>\n")
 	return out.String()
+}
+
+// line is the path of an arrow between two nodes, and where its label goes.
+func line(from, to [2]int) (d string, x, y int) {
+	x1, y1, x2, y2 := from[0]+nodeWidth, from[1]+nodeHeight/2, to[0], to[1]+nodeHeight/2
+	switch {
+	case to[0] > from[0]:
+		middle := (x1 + x2) / 2
+		return fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, middle, y1, middle, y2, x2, y2), x2 - gapX/2, y2 - 5
+	case to[0] == from[0]: // within a column, by its right side
+		out := x1 + gapX/2
+		return fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, out, y1, out, y2, x1, y2), out + 6, (y1+y2)/2 + 4
+	}
+	// Back, or to the next row of a chain: from below, or from above.
+	x1, y1, x2, y2 = from[0]+nodeWidth/2, from[1]+nodeHeight, to[0]+nodeWidth/2, to[1]
+	if to[1] <= from[1] {
+		y2 = to[1] + nodeHeight
+		return fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1, y1+gapY, x2, y2+gapY, x2, y2), (x1 + x2) / 2, max(y1, y2) + gapY - 4
+	}
+	middle := (y1 + y2) / 2
+	return fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1, middle, x2, middle, x2, y2), (x1 + x2) / 2, middle
 }
 
 // places are where nodes are drawn. A chain, in which each column has one node, goes on in further
