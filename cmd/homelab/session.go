@@ -195,11 +195,11 @@ func (s *session) approve(ctx context.Context, preview func(context.Context, ...
 		return s.confirm(warning + ".")
 	}
 	summary, err := preview(ctx, s.options()...)
+	if s.flags.simulate && (summary == nil || !summary.Violated()) {
+		return nil // whatever else is wrong, the operation itself says
+	}
 	if err != nil {
 		return errors.Join(err, s.report(summary))
-	}
-	if s.flags.simulate {
-		return nil
 	}
 	if err := s.show(summary); err != nil {
 		return err

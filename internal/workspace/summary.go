@@ -63,6 +63,8 @@ type Summary struct {
 	Events []apitype.EngineEvent `json:"-"`
 	// Log is the CLI's standard output and standard error, as they were printed.
 	Log string `json:"-"`
+	// violated is true when a policy stops the operation.
+	violated bool
 	// touched is true when something outside the state was changed.
 	touched bool
 }
@@ -109,6 +111,9 @@ func unchanged(op apitype.OpType) bool {
 		return false
 	}
 }
+
+// Violated reports whether a policy stops the operation.
+func (s *Summary) Violated() bool { return s.violated }
 
 // touches reports whether a finished step has changed something outside the state. Providers and
 // components are entries of the state only.
@@ -212,6 +217,7 @@ func (s *Summary) addViolation(event *apitype.PolicyEvent) {
 		message = fmt.Sprintf("%s %s: %s", urn.Type(), urn.Name(), message)
 	}
 	if event.EnforcementLevel == "mandatory" {
+		s.violated = true
 		s.Problems = append(s.Problems, message)
 		return
 	}

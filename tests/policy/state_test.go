@@ -112,17 +112,6 @@ func (s *state) get(token, name string) part {
 	return part{}
 }
 
-// all returns the resources of a type.
-func (s *state) all(token string) []part {
-	var out []part
-	for _, r := range s.resources() {
-		if of := r.(object); strings.HasSuffix(of["type"].(string), token) {
-			out = append(out, part{s, of})
-		}
-	}
-	return out
-}
-
 // set gives a property another value, in what the program asked for and in what came of it.
 func (p part) set(value any, keys ...string) part {
 	for _, side := range []string{"inputs", "outputs"} {
