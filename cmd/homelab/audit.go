@@ -93,6 +93,26 @@ func readExport(path string) (*rules.Export, error) {
 	return export, nil
 }
 
+// readBaseline reads an export, or what an earlier audit printed with --json.
+func readBaseline(path string) (*audit.Report, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	var earlier audit.Report
+	if json.Unmarshal(text, &earlier) == nil && earlier.SchemaVersion > 0 {
+		if earlier.SchemaVersion != audit.SchemaVersion {
+			return nil, usageErrorf("%s: the report has version %d, and %d is what can be read", path, earlier.SchemaVersion, audit.SchemaVersion)
+		}
+		return &earlier, nil
+	}
+	export, err := readExport(path)
+	if err != nil {
+		return nil, err
+	}
+	return audit.Of(export), nil
+}
+
 // auditFlags are the flags of audit.
 type auditFlags struct {
 	source
@@ -142,7 +162,7 @@ func (a *app) auditCommand() *cobra.Command {
 	set.BoolVar(&f.sarif, "sarif", false, "print what is broken as SARIF, for code scanners")
 	set.StringVar(&f.html, "html", "", "write the report to this `file` as one page of HTML too")
 	set.StringVar(&f.failOn, "fail-on", string(rules.High), "exit with 1 if a rule of this `severity` or a worse one is broken: "+severities()+", or never")
-	set.StringVar(&f.baseline, "baseline", "", "say what has changed in exposure since this export")
+	set.StringVar(&f.baseline, "baseline", "", "say what has changed in exposure since this `file`: an export, or what audit --json printed")
 	return cmd
 }
 
@@ -168,11 +188,11 @@ func (a *app) audit(ctx context.Context, f *auditFlags) error {
 	}
 	report := audit.Of(export)
 	if f.baseline != "" {
-		before, err := readExport(f.baseline)
+		before, err := readBaseline(f.baseline)
 		if err != nil {
 			return err
 		}
-		report.Compare(audit.Of(before))
+		report.Compare(before)
 	}
 	if err := f.write(a.stdout, report); err != nil {
 		return fmt.Errorf("writing the report: %w", err)

@@ -46,6 +46,13 @@ func TestAuditOfAFile(t *testing.T) {
 	assert.Equal(t, exitOK, code)
 	assert.Contains(t, out, "Changed since the baseline:\n  nothing in exposure\n")
 
+	earlier := filepath.Join(dir, "earlier.json")
+	_, out, _ = s.run("audit", file, "--json", "--fail-on", "never")
+	require.NoError(t, os.WriteFile(earlier, []byte(strings.ReplaceAll(out, `"web"`, `"old"`)), 0o600))
+	code, out, _ = s.run("audit", file, "--baseline", earlier, "--fail-on", "never")
+	assert.Equal(t, exitOK, code)
+	assert.Contains(t, out, "  - the container old is gone\n  - the container web runs now\n")
+
 	code, out, _ = s.run("audit", file, "--sarif", "--fail-on", "never")
 	assert.Equal(t, exitOK, code)
 	assert.Contains(t, out, `"ruleId": "container-ports"`)

@@ -285,7 +285,7 @@ func TestEveryToolIsPinned(t *testing.T) {
 		assert.Equal(t, tool, found)
 	}
 	_, err := Named("nothing")
-	require.ErrorContains(t, err, "pulumi, staticcheck")
+	require.ErrorContains(t, err, "pulumi, staticcheck, actionlint, govulncheck")
 }
 
 func TestCompileBuildsAPackageOfTheCheckout(t *testing.T) {
