@@ -36,12 +36,16 @@ type Report struct {
 
 // Outcome is what one rule says.
 type Outcome struct {
-	// ID, Title, Severity, Layer and Remedy are the rule's.
-	ID       string         `json:"id"`
-	Title    string         `json:"title"`
+	// ID names the rule.
+	ID string `json:"id"`
+	// Title is the rule as a sentence.
+	Title string `json:"title"`
+	// Severity is how bad it is to break it.
 	Severity rules.Severity `json:"severity"`
-	Layer    rules.Layer    `json:"layer"`
-	Remedy   string         `json:"remedy"`
+	// Layer is what it protects.
+	Layer rules.Layer `json:"layer"`
+	// Remedy is what to do where it is broken.
+	Remedy string `json:"remedy"`
 	// Status is passed, failed, undecided or not applicable.
 	Status rules.Status `json:"status"`
 	// Reason says why a rule is not applicable.

@@ -34,9 +34,10 @@ type Node struct {
 
 // Link leads from one node to another.
 type Link struct {
-	// From and To are the nodes' IDs.
+	// From is the ID of the node that it leaves.
 	From string `json:"from"`
-	To   string `json:"to"`
+	// To is the ID of the node that it leads to.
+	To string `json:"to"`
 	// Label is written beside it.
 	Label string `json:"label,omitempty"`
 }

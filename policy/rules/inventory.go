@@ -87,9 +87,10 @@ type Port struct {
 
 // Edge is a way from one container to another.
 type Edge struct {
-	// From and To are the containers' names.
+	// From is the name of the container that may open a connection.
 	From string `json:"from"`
-	To   string `json:"to"`
+	// To is the name of the one that it reaches.
+	To string `json:"to"`
 	// Port is the TCP port.
 	Port int `json:"port"`
 }
