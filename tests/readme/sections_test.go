@@ -60,6 +60,8 @@ var sections = []section{
 	{heading: "Simulated clouds", commands: []command{
 		{"bin/homelab up --simulate --state /tmp/lab", deployed},
 		{"bin/homelab preview --simulate --state /tmp/lab", unchanged},
+		{"bin/homelab audit --simulate --state /tmp/lab", audited},
+		{"bin/homelab graph --simulate --state /tmp/lab --format mermaid", drawn},
 		{"bin/homelab destroy --simulate --state /tmp/lab", destroyed},
 		{"bin/homelab preview --simulate --json", summarized},
 	}},
@@ -97,6 +99,16 @@ func unchanged(t *testing.T, r result) {
 	found := previewLine.FindStringSubmatch(r.stdout)
 	require.NotNil(t, found, r.stdout)
 	assert.Equal(t, r.reader.count+" same", found[2])
+}
+
+func audited(t *testing.T, r result) {
+	assert.Regexp(t, `^\d+ rules passed, 0 failed, 0 undecided, \d+ not applicable; `+r.reader.count+` resources\n`, r.stdout)
+	assert.Contains(t, r.stdout, "from the internet by group users (two factor)")
+}
+
+func drawn(t *testing.T, r result) {
+	assert.True(t, strings.HasPrefix(r.stdout, "flowchart LR\n"), r.stdout)
+	assert.Contains(t, r.stdout, `["jellyseerr"]`)
 }
 
 func destroyed(t *testing.T, r result) {
