@@ -3,7 +3,10 @@
 package main
 
 import (
+	"os/exec"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -33,6 +36,39 @@ func BenchmarkPreview(b *testing.B) {
 		require.NoError(b, err)
 		require.NoError(b, w.Close())
 	}
+}
+
+// BenchmarkPolicies measures what judging a preview by the rules adds to it, in turns; and what the
+// engine takes to do the same with the policy pack, which it asks about each resource.
+func BenchmarkPolicies(b *testing.B) {
+	w := wholeStack(b)
+	pack := filepath.Join(b.TempDir(), "policy")
+	root, err := toolchain.Root()
+	require.NoError(b, err)
+	build := exec.Command("go", "build", "-trimpath", "-o", pack, "./policy")
+	build.Dir = root
+	out, err := build.CombinedOutput()
+	require.NoError(b, err, "%s", out)
+	plan := filepath.Join(b.TempDir(), "plan.json")
+	var without, judged, packed time.Duration
+	spend := func(sum *time.Duration, after func(*workspace.Summary) error, options ...workspace.Option) {
+		began := time.Now()
+		summary, err := w.Preview(b.Context(), options...)
+		require.NoError(b, err)
+		require.NoError(b, after(summary))
+		*sum += time.Since(began)
+	}
+	none := func(*workspace.Summary) error { return nil }
+	for b.Loop() {
+		spend(&without, none)
+		spend(&judged, func(s *workspace.Summary) error { return judge(s, plan) }, workspace.Plan(plan))
+		spend(&packed, none, workspace.PolicyPack(pack))
+	}
+	require.NoError(b, w.Close())
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(without.Seconds()*1000/float64(b.N), "without-ms")
+	b.ReportMetric(100*(judged.Seconds()/without.Seconds()-1), "%-added-by-homelab")
+	b.ReportMetric(100*(packed.Seconds()/without.Seconds()-1), "%-added-by-the-pack")
 }
 
 func BenchmarkUp(b *testing.B) {

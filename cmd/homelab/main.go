@@ -6,10 +6,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 
 	"homelab/cmd/homelab/internal/terminal"
 	"homelab/components/settings"
@@ -17,13 +15,9 @@ import (
 	"homelab/internal/process"
 	"homelab/internal/toolchain"
 	"homelab/internal/workspace"
-	"homelab/policy/pack"
 )
 
 func main() {
-	if filepath.Base(os.Args[0]) == packName {
-		servePack()
-	}
 	terminal.Restore()
 	ctx, stop := signal.NotifyContext(context.Background(), process.Interrupts()...)
 	// The first signal lets the engine finish what it began; a second one ends this process at
@@ -32,15 +26,6 @@ func main() {
 	code := newApp().run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
-}
-
-// servePack is the policy pack: the engine has started this program under its name.
-func servePack() {
-	if err := pack.Serve(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(exitFailed)
-	}
-	os.Exit(exitOK)
 }
 
 // newApp is the command as users run it.

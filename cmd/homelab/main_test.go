@@ -30,14 +30,6 @@ import (
 	"homelab/internal/workspace"
 )
 
-// The engine starts this test's executable as the policy pack, under its name.
-func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == packName {
-		servePack()
-	}
-	os.Exit(m.Run())
-}
-
 // publicKey is a key nobody has the private half of.
 const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGRlYWRiZWVmZGVhZGJlZWZkZWFkYmVlZmRlYWRiZWVm nobody"
 
@@ -82,6 +74,8 @@ type shell struct {
 	project string
 	cli     string
 	stdin   io.Reader
+	// program is what is deployed to simulated clouds; small if nil.
+	program func(root string) pulumi.RunFunc
 }
 
 // pulumiCLI is found, or built, where the tests start: inside the checkout.
@@ -111,6 +105,9 @@ func (s *shell) run(args ...string) (code int, stdout, stderr string) {
 	var out, errOut bytes.Buffer
 	a := newApp()
 	a.stdin, a.stdout, a.stderr, a.program, a.real = s.stdin, &out, &errOut, small, small
+	if s.program != nil {
+		a.program = s.program
+	}
 	a.cli = func(ctx context.Context, _ io.Writer) (string, error) { return s.cli, ctx.Err() }
 	code = a.run(s.t.Context(), args)
 	return code, out.String(), errOut.String()

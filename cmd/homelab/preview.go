@@ -36,7 +36,7 @@ func (a *app) previewCommand() *cobra.Command {
 
 func (a *app) preview(ctx context.Context, f *flags) error {
 	return a.with(ctx, f, func(s *session) error {
-		summary, err := s.Preview(ctx, s.options()...)
+		summary, err := s.judging(ctx, s.Preview)
 		if summary == nil || err != nil {
 			return errors.Join(err, s.report(summary))
 		}

@@ -60,6 +60,7 @@ type flags struct {
 	expectNoChanges  bool
 	policy           bool
 	policyGiven      func() bool
+	policyPack       string
 }
 
 // usageError is an error of the command line, or one found before anything ran.
@@ -225,13 +226,16 @@ func (f *flags) addExpectNoChanges(cmd *cobra.Command) {
 }
 
 func (f *flags) addPolicy(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&f.policy, "policy", false, "judge the stack by the rules of this program's policy pack (default with --simulate: true)")
+	cmd.Flags().BoolVar(&f.policy, "policy", false, "stop if the stack would break a rule of docs/policy.md (default with --simulate: true)")
+	cmd.Flags().StringVar(&f.policyPack, "policy-pack", "", "have the engine run the policy pack in this `folder` too, as pulumi does")
+	_ = cmd.MarkFlagDirname("policy-pack")
 	f.policyGiven = func() bool { return cmd.Flags().Changed("policy") }
 }
 
-// judged reports whether the policy pack judges the operation.
+// judged reports whether the rules judge the operation. They judge whole stacks: with targets only a
+// part of one is there.
 func (f *flags) judged() bool {
-	if f.policyGiven == nil {
+	if f.policyGiven == nil || len(f.targets) > 0 {
 		return false
 	}
 	return f.policy || f.simulate && !f.policyGiven()

@@ -30,16 +30,11 @@ type session struct {
 	progress io.Writer
 	// restore puts the environment back that a simulation must not see.
 	restore func()
-	// pack is the policy pack that judges the operation; empty if none does.
-	pack string
 }
 
 // Close closes the workspace.
 func (s *session) Close() error {
 	defer s.restore()
-	if s.pack != "" {
-		defer func() { _ = os.RemoveAll(filepath.Dir(s.pack)) }()
-	}
 	if s.simulation != nil {
 		return s.simulation.Close()
 	}
@@ -78,11 +73,6 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.judged() {
-		if s.pack, err = linkPack(); err != nil {
-			return nil, err
-		}
-	}
 	if !f.simulate {
 		s.Workspace, err = workspace.Real(ctx, workspace.RealOptions{
 			Project: project, Stack: stack, Program: a.real, CLI: cli, Ask: a.asker(), Stdout: s.progress, Stderr: a.stderr,
@@ -103,24 +93,6 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 		s.say("%s", note)
 	}
 	return s, nil
-}
-
-// packName is the name under which this program is the policy pack.
-const packName = "homelab-policy"
-
-// linkPack gives this program the name under which it is the policy pack, in a folder of its own,
-// because the engine starts a pack by its path alone.
-func linkPack() (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("finding this program: %w", err)
-	}
-	folder, err := os.MkdirTemp("", "homelab-policy-")
-	if err != nil {
-		return "", fmt.Errorf("linking the policy pack: %w", err)
-	}
-	link := filepath.Join(folder, packName)
-	return link, os.Symlink(self, link)
 }
 
 // sayAdvice prints what policies found that stops nothing.
@@ -147,7 +119,7 @@ func (s *session) say(format string, args ...any) {
 
 // options are the workspace's options that the flags ask for.
 func (s *session) options() []workspace.Option {
-	options := append(s.display(), workspace.Targets(s.flags.targets, s.flags.targetDependents), workspace.PolicyPack(s.pack))
+	options := append(s.display(), workspace.Targets(s.flags.targets, s.flags.targetDependents), workspace.PolicyPack(s.flags.policyPack))
 	if s.flags.expectNoChanges {
 		options = append(options, workspace.ExpectNoChanges())
 	}
@@ -188,14 +160,14 @@ func (s *session) report(summary *workspace.Summary) error {
 func (s *session) approve(ctx context.Context, preview func(context.Context, ...workspace.Option) (*workspace.Summary, error),
 	warning string,
 ) error {
-	if s.flags.simulate && (s.pack == "" || len(s.flags.targets) > 0) {
+	if s.flags.simulate && !s.flags.judged() {
 		return nil
 	}
 	if s.flags.skipPreview && !s.flags.simulate {
 		return s.confirm(warning + ".")
 	}
-	summary, err := preview(ctx, s.options()...)
-	if s.flags.simulate && (summary == nil || !summary.Violated()) {
+	summary, err := s.judging(ctx, preview)
+	if s.flags.simulate && !errors.As(err, new(violations)) {
 		return nil // whatever else is wrong, the operation itself says
 	}
 	if err != nil {

@@ -28,6 +28,7 @@ func (w *Workspace) Preview(ctx context.Context, opts ...Option) (*Summary, erro
 			optpreview.EventStreams(stream), optpreview.Color(o.color), optpreview.Parallel(o.parallel),
 			optpreview.Target(o.targets), optpreview.PolicyPacks(o.policyPacks()...),
 		}
+		list = appendIf(list, o.plan != "", func() optpreview.Option { return optpreview.Plan(o.plan) })
 		list = appendIf(list, o.expectNoChanges, optpreview.ExpectNoChanges)
 		list = appendIf(list, o.diff, optpreview.Diff)
 		list = appendIf(list, o.targetDependents, optpreview.TargetDependents)

@@ -63,8 +63,6 @@ type Summary struct {
 	Events []apitype.EngineEvent `json:"-"`
 	// Log is the CLI's standard output and standard error, as they were printed.
 	Log string `json:"-"`
-	// violated is true when a policy stops the operation.
-	violated bool
 	// touched is true when something outside the state was changed.
 	touched bool
 }
@@ -112,8 +110,23 @@ func unchanged(op apitype.OpType) bool {
 	}
 }
 
-// Violated reports whether a policy stops the operation.
-func (s *Summary) Violated() bool { return s.violated }
+// Planned returns the last that the engine said of each resource that is to be there, by URN.
+func (s *Summary) Planned() map[string]*apitype.StepEventStateMetadata {
+	out := map[string]*apitype.StepEventStateMetadata{}
+	for _, event := range s.Events {
+		var meta apitype.StepEventMetadata
+		switch {
+		case event.ResourcePreEvent != nil:
+			meta = event.ResourcePreEvent.Metadata
+		case event.ResOutputsEvent != nil:
+			meta = event.ResOutputsEvent.Metadata
+		}
+		if meta.New != nil {
+			out[meta.URN] = meta.New
+		}
+	}
+	return out
+}
 
 // touches reports whether a finished step has changed something outside the state. Providers and
 // components are entries of the state only.
@@ -217,7 +230,6 @@ func (s *Summary) addViolation(event *apitype.PolicyEvent) {
 		message = fmt.Sprintf("%s %s: %s", urn.Type(), urn.Name(), message)
 	}
 	if event.EnforcementLevel == "mandatory" {
-		s.violated = true
 		s.Problems = append(s.Problems, message)
 		return
 	}

@@ -217,6 +217,7 @@ type runOptions struct {
 	parallel         int
 	color            string
 	policyPack       string
+	plan             string
 }
 
 // Option changes one operation.
@@ -238,6 +239,9 @@ func Targets(urns []string, dependents bool) Option {
 // a PulumiPolicy.yaml; "" is none. A mandatory violation makes a preview fail, and an up once all is
 // made, so an up is to follow a preview. A pack judges whole stacks: with targets it is left out.
 func PolicyPack(path string) Option { return func(o *runOptions) { o.policyPack = path } }
+
+// Plan has a preview write to this file which resources there are to be, and what each depends on.
+func Plan(path string) Option { return func(o *runOptions) { o.plan = path } }
 
 // policyPacks are the packs that the operation is judged by.
 func (o runOptions) policyPacks() []string {

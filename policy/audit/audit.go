@@ -31,7 +31,7 @@ type Report struct {
 	Inventory rules.Inventory `json:"inventory"`
 	// Changes are what an export has changed in exposure since the baseline, sorted; nil without
 	// one.
-	Changes []string `json:"changes,omitempty"`
+	Changes []string `json:"changes,omitzero"`
 }
 
 // Outcome is what one rule says.

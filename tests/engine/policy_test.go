@@ -2,8 +2,11 @@ package engine
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/pulumi/pulumi-cloudflare/sdk/v6/go/cloudflare"
@@ -13,7 +16,11 @@ import (
 
 	"homelab/components/stack"
 	"homelab/internal/workspace"
+	"homelab/policy/rules"
 )
+
+// ruleName finds a rule's name in what a summary says of a violation.
+var ruleName = regexp.MustCompile(`(?:^|: )([a-z0-9]+(?:-[a-z0-9]+)+): [A-Z]`)
 
 // packName is the name under which this test's own executable is the policy pack.
 const packName = "homelab-policy"
@@ -32,15 +39,40 @@ func policyPack(t testing.TB) string {
 func TestTheStackPassesItsPolicies(t *testing.T) {
 	w := open(t)
 	judge := workspace.PolicyPack(policyPack(t))
-	preview, err := w.Preview(t.Context(), judge)
+	plan := filepath.Join(t.TempDir(), "plan.json")
+	preview, err := w.Preview(t.Context(), judge, workspace.Plan(plan))
 	require.NoError(t, err, "%s", logOf(preview))
 	assert.Empty(t, preview.Advice)
+	assert.Empty(t, brokenByPlan(t, preview, plan))
 	made, err := w.Up(t.Context(), judge)
 	require.NoError(t, err, "%s", logOf(made))
 	assert.Empty(t, made.Advice)
-	again, err := w.Preview(t.Context(), judge)
+	again, err := w.Preview(t.Context(), judge, workspace.Plan(plan))
 	require.NoError(t, err, "%s", logOf(again))
 	assert.False(t, again.HasChanges())
+	assert.Empty(t, brokenByPlan(t, again, plan), "of resources that do not change, the plan says what they depend on too")
+}
+
+// brokenByPlan are the rules that what a preview plans would break, sorted.
+func brokenByPlan(t *testing.T, preview *workspace.Summary, plan string) []string {
+	t.Helper()
+	file, err := os.Open(plan)
+	require.NoError(t, err)
+	defer file.Close()
+	planned := map[string]rules.Planned{}
+	for urn, state := range preview.Planned() {
+		planned[urn] = rules.Planned{Inputs: state.Inputs, Outputs: state.Outputs}
+	}
+	graph, err := rules.ReadPreview(file, planned)
+	require.NoError(t, err)
+	var out []string
+	for _, v := range rules.Judge(graph) {
+		if v.Status == rules.Failed {
+			out = append(out, v.Rule.ID)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // What breaks a rule is stopped by the preview, before anything is made.
@@ -67,5 +99,17 @@ func TestAViolationStopsAPreview(t *testing.T) {
 	}
 	assert.ErrorContains(t, err, "stray.example.com leads to 198.51.100.99 past Cloudflare")
 	assert.NotEmpty(t, preview.Resources)
+
+	// What homelab judges by says the same.
+	plan := filepath.Join(t.TempDir(), "plan.json")
+	planned, err := w.Preview(t.Context(), workspace.Plan(plan))
+	require.NoError(t, err)
+	packed := map[string]bool{}
+	for _, p := range append(preview.Problems, preview.Advice...) {
+		if m := ruleName.FindStringSubmatch(p); m != nil {
+			packed[m[1]] = true
+		}
+	}
+	assert.Equal(t, slices.Sorted(maps.Keys(packed)), brokenByPlan(t, planned, plan))
 	assert.Empty(t, state(t, w), "something was made")
 }

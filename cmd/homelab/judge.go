@@ -1,0 +1,78 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"homelab/internal/workspace"
+	"homelab/policy/rules"
+)
+
+// judging is a preview that is followed by a judgement: what it plans goes to a file in between.
+func (s *session) judging(ctx context.Context, preview func(context.Context, ...workspace.Option) (*workspace.Summary, error)) (*workspace.Summary, error) {
+	options := s.options()
+	if !s.flags.judged() {
+		return preview(ctx, options...)
+	}
+	folder, err := os.MkdirTemp("", "homelab-plan-")
+	if err != nil {
+		return nil, fmt.Errorf("making a folder for the plan: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	plan := filepath.Join(folder, "plan.json")
+	summary, err := preview(ctx, append(options, workspace.Plan(plan))...)
+	if err != nil {
+		return summary, err
+	}
+	return summary, judge(summary, plan)
+}
+
+// judge holds what a preview plans to the rules. What is critical or of high severity is an error; the
+// rest is advice.
+func judge(summary *workspace.Summary, plan string) error {
+	file, err := os.Open(plan)
+	if err != nil {
+		return fmt.Errorf("reading the plan: %w", err)
+	}
+	defer file.Close()
+	planned := map[string]rules.Planned{}
+	for urn, state := range summary.Planned() {
+		planned[urn] = rules.Planned{Inputs: state.Inputs, Outputs: state.Outputs}
+	}
+	graph, err := rules.ReadPreview(file, planned)
+	if err != nil {
+		return err
+	}
+	broken := 0
+	for _, v := range rules.Judge(graph) {
+		for _, f := range v.Findings {
+			text := fmt.Sprintf("%s: %s: %s", v.Rule.ID, f.Message, v.Rule.Remedy)
+			if !v.Rule.Severity.AtLeast(rules.High) {
+				summary.Advice = append(summary.Advice, text)
+				continue
+			}
+			summary.Problems = append(summary.Problems, text)
+			broken++
+		}
+	}
+	if broken == 0 {
+		return nil
+	}
+	summary.Result = workspace.Failed
+	return violations{summary}
+}
+
+// violations are rules that a stack would break.
+type violations struct{ summary *workspace.Summary }
+
+func (v violations) Error() string {
+	text := "the stack would break rules, so nothing was changed; docs/policy.md says more of each, and --policy=false goes on all the same:"
+	for _, p := range v.summary.Problems {
+		text += "\n  - " + p
+	}
+	return text
+}
