@@ -88,6 +88,13 @@ func (r *Report) Worst(least rules.Severity) []Outcome {
 	})
 }
 
+// open are the outcomes that somebody has to look at.
+func (r *Report) open() []Outcome {
+	return slices.DeleteFunc(slices.Clone(r.Rules), func(o Outcome) bool {
+		return o.Status != rules.Failed && o.Status != rules.Undecided
+	})
+}
+
 // Count returns how many rules came out so.
 func (r *Report) Count(status rules.Status) int {
 	n := 0

@@ -25,7 +25,8 @@ func (r *Report) WriteHTML(to io.Writer) error {
 	return page.Execute(to, struct {
 		*Report
 		Name     string
+		Open     []Outcome
 		Compared bool
 		Picture  template.HTML
-	}{r, name, r.Changes != nil, template.HTML(Whole(r.Inventory).SVG("Who may talk to whom"))}) //nolint:gosec // SVG escapes every text
+	}{r, name, r.open(), r.Changes != nil, template.HTML(Whole(r.Inventory).SVG("Who may talk to whom"))}) //nolint:gosec // SVG escapes every text
 }

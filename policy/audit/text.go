@@ -17,10 +17,7 @@ func (r *Report) WriteText(to io.Writer) error {
 	for _, urn := range r.Pending {
 		fmt.Fprintf(&out, "\npending: an operation on %s began and did not end; run pulumi refresh\n", urn)
 	}
-	for _, o := range r.Rules {
-		if o.Status != rules.Failed && o.Status != rules.Undecided {
-			continue
-		}
+	for _, o := range r.open() {
 		fmt.Fprintf(&out, "\n%s: %s (%s, %s)\n", o.Status, o.Title, o.ID, o.Severity)
 		for _, f := range o.Findings {
 			fmt.Fprintf(&out, "  - %s\n", f.Message)
