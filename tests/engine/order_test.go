@@ -1,14 +1,14 @@
 package engine
 
 import (
-	"strings"
+	"bytes"
 	"testing"
 
-	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"homelab/internal/workspace"
+	"homelab/policy/rules"
 )
 
 // span is when a step ran, as positions in the engine's own record.
@@ -60,29 +60,22 @@ func TestTheStateKnowsTheChain(t *testing.T) {
 	w := open(t)
 	up(t, w)
 	complete := state(t, w)
-	byURN := map[string]apitype.ResourceV3{}
-	for _, r := range complete {
-		byURN[string(r.URN)] = r
-	}
+	graph := exported(t, w)
 	for _, record := range records(complete) {
-		reached := map[string]bool{}
-		var follow func(urn string)
-		follow = func(urn string) {
-			if reached[urn] {
-				return
-			}
-			reached[urn] = true
-			for _, next := range byURN[urn].Dependencies {
-				follow(string(next))
-			}
-			// A provider is referred to as URN::ID.
-			if end := strings.LastIndex(byURN[urn].Provider, "::"); end > 0 {
-				follow(byURN[urn].Provider[:end])
-			}
-		}
-		follow(string(record.URN))
 		for _, urn := range chainOf(complete, record) {
-			assert.True(t, reached[string(urn)], "%s does not depend on %s", record.URN.Name(), urn)
+			needed := graph.Get(string(urn))
+			require.NotNil(t, needed, urn)
+			assert.True(t, graph.Needs(graph.Get(string(record.URN)), needed), "%s does not depend on %s", record.URN.Name(), urn)
 		}
 	}
+}
+
+// exported is the stack as an audit reads it.
+func exported(t *testing.T, w *workspace.Simulation) *rules.Graph {
+	t.Helper()
+	text, err := w.Export(t.Context())
+	require.NoError(t, err)
+	export, err := rules.ReadExport(bytes.NewReader(text))
+	require.NoError(t, err)
+	return export.Graph
 }

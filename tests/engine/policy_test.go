@@ -65,6 +65,11 @@ func brokenByPlan(t *testing.T, preview *workspace.Summary, plan string) []strin
 	}
 	graph, err := rules.ReadPreview(file, planned)
 	require.NoError(t, err)
+	return broken(graph)
+}
+
+// broken are the rules that a stack breaks, sorted.
+func broken(graph *rules.Graph) []string {
 	var out []string
 	for _, v := range rules.Judge(graph) {
 		if v.Status == rules.Failed {

@@ -42,6 +42,8 @@ func TestAStackOfAnOlderVersion(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 	w := open(t, func(o *workspace.Options) { o.State, o.Program = dir, stack.FromCatalog(ofTheFixture()) })
 	before := state(t, w)
+	// The audit reads it, and says what the older version did not do yet.
+	assert.Equal(t, []string{"container-orphan", "network-addresses", "network-filter", "network-filter-first", "network-monitoring"}, broken(exported(t, w)))
 	preview, err := w.Preview(t.Context())
 	require.NoError(t, err, "%s", logOf(preview))
 
@@ -72,6 +74,7 @@ func TestAStackOfAnOlderVersion(t *testing.T) {
 
 	up(t, w)
 	assert.Subset(t, urns(state(t, w)), urns(before), "something of the older version is gone")
+	assert.Empty(t, broken(exported(t, w)))
 	again, err := w.Preview(t.Context())
 	require.NoError(t, err)
 	assert.False(t, again.HasChanges(), "%s", again.Counts())
