@@ -212,6 +212,7 @@ func TestUsageErrors(t *testing.T) {
 		"prevew":                             "did you mean preview?",
 		"preview --state /tmp/x":             "add --simulate",
 		"preview --target-dependents":        "name them with --target",
+		"up --yes --policy --skip-preview":   "leave out --skip-preview",
 		"up":                                 "cannot ask for confirmation here",
 		"refresh":                            "cannot ask for confirmation here",
 		"destroy":                            "cannot ask for confirmation here",

@@ -210,6 +210,8 @@ func (f *flags) check(run func() error) error {
 	switch {
 	case f.state != "" && !f.simulate:
 		return usageErrorf("--state is the state of a simulation: add --simulate")
+	case f.policy && f.skipPreview && !f.simulate:
+		return usageErrorf("--policy judges what the preview plans: leave out --skip-preview")
 	case f.targetDependents && len(f.targets) == 0:
 		return usageErrorf("--target-dependents adds to targets: name them with --target")
 	}

@@ -150,7 +150,8 @@ type borgmaticValues struct {
 
 // backup returns the backup's configuration and the command that writes it, or nil.
 func (g *Graph) backup() (borgmatic, *Resource) {
-	for name, file := range g.layers.files {
+	for _, name := range g.layers.paths {
+		file := g.layers.files[name]
 		if !strings.Contains(path.Base(name), "borgmatic") || !strings.HasSuffix(name, ".yaml") {
 			continue
 		}

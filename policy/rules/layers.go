@@ -1,9 +1,11 @@
 package rules
 
 import (
+	"maps"
 	"net/netip"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -36,6 +38,8 @@ type layers struct {
 	gates map[string][]*Resource
 	// files are the commands that write a file on the server, by its path.
 	files map[string]*Resource
+	// paths are the paths of files, sorted.
+	paths []string
 	// enforces are the commands that see a banned visitor refused.
 	enforces []*Resource
 	// jails are the commands that load Fail2ban's jails.
@@ -70,8 +74,9 @@ func findLayers(g *Graph) *layers {
 	for _, c := range g.Of(typeCommand) {
 		l.command(g, c)
 	}
-	for path, file := range l.files {
-		if strings.HasSuffix(path, "/Caddyfile") {
+	l.paths = slices.Sorted(maps.Keys(l.files))
+	for _, path := range l.paths {
+		if file := l.files[path]; strings.HasSuffix(path, "/Caddyfile") {
 			for name, s := range readSites(file.Text("stdin")) {
 				s.file = file
 				l.sites[name] = s

@@ -30,7 +30,8 @@ func (l *layers) findReaches(g *Graph) {
 		}
 	}
 	delete(at, "")
-	for path, file := range l.files {
+	for _, path := range l.paths {
+		file := l.files[path]
 		if !strings.Contains(path, "/firewall/") || !strings.HasSuffix(path, ".nft") {
 			continue
 		}
@@ -75,7 +76,8 @@ var networkRules = []Rule{
 			if len(g.Of(typeContainer)) == 0 {
 				return
 			}
-			for path, file := range g.layers.files {
+			for _, path := range g.layers.paths {
+				file := g.layers.files[path]
 				text := file.Text("stdin")
 				if !strings.HasSuffix(path, ".nft") || !strings.Contains(text, "hook forward") {
 					continue

@@ -13,8 +13,8 @@ import (
 func eachSite(judge func(*Graph, site, *report)) func(*Graph, *report) {
 	return func(g *Graph, out *report) {
 		out.absent("configuration of a Caddy proxy")
-		for path, file := range g.layers.files {
-			if strings.HasSuffix(path, "/Caddyfile") && file.At("stdin").Hidden() {
+		for _, path := range g.layers.paths {
+			if file := g.layers.files[path]; strings.HasSuffix(path, "/Caddyfile") && file.At("stdin").Hidden() {
 				out.undecided(file, "the proxy's configuration is not known")
 			}
 		}
@@ -96,7 +96,8 @@ type portalRule struct {
 
 // portal returns the portal's configuration and the command that writes it, or nil.
 func (g *Graph) portal() (portalConfig, *Resource) {
-	for path, file := range g.layers.files {
+	for _, path := range g.layers.paths {
+		file := g.layers.files[path]
 		if !strings.HasSuffix(path, "/authelia/config/configuration.yml") && !strings.HasSuffix(path, "authelia.yml") {
 			continue
 		}

@@ -243,8 +243,8 @@ var recordRules = []Rule{
 func judgeUpstream(g *Graph, r *Resource, out *report) {
 	s, ok := g.layers.sites[hostOf(r)]
 	if !ok {
-		for path, file := range g.layers.files {
-			if strings.HasSuffix(path, "/Caddyfile") && file.At("stdin").Hidden() {
+		for _, path := range g.layers.paths {
+			if file := g.layers.files[path]; strings.HasSuffix(path, "/Caddyfile") && file.At("stdin").Hidden() {
 				out.undecided(r, "the proxy's configuration is not known, so neither is what answers as %s", hostOf(r))
 				return
 			}

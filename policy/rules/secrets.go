@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -79,6 +80,23 @@ var secretRules = []Rule{
 		}),
 	},
 	{
+		ID: "secret-entropy", Title: "No command, environment or label holds what looks random", Severity: Medium, Layer: LayerSecrets,
+		Remedy: "give the program a file, or standard input, and mark the value as a secret", Unknown: "an unknown value is not judged",
+		check: func(g *Graph, out *report) {
+			out.absent("command or container")
+			for _, r := range g.resources {
+				for _, key := range visible[r.Type] {
+					out.look()
+					r.At(key).walk(key, func(path, text string) {
+						if word := random(text); word != "" {
+							out.fail(r, "%s holds %d characters that look random", path, len(word))
+						}
+					})
+				}
+			}
+		},
+	},
+	{
 		ID: "secret-logged", Title: "A command that writes a secret logs nothing", Severity: Medium, Layer: LayerSecrets,
 		Remedy: "set logging to none on commands whose standard input is a secret", Unknown: unknownNone,
 		check: func(g *Graph, out *report) {
@@ -90,6 +108,42 @@ var secretRules = []Rule{
 			}
 		},
 	},
+}
+
+// visible are the properties that everybody on the machine can read.
+var visible = map[string][]string{
+	typeCommand:   {"create", "update", "delete", "environment"},
+	typeContainer: {"command", "entrypoints", "envs", "labels"},
+}
+
+// words finds what could be a key: long, and of the alphabet of base64.
+var words = regexp.MustCompile(`[A-Za-z0-9+/_-]{24,}={0,2}`)
+
+// random returns a word of the text that looks random, or "": one of letters of both cases and digits,
+// each of which says more than four bits. A digest in hexadecimal digits, a path and a name do not.
+func random(text string) string {
+	for _, word := range words.FindAllString(text, -1) {
+		lower := strings.ContainsFunc(word, func(c rune) bool { return c >= 'a' && c <= 'z' })
+		upper := strings.ContainsFunc(word, func(c rune) bool { return c >= 'A' && c <= 'Z' })
+		digit := strings.ContainsFunc(word, func(c rune) bool { return c >= '0' && c <= '9' })
+		if lower && upper && digit && entropy(word) > 4 {
+			return word
+		}
+	}
+	return ""
+}
+
+// entropy is how much a character of the text says on average, in bits, by how often each is in it.
+func entropy(text string) (bits float64) {
+	count := map[rune]int{}
+	for _, c := range text {
+		count[c]++
+	}
+	for _, n := range count {
+		share := float64(n) / float64(len(text))
+		bits -= share * math.Log2(share)
+	}
+	return bits
 }
 
 // publicText reports whether a text that a secret's name leads to is plainly none.
