@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -23,6 +24,15 @@ func TestDocumentedCommandLinesAreTaken(t *testing.T) {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
 		lines[filepath.Base(page)] = readme.Commands(string(text), "")
+	}
+	workflows, err := filepath.Glob("../../.github/workflows/*.yml")
+	require.NoError(t, err)
+	for _, workflow := range workflows {
+		text, err := os.ReadFile(workflow)
+		require.NoError(t, err)
+		for _, call := range regexp.MustCompile(`bin/homelab .*`).FindAllString(string(text), -1) {
+			lines[filepath.Base(workflow)] = append(lines[filepath.Base(workflow)], regexp.MustCompile(`"\$[A-Z_]+"`).ReplaceAllString(call, "true"))
+		}
 	}
 	root := newApp().rootCommand()
 	for _, each := range root.Commands() {
@@ -47,6 +57,7 @@ func TestDocumentedCommandLinesAreTaken(t *testing.T) {
 		}
 	}
 	assert.GreaterOrEqual(t, found["README.md"], 10)
+	assert.Positive(t, found["deploy.yml"])
 	for _, name := range []string{"preview", "up", "refresh", "destroy", "audit", "graph"} {
 		assert.Positive(t, found["homelab "+name+" --help"], "the help of %s has no example", name)
 	}
