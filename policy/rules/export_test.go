@@ -117,6 +117,16 @@ func TestEveryRuleIsComplete(t *testing.T) {
 	}
 }
 
+func TestWide(t *testing.T) {
+	for pattern, want := range map[string]bool{
+		`^/api/v1/status$`: false, `^/site\.webmanifest$`: false, `^/(?:assets|static)/.*\.js$`: false, `^/a|^/b`: false, `(^/a)`: false, `(?i)^/API/`: false,
+		`^/api/hooks/[0-9a-f]{32}$`: false, `^/[a-f]/x$`: false, `^/\.well-known/`: false,
+		``: true, `/api`: true, `^/`: true, `^/.*`: true, `^/[^n]`: true, `^`: true, `.*`: true, `^/api/(`: true, `^/a|/b`: true, `^(?:/.+)$`: true, `^/\w`: true,
+	} {
+		assert.Equal(t, want, wide(pattern), pattern)
+	}
+}
+
 // Whatever is read, nothing panics.
 func FuzzReadExport(f *testing.F) {
 	f.Add([]byte(`{"version": 3, "deployment": {"resources": [{"urn": "a", "type": "docker:index/container:Container", "outputs": {"ports": [{}], "mounts": [1]}}]}}`))

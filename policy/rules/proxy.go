@@ -1,8 +1,10 @@
 package rules
 
 import (
+	"fmt"
 	"maps"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -125,8 +127,43 @@ func withPortal(judge func(*Graph, portalConfig, *Resource, *report)) func(*Grap
 	}
 }
 
-// wide finds patterns of paths that are not tied to the beginning of a path.
-var wide = regexp.MustCompile(`^(?:[^^]|\^/?(?:\.|\(|\[\^|$))`)
+// wide reports whether a pattern opens more than the paths that somebody meant: it is not tied to the
+// beginning of a path, or it takes most of the first characters that a path can have.
+func wide(pattern string) bool {
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil || !anchored(parsed) {
+		return true
+	}
+	expression := regexp.MustCompile(pattern) // it was parsed above
+	const first = "abcdefghijklmnopqrstuvwxyz0123456789_"
+	taken := 0
+	for _, c := range first {
+		for _, path := range []string{"/%c", "/%c/", "/%cx", "/%cx/y", "/%cpi/v1/z.js"} {
+			if expression.MatchString(fmt.Sprintf(path, c)) {
+				taken++
+				break
+			}
+		}
+	}
+	return taken > len(first)/2
+}
+
+// anchored reports whether every match begins at the beginning of the text.
+func anchored(e *syntax.Regexp) bool {
+	switch e.Op {
+	case syntax.OpBeginText:
+		return true
+	case syntax.OpCapture, syntax.OpPlus:
+		return anchored(e.Sub[0])
+	case syntax.OpRepeat:
+		return e.Min > 0 && anchored(e.Sub[0])
+	case syntax.OpConcat:
+		return len(e.Sub) > 0 && anchored(e.Sub[0])
+	case syntax.OpAlternate:
+		return !slices.ContainsFunc(e.Sub, func(s *syntax.Regexp) bool { return !anchored(s) })
+	}
+	return false
+}
 
 // admits are the policies of the portal that ask for a login.
 var admits = []string{"one_factor", "two_factor"}
@@ -150,7 +187,7 @@ var portalRules = []Rule{
 				hosts := strings.Join(r.Domain, ", ")
 				out.require(len(r.Resources) > 0, file, "everybody passes to all of %s", hosts)
 				out.require(len(r.Methods) > 0, file, "everybody passes with any method to a path of %s", hosts)
-				out.require(!slices.ContainsFunc(r.Resources, wide.MatchString), file, "everybody passes to more than one path of %s: %s", hosts, strings.Join(r.Resources, ", "))
+				out.require(!slices.ContainsFunc(r.Resources, wide), file, "everybody passes to more than one path of %s: %s", hosts, strings.Join(r.Resources, ", "))
 			}
 		}),
 	},
