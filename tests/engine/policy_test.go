@@ -118,3 +118,40 @@ func TestAViolationStopsAPreview(t *testing.T) {
 	assert.Equal(t, slices.Sorted(maps.Keys(packed)), brokenByPlan(t, planned, plan))
 	assert.Empty(t, state(t, w), "something was made")
 }
+
+// No rule is in the way of what the settings allow.
+func TestWhatTheSettingsAllowBreaksNoRule(t *testing.T) {
+	twoFactor := map[string]any{"policy": "two-factor", "groups": []any{"users"}}
+	for name, config := range map[string]map[string]any{
+		"open paths and uploads": {"homelab:services": map[string]any{"jellyseerr": map[string]any{
+			"bypass": []any{
+				map[string]any{"path": "^/(?:assets|static)/.*\\.js$", "reason": "x"},
+				map[string]any{"path": "^/hook$", "methods": []any{"POST"}, "reason": "x"},
+			},
+			"uploads": []any{map[string]any{"path": "/files", "maxMB": 100, "reason": "x"}},
+		}}},
+		"a login of its own, in public": {"homelab:services": map[string]any{"jellyfin": map[string]any{
+			"visibility": "public", "access": map[string]any{"policy": "native", "reason": "televisions"},
+		}}},
+		"everything on the tailnet": {"homelab:services": map[string]any{"jellyseerr": map[string]any{"visibility": "tailnet", "access": twoFactor}}},
+		"a service less":            {"homelab:services": map[string]any{"jellyseerr": map[string]any{"enabled": false}}},
+		"a broken glass":            {"homelab:server": map[string]any{"breakGlass": map[string]any{"cidr": "203.0.113.7/32", "reason": "the tailnet is gone"}}},
+		"films over SFTP":           {"homelab:storage": map[string]any{"media": map[string]any{"protocol": "sftp"}}},
+		"films by davfs2":           {"homelab:storage": map[string]any{"media": map[string]any{"protocol": "davfs2"}}},
+		"mail":                      {"homelab:smtp": map[string]any{"host": "mail.example.com", "port": 587, "tls": "starttls", "username": "x@example.com", "sender": "x@example.com"}},
+		"a service of their own": {"homelab:customServices": map[string]any{"homepage": map[string]any{
+			"image": "ghcr.io/gethomepage/homepage:v2.2.0@sha256:753eeb0cc22ab7baad39ed47cbd1aae14e193dd1b264e965f193a9ea1d1e1bdd",
+			"port":  3000, "user": "2002:2002", "memoryMiB": 64, "health": map[string]any{"path": "/"}, "uses": []any{"jellyfin"}, "reaches": "internet",
+			"folders": []any{map[string]any{"path": "/data"}},
+		}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := open(t, func(o *workspace.Options) { o.Config = config })
+			plan := filepath.Join(t.TempDir(), "plan.json")
+			preview, err := w.Preview(t.Context(), workspace.Plan(plan))
+			require.NoError(t, err, "%s", logOf(preview))
+			assert.Empty(t, brokenByPlan(t, preview, plan))
+		})
+	}
+}
