@@ -62,7 +62,7 @@ func BenchmarkPolicies(b *testing.B) {
 	for b.Loop() {
 		spend(&without, none)
 		spend(&judged, func(s *workspace.Summary) error { return judge(s, plan) }, workspace.Plan(plan))
-		spend(&packed, none, workspace.PolicyPack(pack))
+		spend(&packed, none, workspace.PolicyPack(pack, ""))
 	}
 	require.NoError(b, w.Close())
 	b.ReportMetric(0, "ns/op")

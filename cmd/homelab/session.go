@@ -119,7 +119,7 @@ func (s *session) say(format string, args ...any) {
 
 // options are the workspace's options that the flags ask for.
 func (s *session) options() []workspace.Option {
-	options := append(s.display(), workspace.Targets(s.flags.targets, s.flags.targetDependents), workspace.PolicyPack(s.flags.policyPack))
+	options := append(s.display(), workspace.Targets(s.flags.targets, s.flags.targetDependents), workspace.PolicyPack(s.flags.policyPack, s.flags.policyConfig))
 	if s.flags.expectNoChanges {
 		options = append(options, workspace.ExpectNoChanges())
 	}

@@ -23,10 +23,11 @@ import (
 // ran, also with an error.
 func (w *Workspace) Preview(ctx context.Context, opts ...Option) (*Summary, error) {
 	return w.run(ctx, "preview", opts, func(o runOptions, stream chan<- events.EngineEvent) error {
+		packs, configs := o.policyPacks()
 		list := []optpreview.Option{
 			optpreview.ProgressStreams(w.stdout), optpreview.ErrorProgressStreams(w.stderr),
 			optpreview.EventStreams(stream), optpreview.Color(o.color), optpreview.Parallel(o.parallel),
-			optpreview.Target(o.targets), optpreview.PolicyPacks(o.policyPacks()...),
+			optpreview.Target(o.targets), optpreview.PolicyPacks(packs...), optpreview.PolicyPackConfigs(configs...),
 		}
 		list = appendIf(list, o.plan != "", func() optpreview.Option { return optpreview.Plan(o.plan) })
 		list = appendIf(list, o.expectNoChanges, optpreview.ExpectNoChanges)
@@ -41,10 +42,11 @@ func (w *Workspace) Preview(ctx context.Context, opts ...Option) (*Summary, erro
 // error.
 func (w *Workspace) Up(ctx context.Context, opts ...Option) (*Summary, error) {
 	return w.run(ctx, "up", opts, func(o runOptions, stream chan<- events.EngineEvent) error {
+		packs, configs := o.policyPacks()
 		list := []optup.Option{
 			optup.ProgressStreams(w.stdout), optup.ErrorProgressStreams(w.stderr),
 			optup.EventStreams(stream), optup.Color(o.color), optup.Parallel(o.parallel),
-			optup.Target(o.targets), optup.PolicyPacks(o.policyPacks()...),
+			optup.Target(o.targets), optup.PolicyPacks(packs...), optup.PolicyPackConfigs(configs...),
 		}
 		list = appendIf(list, o.expectNoChanges, optup.ExpectNoChanges)
 		list = appendIf(list, o.diff, optup.Diff)

@@ -217,6 +217,7 @@ type runOptions struct {
 	parallel         int
 	color            string
 	policyPack       string
+	policyConfig     string
 	plan             string
 }
 
@@ -237,18 +238,24 @@ func Targets(urns []string, dependents bool) Option {
 
 // PolicyPack has the engine judge the stack by the pack at this path, an executable or a folder with
 // a PulumiPolicy.yaml; "" is none. A mandatory violation makes a preview fail, and an up once all is
-// made, so an up is to follow a preview. A pack judges whole stacks: with targets it is left out.
-func PolicyPack(path string) Option { return func(o *runOptions) { o.policyPack = path } }
+// made, so an up is to follow a preview. A pack judges whole stacks: with targets it is left out. The
+// config is a file with the pack's own configuration; "" is none.
+func PolicyPack(path, config string) Option {
+	return func(o *runOptions) { o.policyPack, o.policyConfig = path, config }
+}
 
 // Plan has a preview write to this file which resources there are to be, and what each depends on.
 func Plan(path string) Option { return func(o *runOptions) { o.plan = path } }
 
-// policyPacks are the packs that the operation is judged by.
-func (o runOptions) policyPacks() []string {
+// policyPacks are the packs that the operation is judged by, and their configurations.
+func (o runOptions) policyPacks() (packs, configs []string) {
 	if o.policyPack == "" || len(o.targets) > 0 {
-		return nil
+		return nil, nil
 	}
-	return []string{o.policyPack}
+	if o.policyConfig != "" {
+		configs = []string{o.policyConfig}
+	}
+	return []string{o.policyPack}, configs
 }
 
 // Parallel limits how many resources the engine works on at once. Default: the engine's own, 4 per

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pulumi/pulumi-cloudflare/sdk/v6/go/cloudflare"
+	"github.com/pulumi/pulumi-hcloud/sdk/go/hcloud"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -38,7 +39,7 @@ func policyPack(t testing.TB) string {
 // The production example passes every rule, before it is there and after.
 func TestTheStackPassesItsPolicies(t *testing.T) {
 	w := open(t)
-	judge := workspace.PolicyPack(policyPack(t))
+	judge := workspace.PolicyPack(policyPack(t), "")
 	plan := filepath.Join(t.TempDir(), "plan.json")
 	preview, err := w.Preview(t.Context(), judge, workspace.Plan(plan))
 	require.NoError(t, err, "%s", logOf(preview))
@@ -51,6 +52,42 @@ func TestTheStackPassesItsPolicies(t *testing.T) {
 	require.NoError(t, err, "%s", logOf(again))
 	assert.False(t, again.HasChanges())
 	assert.Empty(t, brokenByPlan(t, again, plan), "of resources that do not change, the plan says what they depend on too")
+}
+
+// Pulumi's own configuration of policies says which rules stop a deployment.
+func TestLevelsAreConfigured(t *testing.T) {
+	w := open(t, func(o *workspace.Options) {
+		o.Program = func(root string) pulumi.RunFunc {
+			return func(ctx *pulumi.Context) error {
+				token, _ := ctx.GetConfig("hcloud:token")
+				provider, err := hcloud.NewProvider(ctx, "other", &hcloud.ProviderArgs{Token: pulumi.ToSecret(pulumi.String(token)).(pulumi.StringOutput)})
+				if err != nil {
+					return err
+				}
+				// An address that is not protected: advice, unless it is configured otherwise.
+				_, err = hcloud.NewPrimaryIp(ctx, "spare", &hcloud.PrimaryIpArgs{
+					Type: pulumi.String("ipv4"), AssigneeType: pulumi.String("server"), Location: pulumi.String("fsn1"), AutoDelete: pulumi.Bool(false),
+					DeleteProtection: pulumi.Bool(true),
+				}, pulumi.Provider(provider))
+				return errors.Join(err, stack.From(root)(ctx))
+			}
+		}
+	})
+	pack, config := policyPack(t), filepath.Join(t.TempDir(), "config.json")
+	for level, stops := range map[string]bool{"": false, "disabled": false, "mandatory": true} {
+		text := "{}"
+		if level != "" {
+			text = `{"data-addresses": "` + level + `"}`
+		}
+		require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
+		preview, err := w.Preview(t.Context(), workspace.PolicyPack(pack, config))
+		if stops {
+			require.ErrorContains(t, err, "data-addresses")
+			continue
+		}
+		require.NoError(t, err, "%s", logOf(preview))
+		assert.Len(t, preview.Advice, map[string]int{"": 1, "disabled": 0}[level], level)
+	}
 }
 
 // brokenByPlan are the rules that what a preview plans would break, sorted.
@@ -97,7 +134,7 @@ func TestAViolationStopsAPreview(t *testing.T) {
 			}
 		}
 	})
-	preview, err := w.Preview(t.Context(), workspace.PolicyPack(policyPack(t)))
+	preview, err := w.Preview(t.Context(), workspace.PolicyPack(policyPack(t), ""))
 	require.Error(t, err)
 	for _, rule := range []string{"record-proxied", "record-custom-rules", "record-enforcement", "record-portal"} {
 		assert.ErrorContains(t, err, rule)
