@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/require"
 
 	"homelab/components/settings"
@@ -27,13 +28,16 @@ type object = map[string]any
 
 // exported is the stack of the production example on simulated clouds, as pulumi stack export writes
 // it.
-var exported = sync.OnceValues(func() ([]byte, error) {
+var exported = sync.OnceValues(func() ([]byte, error) { return deploy(stack.From) })
+
+// deploy deploys a program to simulated clouds, and exports the stack.
+func deploy(program func(root string) pulumi.RunFunc) ([]byte, error) {
 	ctx := context.Background()
 	cli, err := toolchain.Pulumi(ctx, os.Stderr)
 	if err != nil {
 		return nil, err
 	}
-	options := workspace.Options{Project: "../..", Program: stack.From, CLI: cli, Stdout: io.Discard, Stderr: io.Discard}
+	options := workspace.Options{Project: "../..", Program: program, CLI: cli, Stdout: io.Discard, Stderr: io.Discard}
 	for _, key := range settings.Secrets() {
 		options.Secrets = append(options.Secrets, workspace.Secret{Key: key.Key, Generate: key.Generate, Needs: key.Needs})
 	}
@@ -50,7 +54,7 @@ var exported = sync.OnceValues(func() ([]byte, error) {
 		return nil, err
 	}
 	return json.Marshal(object{"version": 3, "deployment": deployment})
-})
+}
 
 // state is an export that can be changed.
 type state struct {
