@@ -170,18 +170,21 @@ func (p part) append(key string, element any) {
 
 // drop makes everything forget that it depends on a resource.
 func (s *state) drop(gone part) {
-	urn := gone.of["urn"]
 	for _, r := range s.resources() {
-		of := r.(object)
-		without := func(list any) any {
-			urns, _ := list.([]any)
-			return slices.DeleteFunc(slices.Clone(urns), func(u any) bool { return u == urn })
-		}
-		of["dependencies"] = without(of["dependencies"])
-		if properties, ok := of["propertyDependencies"].(object); ok {
-			for key := range maps.Keys(properties) {
-				properties[key] = without(properties[key])
-			}
+		part{s, r.(object)}.forget(gone)
+	}
+}
+
+// forget makes the resource forget that it depends on another.
+func (p part) forget(gone part) {
+	without := func(list any) any {
+		urns, _ := list.([]any)
+		return slices.DeleteFunc(slices.Clone(urns), func(u any) bool { return u == gone.of["urn"] })
+	}
+	p.of["dependencies"] = without(p.of["dependencies"])
+	if properties, ok := p.of["propertyDependencies"].(object); ok {
+		for key := range maps.Keys(properties) {
+			properties[key] = without(properties[key])
 		}
 	}
 }
