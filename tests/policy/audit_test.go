@@ -62,7 +62,9 @@ func TestWhatAnExportChangedInExposure(t *testing.T) {
 	}{
 		"nothing": {func(*state) {}, []string{}},
 		"a group": {
-			replaceText(command, "authelia-configuration.yml", "stdin", "group:users", "group:everybody"),
+			replaceText(command, "authelia-configuration.yml", "stdin",
+				"- requests.example.com\n      policy: two_factor\n      subject:\n        - - group:users",
+				"- requests.example.com\n      policy: two_factor\n      subject:\n        - - group:everybody"),
 			[]string{"requests.example.com is reachable from the internet by group everybody (two factor), and was from the internet by group users (two factor)"},
 		},
 		"a factor": {
