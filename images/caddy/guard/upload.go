@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -130,6 +131,7 @@ func (i *Inspect) stream(w http.ResponseWriter, r *http.Request, client netip.Ad
 	}
 	defer release()
 	rest := &paced{body: r.Body, length: r.ContentLength, began: time.Now(), deadline: http.NewResponseController(w).SetReadDeadline}
+	defer rest.finish()
 	head := make([]byte, min(uploadHead, r.ContentLength))
 	if _, err := io.ReadFull(rest, head); err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -179,6 +181,31 @@ type paced struct {
 
 	came, allowed int64
 	ended         atomic.Bool
+
+	mu       sync.Mutex
+	finished bool
+}
+
+// bound sets when the body must have come on, or takes the bound away.
+func (p *paced) bound(until time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.finished {
+		return errors.New("the request has ended")
+	}
+	if err := p.deadline(until); err != nil {
+		return fmt.Errorf("bounding the time of the body: %w", err)
+	}
+	return nil
+}
+
+// finish keeps deadlines from being set from now on. A transport may read on when the request has
+// ended; its deadlines would then be those of the connection's next request, or, over HTTP/2, a nil
+// pointer (Go 1.26).
+func (p *paced) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.finished = true
 }
 
 // Read reads what has come.
@@ -188,18 +215,18 @@ func (p *paced) Read(b []byte) (int, error) {
 		if p.came == 0 {
 			p.allowed = min(uploadHead, p.length)
 		}
-		if err := p.deadline(p.began.Add(allowance(p.allowed))); err != nil {
-			return 0, fmt.Errorf("bounding the time of the body: %w", err)
+		if err := p.bound(p.began.Add(allowance(p.allowed))); err != nil {
+			return 0, err
 		}
 	}
 	n, err := p.body.Read(b)
 	p.came += int64(n)
 	if errors.Is(err, io.EOF) {
-		p.ended.Store(true)
 		// The next request of the connection has its own time.
-		if err := p.deadline(time.Time{}); err != nil {
-			return n, fmt.Errorf("ending the bound: %w", err)
+		if err := p.bound(time.Time{}); err != nil {
+			return n, err
 		}
+		p.ended.Store(true)
 	}
 	return n, err
 }

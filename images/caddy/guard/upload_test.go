@@ -180,6 +180,47 @@ func TestAnAnswerBeforeTheEnd(t *testing.T) {
 	assert.Equal(t, int64(1), served.Load())
 }
 
+// A transport may read on after the service has answered and the request has ended. Over HTTP/2 a
+// deadline that is set then ends the whole proxy.
+func TestWhoReadsOnAfterTheEnd(t *testing.T) {
+	_, address := newEngine(t)
+	i := uploading("wide")
+	i.app = guarded(t, address)
+	readOn := make(chan error, 1)
+	service := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		body := r.Body
+		_, err := io.ReadFull(body, make([]byte, uploadHead))
+		assert.NoError(t, err)
+		go func() {
+			time.Sleep(200 * time.Millisecond)
+			_, err := body.Read(make([]byte, 1))
+			readOn <- err
+		}()
+		w.WriteHeader(http.StatusUnauthorized)
+		return nil
+	})
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		vars := map[string]any{caddyhttp.ClientIPVarKey: visitorAddress}
+		assert.NoError(t, i.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, vars)), service))
+	}))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	content, more := io.Pipe()
+	t.Cleanup(func() { _ = more.Close() })
+	go func() { _, _ = more.Write(make([]byte, uploadHead)) }()
+	request, err := http.NewRequest(http.MethodPut, s.URL+"/files", content)
+	require.NoError(t, err)
+	request.ContentLength = uploadLimit
+	request.Header.Set("Content-Type", "video/mp4")
+	response, err := s.Client().Do(request)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	assert.Equal(t, 2, response.ProtoMajor)
+	assert.Equal(t, http.StatusUnauthorized, response.StatusCode)
+	assert.Error(t, <-readOn)
+}
+
 func TestPaced(t *testing.T) {
 	var deadlines []time.Duration
 	began := time.Now()
