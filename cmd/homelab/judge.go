@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"homelab/internal/workspace"
 	"homelab/policy/rules"
@@ -47,8 +48,11 @@ func judge(summary *workspace.Summary, plan string) error {
 	if err != nil {
 		return err
 	}
-	broken := 0
+	broken, undecided := 0, []string{}
 	for _, v := range rules.Judge(graph) {
+		if v.Status == rules.Undecided {
+			undecided = append(undecided, v.Rule.ID)
+		}
 		for _, f := range v.Findings {
 			text := fmt.Sprintf("%s: %s: %s", v.Rule.ID, f.Message, v.Rule.Remedy)
 			if !v.Rule.Severity.AtLeast(rules.High) {
@@ -58,6 +62,9 @@ func judge(summary *workspace.Summary, plan string) error {
 			summary.Problems = append(summary.Problems, text)
 			broken++
 		}
+	}
+	if len(undecided) > 0 {
+		summary.Advice = append(summary.Advice, "rules that cannot be decided before up, see homelab audit then: "+strings.Join(undecided, ", "))
 	}
 	if broken == 0 {
 		return nil

@@ -117,6 +117,28 @@ func TestEveryRuleIsComplete(t *testing.T) {
 	}
 }
 
+// What a provider needs, its resources need too.
+func TestResourcesNeedWhatTheirProviderNeeds(t *testing.T) {
+	g, err := New([]Resource{
+		{URN: "server", Type: "x"}, {URN: "provider", Type: "x", Dependencies: []string{"server"}}, {URN: "container", Type: "x", Provider: "provider"},
+	})
+	require.NoError(t, err)
+	assert.True(t, g.Needs(g.Get("container"), g.Get("server")))
+	assert.False(t, g.Needs(g.Get("server"), g.Get("container")))
+}
+
+// A site is guarded if every request asks the portal, not some.
+func TestGuarded(t *testing.T) {
+	const some, all = "\troute @x {\n\t\tauthenticate http://p:1\n\t}\n", "\timport login\n"
+	for block, want := range map[string]bool{"": false, some: false, all: true, some + all: true, all + some: true} {
+		text := "(login) {\n\tauthenticate http://p:1\n}\nhttps://a.example.com:8443 {\n" + block + "\treverse_proxy s:80\n}\n"
+		s, ok := readSites(text)["a.example.com"]
+		require.True(t, ok)
+		assert.Equal(t, want, s.guarded(), text)
+		assert.Equal(t, "s", s.upstream)
+	}
+}
+
 func TestWide(t *testing.T) {
 	for pattern, want := range map[string]bool{
 		`^/api/v1/status$`: false, `^/site\.webmanifest$`: false, `^/(?:assets|static)/.*\.js$`: false, `^/a|^/b`: false, `(^/a)`: false, `(?i)^/API/`: false,

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pulumi/pulumi-cloudflare/sdk/v6/go/cloudflare"
@@ -189,6 +190,13 @@ func TestWhatTheSettingsAllowBreaksNoRule(t *testing.T) {
 			preview, err := w.Preview(t.Context(), workspace.Plan(plan))
 			require.NoError(t, err, "%s", logOf(preview))
 			assert.Empty(t, brokenByPlan(t, preview, plan))
+			if name == "open paths and uploads" {
+				for urn, state := range preview.Planned() {
+					if strings.HasSuffix(urn, "::Caddyfile") {
+						assert.Contains(t, state.Inputs["stdin"], "\t\t\tupload /files 100MB PATCH POST PUT\n")
+					}
+				}
+			}
 		})
 	}
 }

@@ -92,6 +92,13 @@ func TestWhatAnExportChangedInExposure(t *testing.T) {
 		"a port": {firewallRule(object{"protocol": "tcp", "port": "8080", "sourceIps": anywhere, "description": "test"}), []string{
 			"tcp port 8080 was opened (firewall: test)", "the rule firewall-closed is broken now",
 		}},
+		"a port for anybody": {func(s *state) {
+			s.get("firewall:Firewall", "homelab-firewall").each("rules", func(r object) {
+				if r["port"] == "443" {
+					r["sourceIps"] = anywhere
+				}
+			})
+		}, []string{"tcp port 443 was opened to anybody (firewall: HTTPS from Cloudflare)", "the rule firewall-closed is broken now"}},
 		"a name less": {func(s *state) { s.remove(s.get(record, "jellyfin")) }, []string{
 			"jellyfin.example.com is no longer reachable", "the rule proxy-stray-route is broken now",
 		}},

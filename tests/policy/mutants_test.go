@@ -131,6 +131,7 @@ func containerMutants() []mutant {
 	}
 	return []mutant{
 		{"a port on all interfaces", with([]any{object{"internal": 5055.0, "external": 5055.0, "ip": "0.0.0.0"}}, "ports"), []string{"container-ports", "container-proxy-only"}},
+		{"a port on all interfaces, over IPv6", with([]any{object{"internal": 5055.0, "external": 5055.0, "ip": "::"}}, "ports"), []string{"container-ports", "container-proxy-only"}},
 		{"a port on an address, past the proxy", with([]any{object{"internal": 5055.0, "external": 5055.0, "ip": "100.101.0.44"}}, "ports"), []string{"container-proxy-only"}},
 		{"the proxy's port loses its address", func(s *state) {
 			s.get("docker:index/container:Container", "caddy").each("ports", func(p object) { delete(p, "ip") })

@@ -180,6 +180,28 @@ func TestAnAnswerBeforeTheEnd(t *testing.T) {
 	assert.Equal(t, int64(1), served.Load())
 }
 
+// Who is not let in does not keep the connection for the time of a file that was announced.
+func TestAFileThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	_, address := newEngine(t)
+	i := &Inspect{Limit: limit, Uploads: uploading("").Uploads, app: guarded(t, address)}
+	portal := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		w.WriteHeader(http.StatusUnauthorized)
+		return nil
+	})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = struct{ io.ReadCloser }{r.Body} // as Caddy does: the server reads what is left of it
+		vars := map[string]any{caddyhttp.ClientIPVarKey: visitorAddress}
+		assert.NoError(t, i.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, vars)), portal))
+	}))
+	t.Cleanup(s.Close)
+	began := time.Now()
+	_, reader := begin(t, s, uploadLimit, 1)
+	_, err := io.ReadAll(reader)
+	assert.NoError(t, err)
+	assert.Less(t, time.Since(began), bodyGrace+5*time.Second)
+}
+
 // A transport may read on after the service has answered and the request has ended. Over HTTP/2 a
 // deadline that is set then ends the whole proxy.
 func TestWhoReadsOnAfterTheEnd(t *testing.T) {
