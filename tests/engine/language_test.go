@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"homelab/policy/pack"
+	"homelab/tests/internal/packprogram"
 )
 
 // languageVariable makes the test's own program the plugin of the language Go, which the CLI from
@@ -22,13 +22,7 @@ import (
 const languageVariable = "HOMELAB_TEST_LANGUAGE_PLUGIN"
 
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == packName {
-		if err := pack.Serve(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	packprogram.Serve()
 	if os.Getenv(languageVariable) != "" {
 		if err := serveLanguage(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

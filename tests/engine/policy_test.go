@@ -19,28 +19,16 @@ import (
 	"homelab/components/stack"
 	"homelab/internal/workspace"
 	"homelab/policy/rules"
+	"homelab/tests/internal/packprogram"
 )
 
 // ruleName finds a rule's name in what a summary says of a violation.
 var ruleName = regexp.MustCompile(`(?:^|: )([a-z0-9]+(?:-[a-z0-9]+)+): [A-Z]`)
 
-// packName is the name under which this test's own executable is the policy pack.
-const packName = "homelab-policy"
-
-// policyPack is the executable that the engine starts.
-func policyPack(t testing.TB) string {
-	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	link := filepath.Join(t.TempDir(), packName)
-	require.NoError(t, os.Symlink(self, link))
-	return link
-}
-
 // The production example passes every rule, before it is there and after.
 func TestTheStackPassesItsPolicies(t *testing.T) {
 	w := open(t)
-	judge := workspace.PolicyPack(policyPack(t), "")
+	judge := workspace.PolicyPack(packprogram.Path(t), "")
 	plan := filepath.Join(t.TempDir(), "plan.json")
 	preview, err := w.Preview(t.Context(), judge, workspace.Plan(plan))
 	require.NoError(t, err, "%s", logOf(preview))
@@ -74,7 +62,7 @@ func TestLevelsAreConfigured(t *testing.T) {
 			}
 		}
 	})
-	pack, config := policyPack(t), filepath.Join(t.TempDir(), "config.json")
+	pack, config := packprogram.Path(t), filepath.Join(t.TempDir(), "config.json")
 	for level, stops := range map[string]bool{"": false, "disabled": false, "mandatory": true} {
 		text := "{}"
 		if level != "" {
@@ -135,7 +123,7 @@ func TestAViolationStopsAPreview(t *testing.T) {
 			}
 		}
 	})
-	preview, err := w.Preview(t.Context(), workspace.PolicyPack(policyPack(t), ""))
+	preview, err := w.Preview(t.Context(), workspace.PolicyPack(packprogram.Path(t), ""))
 	require.Error(t, err)
 	for _, rule := range []string{"record-proxied", "record-custom-rules", "record-enforcement", "record-portal"} {
 		assert.ErrorContains(t, err, rule)

@@ -2,10 +2,8 @@ package policy
 
 import (
 	"bufio"
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,31 +17,18 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"homelab/policy/pack"
+	"homelab/tests/internal/packprogram"
 )
 
-// packName is the name under which this test's own executable is the policy pack.
-const packName = "homelab-policy"
-
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == packName {
-		if err := pack.Serve(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	packprogram.Serve()
 	os.Exit(m.Run())
 }
 
 // startPack starts the pack as the engine does, and speaks the engine's protocol with it.
 func startPack(t *testing.T) pulumirpc.AnalyzerClient {
 	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	link := filepath.Join(t.TempDir(), packName)
-	require.NoError(t, os.Symlink(self, link))
-	process := exec.Command(link, "127.0.0.1:1")
+	process := exec.Command(packprogram.Path(t), "127.0.0.1:1")
 	process.Stderr = os.Stderr
 	out, err := process.StdoutPipe()
 	require.NoError(t, err)
