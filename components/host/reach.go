@@ -46,6 +46,27 @@ type Edge struct {
 	Port int
 }
 
+// Protocol is a transport protocol, as the packet filter calls it.
+type Protocol string
+
+// The protocols that a tunnel may use.
+const (
+	UDP Protocol = "udp"
+	TCP Protocol = "tcp"
+)
+
+// TunnelWay is the way of a VPN tunnel's container to its VPN server.
+type TunnelWay struct {
+	// From is the container's own address, a private IPv4 address.
+	From netip.Addr
+	// To is the VPN server's public IPv4 address.
+	To netip.Addr
+	// Protocol is what the tunnel's packets are, UDP or TCP.
+	Protocol Protocol
+	// Port is the VPN server's port.
+	Port int
+}
+
 // Reach is what a container may open connections to. Everything else is dropped.
 type Reach struct {
 	// Container is the container's name.
@@ -54,6 +75,10 @@ type Reach struct {
 	Edges []Edge
 	// Internet are its own addresses from which it may reach public addresses; empty means none.
 	Internet []netip.Addr
+	// Tunnel are the only packets of a VPN tunnel's container that leave the machine. Nothing else of
+	// it does: not before the tunnel's program has rules of its own, not after it crashed, and no
+	// question for a name. So a container with a Tunnel may have no Internet.
+	Tunnel []TunnelWay
 }
 
 var containerName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
@@ -70,6 +95,13 @@ func (r Reach) Validate() error {
 	for _, a := range r.Internet {
 		p.Require(private(a), "%s is not a private IPv4 address", a)
 	}
+	for _, w := range r.Tunnel {
+		p.Require(private(w.From), "the tunnel's own address %s is not a private IPv4 address", w.From)
+		p.Require(public(w.To), "the VPN server's address %s is not a public IPv4 address", w.To)
+		p.Require(w.Protocol == UDP || w.Protocol == TCP, "%q is not the protocol of a tunnel: %s or %s", string(w.Protocol), UDP, TCP)
+		p.Require(w.Port > 0 && w.Port < 1<<16, "%d is not a port", w.Port)
+	}
+	p.Require(len(r.Tunnel) == 0 || len(r.Internet) == 0, "a tunnel's container reaches its VPN server only, not the internet")
 	return p.Err()
 }
 
@@ -78,6 +110,14 @@ func (r Reach) Validate() error {
 func reachFile(container string) string { return "container-" + container + ".nft" }
 
 func private(a netip.Addr) bool { return a.Is4() && a.IsPrivate() }
+
+// public reports whether an IPv4 address is in none of the closed ranges.
+func public(a netip.Addr) bool {
+	return a.Is4() && !slices.ContainsFunc(closed, func(r string) bool {
+		prefix, err := netip.ParsePrefix(r)
+		return err != nil || prefix.Contains(a)
+	})
+}
 
 // renderContainers writes the tables in which everything between containers is dropped.
 func renderContainers() (string, error) {
@@ -92,12 +132,16 @@ func renderReach(r Reach) (string, error) {
 	if err := r.Validate(); err != nil {
 		return "", err
 	}
-	r.Edges, r.Internet = slices.Clone(r.Edges), slices.Clone(r.Internet)
+	r.Edges, r.Internet, r.Tunnel = slices.Clone(r.Edges), slices.Clone(r.Internet), slices.Clone(r.Tunnel)
 	slices.SortFunc(r.Edges, func(a, b Edge) int {
 		return cmp.Or(a.From.Compare(b.From), a.To.Compare(b.To), cmp.Compare(a.Port, b.Port))
 	})
 	r.Edges = slices.Compact(r.Edges)
 	slices.SortFunc(r.Internet, netip.Addr.Compare)
+	slices.SortFunc(r.Tunnel, func(a, b TunnelWay) int {
+		return cmp.Or(a.From.Compare(b.From), a.To.Compare(b.To), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+	})
+	r.Tunnel = slices.Compact(r.Tunnel)
 	return renderFilter("reach.nft.tmpl", r)
 }
 

@@ -33,6 +33,53 @@ func TestReach(t *testing.T) {
 	assert.Equal(t, "# What quiet may reach.\n", none)
 }
 
+func TestReachOfATunnel(t *testing.T) {
+	server, other := netip.MustParseAddr("193.138.218.74"), netip.MustParseAddr("45.83.220.9")
+	ways := []TunnelWay{{address(9), server, UDP, 51820}, {address(9), other, TCP, 443}, {address(9), server, UDP, 51820}}
+	rendered, err := renderReach(Reach{Container: "gluetun", Tunnel: ways})
+	require.NoError(t, err)
+	golden(t, "reach-tunnel.nft", rendered)
+	again, err := renderReach(Reach{Container: "gluetun", Tunnel: []TunnelWay{ways[1], ways[0]}})
+	require.NoError(t, err)
+	assert.Equal(t, rendered, again)
+}
+
+// Everything wrong with a tunnel's reach is refused, and so is every address that is not on the
+// internet.
+func TestTunnelThatIsRefused(t *testing.T) {
+	server := netip.MustParseAddr("193.138.218.74")
+	way := func(change func(*TunnelWay)) Reach {
+		w := TunnelWay{address(9), server, UDP, 51820}
+		change(&w)
+		return Reach{Container: "gluetun", Tunnel: []TunnelWay{w}}
+	}
+	for _, to := range []string{"0.0.0.0", "10.64.0.1", "100.100.100.100", "127.0.0.11", metadata, "172.30.1.2", "192.168.1.1", "224.0.0.1", "255.255.255.255", "2a03:1b20::1", "::ffff:193.138.218.74"} {
+		_, err := renderReach(way(func(w *TunnelWay) { w.To = netip.MustParseAddr(to) }))
+		require.ErrorContains(t, err, "the VPN server's address "+to+" is not a public IPv4 address")
+	}
+	for _, r := range closed {
+		prefix, err := netip.ParsePrefix(r)
+		require.NoError(t, err)
+		assert.False(t, public(prefix.Addr()), r)
+	}
+	both := way(func(*TunnelWay) {})
+	both.Internet = []netip.Addr{address(9)}
+	for want, r := range map[string]Reach{
+		"the VPN server's address invalid IP":              way(func(w *TunnelWay) { w.To = netip.Addr{} }),
+		"own address 193.138.218.74 is not a private IPv4": way(func(w *TunnelWay) { w.From = server }),
+		"own address fd00::9 is not a private IPv4":        way(func(w *TunnelWay) { w.From = netip.MustParseAddr("fd00::9") }),
+		`"" is not the protocol of a tunnel: udp or tcp`:   way(func(w *TunnelWay) { w.Protocol = "" }),
+		`"icmp" is not the protocol of a tunnel`:           way(func(w *TunnelWay) { w.Protocol = "icmp" }),
+		`"udp . 53 }\nadd rule" is not the protocol`:       way(func(w *TunnelWay) { w.Protocol = "udp . 53 }\nadd rule" }),
+		"0 is not a port":     way(func(w *TunnelWay) { w.Port = 0 }),
+		"65536 is not a port": way(func(w *TunnelWay) { w.Port = 65536 }),
+		"a tunnel's container reaches its VPN server only": both,
+	} {
+		_, err := renderReach(r)
+		require.ErrorContains(t, err, want)
+	}
+}
+
 // A word more in these files would be a rule.
 func TestReachThatIsRefused(t *testing.T) {
 	public, six := netip.MustParseAddr("9.9.9.9"), netip.MustParseAddr("fd00::1")
