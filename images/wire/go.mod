@@ -1,0 +1,3 @@
+module homelab/images/wire
+
+go 1.26.0
