@@ -1,0 +1,265 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"homelab/images/wire/internal/plan"
+)
+
+const (
+	seerrAPI       = "/api/v1"
+	seerrJellyfin  = 2 // its number for a media server that is Jellyfin
+	seerrNoServer  = 4 // its number for no media server yet
+	seerrInUse     = "already configured"
+	seerrJobPrefix = "jellyseerr/"
+)
+
+// seerr is Jellyseerr, or Seerr, as it is called by now.
+type seerr struct {
+	*app
+	web *api
+}
+
+// public is what Jellyseerr says without a login.
+type public struct {
+	Initialized     bool `json:"initialized"`
+	MediaServerType int  `json:"mediaServerType"`
+}
+
+func (a *app) jellyseerr(ctx context.Context) error {
+	j := a.plan.Jellyseerr
+	s := &seerr{a, &api{base: string(j.URL) + seerrAPI, client: a.client(), header: func(h http.Header) {
+		h.Set("X-Api-Key", string(j.APIKey))
+	}}}
+	var public public
+	if _, err := s.web.call(ctx, http.MethodGet, "/settings/public", nil, &public); err != nil {
+		return fmt.Errorf("reading the public settings: %w", err)
+	}
+	main, done, err := s.open(ctx, public)
+	if err != nil || !done {
+		return err
+	}
+	problems := []error{s.mediaServer(ctx)}
+	for _, server := range s.servers() {
+		problems = append(problems, s.server(ctx, server))
+	}
+	problems = append(problems, s.settings(ctx, main))
+	// Set-up ends only if everything before it went well.
+	if err := errors.Join(problems...); err != nil || public.Initialized || len(s.result.Problems) > 0 {
+		return err
+	}
+	return s.write(ctx, object{key: "jellyseerr/initialized", label: "set-up", actual: map[string]any{}},
+		decision{written: []string{"completed"}}, func(ctx context.Context, _ map[string]any) error {
+			_, err := s.web.call(ctx, http.MethodPost, "/settings/initialize", map[string]any{}, nil)
+			return err
+		})
+}
+
+// open returns the main settings, after the first login if there was none: until then Jellyseerr
+// has no user for whom the API key could stand. It reports whether there is more to do.
+func (s *seerr) open(ctx context.Context, public public) (main map[string]any, more bool, err error) {
+	_, err = s.web.call(ctx, http.MethodGet, "/settings/main", nil, &main)
+	refused := code(err) == http.StatusForbidden || code(err) == http.StatusUnauthorized
+	switch {
+	case err == nil && public.MediaServerType != seerrNoServer:
+		return main, true, nil
+	case err != nil && !refused:
+		return nil, false, fmt.Errorf("reading the main settings: %w", err)
+	case refused && public.Initialized:
+		return nil, false, s.refusal("its API key", "key", code(err), "apiKey")
+	}
+	if !s.usable(plan.Jellyfin) {
+		s.blocked("the first login", plan.Jellyfin)
+		return nil, false, nil
+	}
+	// Nothing that we wrote to an earlier Jellyseerr is in this one.
+	if refused {
+		if err := s.state.Forget(seerrJobPrefix); err != nil {
+			return nil, false, err
+		}
+	}
+	err = s.write(ctx, object{key: "jellyseerr/login", label: "first login"}, decision{},
+		func(ctx context.Context, _ map[string]any) error { return s.logIn(ctx) })
+	if err != nil || s.options.Check {
+		return nil, false, err
+	}
+	_, err = s.web.call(ctx, http.MethodGet, "/settings/main", nil, &main)
+	if code(err) == http.StatusForbidden || code(err) == http.StatusUnauthorized {
+		return nil, false, s.refusal("its API key", "key", code(err), "apiKey")
+	}
+	return main, err == nil, err
+}
+
+// logIn makes Jellyfin's administrator the first user. After a first run that broke off Jellyseerr
+// knows the host already, and refuses to be told again.
+func (s *seerr) logIn(ctx context.Context) error {
+	j := s.plan.Jellyfin
+	body := map[string]any{
+		"username": j.User, "password": string(j.Password), "email": s.plan.Jellyseerr.Email, "serverType": seerrJellyfin,
+		"hostname": j.URL.Host(), "port": j.URL.Port(), "useSsl": j.URL.TLS(), "urlBase": "",
+	}
+	_, err := s.web.call(ctx, http.MethodPost, "/auth/jellyfin", body, nil)
+	var answer *statusError
+	if errors.As(err, &answer) && strings.Contains(answer.message, seerrInUse) {
+		for _, name := range []string{"hostname", "port", "useSsl", "urlBase"} {
+			delete(body, name)
+		}
+		_, err = s.web.call(ctx, http.MethodPost, "/auth/jellyfin", body, nil)
+	}
+	return err
+}
+
+// mediaServer keeps the address of Jellyfin, and enables its libraries.
+func (s *seerr) mediaServer(ctx context.Context) error {
+	var have struct {
+		IP        any            `json:"ip"`
+		Port      any            `json:"port"`
+		UseSsl    any            `json:"useSsl"`
+		URLBase   any            `json:"urlBase"`
+		Libraries []seerrLibrary `json:"libraries"`
+	}
+	if _, err := s.web.call(ctx, http.MethodGet, "/settings/jellyfin", nil, &have); err != nil {
+		return fmt.Errorf("reading what it knows of Jellyfin: %w", err)
+	}
+	if !s.usable(plan.Jellyfin) {
+		s.blocked("the connection to Jellyfin", plan.Jellyfin)
+		return nil
+	}
+	address := s.plan.Jellyfin.URL
+	err := s.settle(ctx, object{
+		key: "jellyseerr/jellyfin", label: "jellyfin",
+		actual: map[string]any{"ip": have.IP, "port": have.Port, "useSsl": have.UseSsl},
+		fields: []field{
+			{name: "ip", want: address.Host()}, {name: "port", want: address.Port()}, {name: "useSsl", want: address.TLS()},
+		},
+	}, func(ctx context.Context, merged map[string]any) error {
+		_, err := s.web.call(ctx, http.MethodPost, "/settings/jellyfin", merged, nil)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.enableLibraries(ctx, have.Libraries)
+}
+
+// settings keeps the main settings: people log in with their account of Jellyfin, and only those
+// who were let in before.
+func (s *seerr) settings(ctx context.Context, main map[string]any) error {
+	return s.settle(ctx, object{
+		key: "jellyseerr/main", label: "settings", actual: main,
+		fields: []field{
+			{name: "applicationUrl", want: string(s.plan.Jellyseerr.ApplicationURL)},
+			{name: "localLogin", want: false},
+			{name: "mediaServerLogin", want: true},
+			{name: "newPlexLogin", want: false},
+		},
+	}, func(ctx context.Context, merged map[string]any) error {
+		_, err := s.web.call(ctx, http.MethodPost, "/settings/main", difference(main, merged), nil)
+		return err
+	})
+}
+
+// seerrLibrary is a library of Jellyfin as Jellyseerr knows it.
+type seerrLibrary struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Enabled bool   `json:"enabled"`
+}
+
+// enableLibraries enables every library, but for one that somebody disabled by hand.
+func (s *seerr) enableLibraries(ctx context.Context, have []seerrLibrary) error {
+	legacy := false
+	if s.unknownLibrary(have) != "" {
+		s.changed("libraries read from Jellyfin")
+		if s.options.Check {
+			return nil
+		}
+		var err error
+		if have, legacy, err = s.syncLibraries(ctx, have); err != nil {
+			return fmt.Errorf("reading the libraries from Jellyfin: %w", err)
+		}
+		if name := s.unknownLibrary(have); name != "" {
+			s.problem("it does not find library %s of Jellyfin", name)
+		}
+	}
+	actual := map[string]any{}
+	var fields []field
+	for _, library := range have {
+		actual[library.ID] = library.Enabled
+		fields = append(fields, field{name: library.ID, want: true})
+	}
+	return s.settle(ctx, object{key: "jellyseerr/libraries", label: "libraries", actual: actual, fields: fields},
+		func(ctx context.Context, merged map[string]any) error { return s.enable(ctx, have, merged, legacy) })
+}
+
+// unknownLibrary returns the name of a library of Jellyfin that Jellyseerr does not know, or "".
+func (s *seerr) unknownLibrary(have []seerrLibrary) string {
+	for _, library := range s.libraries {
+		known := slices.ContainsFunc(have, func(l seerrLibrary) bool { return strings.EqualFold(l.Name, library.Name) })
+		if library.requestable() && !known {
+			return library.Name
+		}
+	}
+	return ""
+}
+
+// syncLibraries makes Jellyseerr read its libraries. Older versions do so at a GET, which disables
+// every library that it does not name; it reports whether this is one.
+func (s *seerr) syncLibraries(ctx context.Context, have []seerrLibrary) ([]seerrLibrary, bool, error) {
+	var libraries []seerrLibrary
+	_, err := s.web.call(ctx, http.MethodPost, "/settings/jellyfin/library/sync", map[string]any{}, &libraries)
+	if !noSuchRoute(err) {
+		return libraries, false, err
+	}
+	query := url.Values{"sync": {"true"}}
+	if enabled := enabledIDs(have, nil); enabled != "" {
+		query.Set("enable", enabled)
+	}
+	_, err = s.web.call(ctx, http.MethodGet, "/settings/jellyfin/library?"+query.Encode(), nil, &libraries)
+	return libraries, true, err
+}
+
+func (s *seerr) enable(ctx context.Context, have []seerrLibrary, wanted map[string]any, legacy bool) error {
+	if !legacy {
+		for _, library := range have {
+			if wanted[library.ID] != true || library.Enabled {
+				continue
+			}
+			path := "/settings/jellyfin/library/" + url.PathEscape(library.ID)
+			_, err := s.web.call(ctx, http.MethodPut, path, map[string]any{"enabled": true}, nil)
+			if legacy = noSuchRoute(err); legacy {
+				break
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if !legacy {
+		return nil
+	}
+	query := url.Values{"enable": {enabledIDs(have, wanted)}}
+	_, err := s.web.call(ctx, http.MethodGet, "/settings/jellyfin/library?"+query.Encode(), nil, nil)
+	return err
+}
+
+func noSuchRoute(err error) bool {
+	return code(err) == http.StatusNotFound || code(err) == http.StatusMethodNotAllowed
+}
+
+// enabledIDs returns the IDs of the libraries that are enabled, or wanted, separated by commas.
+func enabledIDs(have []seerrLibrary, wanted map[string]any) string {
+	var ids []string
+	for _, library := range have {
+		if library.Enabled || wanted[library.ID] == true {
+			ids = append(ids, library.ID)
+		}
+	}
+	return strings.Join(ids, ",")
+}

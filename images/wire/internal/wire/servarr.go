@@ -1,0 +1,159 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"homelab/images/wire/internal/plan"
+)
+
+// downloadClient is the name of the download client in Radarr and Sonarr.
+const downloadClient = "qBittorrent"
+
+// kind is what differs between Radarr and Sonarr.
+type kind struct {
+	category string // the field of the download client that holds the category
+	naming   []field
+}
+
+// Names are such that Jellyfin recognizes the film or series, by its number in the folder's name.
+var (
+	radarrKind = kind{"movieCategory", []field{
+		{name: "renameMovies", want: true},
+		{name: "replaceIllegalCharacters", want: true},
+		{name: "colonReplacementFormat", want: "smart"},
+		{name: "standardMovieFormat", want: "{Movie CleanTitle} ({Release Year}) {[Quality Full]}{-Release Group}"},
+		{name: "movieFolderFormat", want: "{Movie CleanTitle} ({Release Year}) [tmdbid-{TmdbId}]"},
+	}}
+	sonarrKind = kind{"tvCategory", []field{
+		{name: "renameEpisodes", want: true},
+		{name: "replaceIllegalCharacters", want: true},
+		{name: "colonReplacementFormat", want: 4}, // smart
+		{name: "standardEpisodeFormat",
+			want: "{Series CleanTitle} - S{season:00}E{episode:00} - {Episode CleanTitle} {[Quality Full]}{-Release Group}"},
+		{name: "dailyEpisodeFormat",
+			want: "{Series CleanTitle} - {Air-Date} - {Episode CleanTitle} {[Quality Full]}{-Release Group}"},
+		{name: "animeEpisodeFormat",
+			want: "{Series CleanTitle} - S{season:00}E{episode:00} - {absolute:000} - {Episode CleanTitle} {[Quality Full]}{-Release Group}"},
+		{name: "seriesFolderFormat", want: "{Series CleanTitle} [tvdbid-{TvdbId}]"},
+		{name: "seasonFolderFormat", want: "Season {season:00}"},
+		{name: "specialsFolderFormat", want: "Specials"},
+	}}
+)
+
+// mediaManagement is for a library that is a network mount: hardlinks do not reach across, and a
+// mount that is away must not look like empty folders to be removed.
+func mediaManagement() []field {
+	return []field{
+		{name: "copyUsingHardlinks", want: false},
+		{name: "rescanAfterRefresh", want: "afterManual"},
+		{name: "minimumFreeSpaceWhenImporting", want: 1024}, // MiB
+		{name: "deleteEmptyFolders", want: false},
+	}
+}
+
+func (a *app) radarr(ctx context.Context) error {
+	return a.servarr(ctx, a.plan.Radarr, radarrKind)
+}
+
+func (a *app) sonarr(ctx context.Context) error {
+	return a.servarr(ctx, a.plan.Sonarr, sonarrKind)
+}
+
+// servarrState is what Radarr or Sonarr has before we write.
+type servarrState struct {
+	host, naming, media          map[string]any
+	roots, clients, clientSchema []map[string]any
+}
+
+func (a *app) servarr(ctx context.Context, s *plan.ServarrPlan, k kind) error {
+	c := a.newArr("v3", s.APIKey)
+	if err := c.identify(ctx); err != nil {
+		return err
+	}
+	var have servarrState
+	if err := c.getAll(ctx,
+		read{"config/host", &have.host}, read{"rootfolder", &have.roots},
+		read{"config/naming", &have.naming}, read{"config/mediamanagement", &have.media},
+		read{"downloadclient", &have.clients}, read{"downloadclient/schema", &have.clientSchema},
+	); err != nil {
+		return err
+	}
+	user := userFields(s.User, s.Password)
+	client := c.clientFields(k)
+	template, err := c.template(have.clientSchema, "download client", "QBittorrent")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(
+		c.needs(have.host, "config/host", user),
+		c.needs(have.naming, "config/naming", k.naming),
+		c.needs(have.media, "config/mediamanagement", mediaManagement()),
+		c.needs(template, "QBittorrent", client),
+	); err != nil {
+		return err
+	}
+	if err := c.forgetIfReset(have.host); err != nil {
+		return err
+	}
+	return errors.Join(
+		c.config(ctx, hostResource, "host", have.host, user),
+		c.rootFolder(ctx, s.RootFolder, have.roots),
+		c.config(ctx, "naming", "naming", have.naming, k.naming),
+		c.config(ctx, "mediamanagement", "mediaManagement", have.media, mediaManagement()),
+		c.downloadClient(ctx, have.clients, template, client),
+	)
+}
+
+// rootFolder adds the root folder. An earlier one stays, because films can be in it.
+func (c *arr) rootFolder(ctx context.Context, path string, roots []map[string]any) error {
+	o := object{key: string(c.name) + "/rootfolder/" + path, label: "root folder " + path, fields: []field{{name: "path", want: path}}}
+	for _, root := range roots {
+		if root["path"] == path || root["path"] == path+"/" {
+			return nil
+		}
+	}
+	return c.settle(ctx, o, func(ctx context.Context, _ map[string]any) error {
+		return c.send(ctx, http.MethodPost, "rootfolder", map[string]any{"path": path})
+	})
+}
+
+// clientFields are the fields of the download client, nil if qBittorrent does not run.
+func (c *arr) clientFields(k kind) []field {
+	q := c.plan.QBittorrent
+	if q == nil {
+		return nil
+	}
+	return []field{
+		{name: "enable", want: true},
+		{name: "removeCompletedDownloads", want: true},
+		{name: "fields.host", want: q.URL.Host()},
+		{name: "fields.port", want: q.URL.Port()},
+		{name: "fields.useSsl", want: q.URL.TLS()},
+		{name: "fields.username", want: q.User},
+		{name: "fields.password", want: string(q.Password), secret: true},
+		{name: "fields." + k.category, want: string(c.name)},
+	}
+}
+
+func (c *arr) downloadClient(ctx context.Context, clients []map[string]any, template map[string]any, fields []field) error {
+	const resource = "downloadclient"
+	prefix := fmt.Sprintf("%s/%s/", c.name, resource)
+	label := "download client " + downloadClient
+	if !c.plan.Has(plan.QBittorrent) {
+		return c.prune(ctx, prefix, "download client", nil, func(name string) map[string]any {
+			return named(clients, "name", name)
+		}, c.remove(resource))
+	}
+	if !c.usable(plan.QBittorrent) {
+		c.blocked(label, plan.QBittorrent)
+		return nil
+	}
+	template["name"] = downloadClient
+	return c.provider(ctx, resource, object{
+		key: prefix + downloadClient, label: label,
+		actual: named(clients, "name", downloadClient), template: template, fields: fields,
+	})
+}
