@@ -39,10 +39,13 @@ func (k *checker) settings(r raw) *Settings {
 	s.Alerts = k.alerts(r.Alerts, s.SMTP != nil)
 	s.Backup = k.backup(r.Backup)
 	s.Networks = k.networks(r.Networks)
+	s.VPN = k.vpn(r.VPN, s.Networks)
+	k.downloads(r.Storage.Downloads, s)
 	s.Users = k.users(r.Users)
 	k.passwordsHaveUsers(s.Users)
 	s.Auth = k.auth(r.Auth, s)
 	sites := k.services(r, s)
+	s.Wiring = k.wiring(r.Wiring, s)
 	k.sessionsReach(sites, s)
 	k.hostnamesDiffer(sites)
 	return s

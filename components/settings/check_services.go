@@ -69,6 +69,13 @@ func (k *checker) services(r raw, s *Settings) []site {
 			continue
 		}
 		service := k.service(path, o.Name, given, s)
+		if o.BehindTunnel && s.VPN == nil && k.ok(namespace+"vpn.provider") {
+			if k.has("services."+o.Name+".enabled") && given.Enabled {
+				k.add(path+".enabled", "is true, but "+o.Name+" runs only behind a VPN, and there is none",
+					"configure "+namespace+"vpn, or remove enabled: without a VPN the service is off")
+			}
+			continue
+		}
 		if !given.Enabled {
 			continue
 		}
@@ -88,12 +95,29 @@ func (k *checker) services(r raw, s *Settings) []site {
 	}
 	k.slotsDiffer(s.CustomServices)
 	k.usesEnd(r.CustomServices)
-	server, known := serverTypes[s.Server.Type]
-	if known && k.ok(limits...) && sum+memory.Chain+systemMiB > server.memoryMiB {
-		k.add(namespace+"services", fmt.Sprintf("may use %d MiB in all, the security chain %d and the system %d: %d MiB, but server type %s has %d",
-			sum, memory.Chain, systemMiB, sum+memory.Chain+systemMiB, s.Server.Type, server.memoryMiB), "lower a memoryMiB, or use a larger server type")
+	if k.ok(limits...) {
+		k.memoryFits(sum, s)
 	}
 	return sites
+}
+
+// memoryFits reports services that may use more memory than the server has. What connects them and
+// the VPN's tunnel count with the security chain: both are there, or not, by the settings alone.
+func (k *checker) memoryFits(services int, s *Settings) {
+	server, known := serverTypes[s.Server.Type]
+	own := memory.Chain
+	if s.VPN != nil {
+		own += memory.VPN
+	}
+	if slices.ContainsFunc(k.offers, func(o offer.Offer) bool {
+		return o.Wired && slices.ContainsFunc(s.Services, func(on Service) bool { return on.Name == o.Name })
+	}) {
+		own += memory.Wiring
+	}
+	if sum := services + own + systemMiB; known && sum > server.memoryMiB {
+		k.add(namespace+"services", fmt.Sprintf("may use %d MiB in all, the security chain %d and the system %d: %d MiB, but server type %s has %d",
+			services, own, systemMiB, sum, s.Server.Type, server.memoryMiB), "lower a memoryMiB, or use a larger server type")
+	}
 }
 
 func (k *checker) service(path, name string, r rawService, s *Settings) Service {

@@ -15,14 +15,15 @@ type SecretKey struct {
 	// What says whose secret it is.
 	What string
 	// Needs is the setting without which the secret must not be given, and with which it must: a
-	// key with an object, or a truth value in one, such as homelab:alerts.webhook. Empty for a
-	// secret that every stack has.
+	// key with an object, or an object or truth value in one, such as homelab:alerts.webhook. Empty
+	// for a secret that every stack has.
 	Needs string
 
 	renew    string // what to do about one that was seen; empty: revokeToken
 	pattern  *regexp.Regexp
 	shape    string
 	prefix   string
+	suffix   string
 	sections []int
 	alphabet string
 	field    func(*Credentials) *Secret
@@ -37,11 +38,21 @@ const (
 	smtpPasswordKey = namespace + "smtpPassword"
 
 	alertsWebhookKey = namespace + "alertsWebhook"
+
+	vpnConfigurationKey = namespace + "vpnConfiguration"
+	vpnPasswordKey      = namespace + "vpnPassword"
+	vpnPresharedKeyKey  = namespace + "vpnPresharedKey"
+	vpnPrivateKeyKey    = namespace + "vpnPrivateKey"
 )
 
 // cloudflareToken is the syntax of Cloudflare's tokens, as Caddy's DNS module for Cloudflare checks
 // it: a token refused there would be found out only when the proxy starts.
 var cloudflareToken = regexp.MustCompile(`^[A-Za-z0-9_-]{35,50}$`)
+
+// wireGuardKey is 32 bytes in base64.
+var wireGuardKey = regexp.MustCompile(`^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$`)
+
+const wireGuardKeyShape = "44 characters of base64 that end with ="
 
 // revokeToken is what to do about a token that was seen.
 const revokeToken = "revoke the token, it may have been seen; create a new one and "
@@ -89,6 +100,32 @@ var secretKeys = []SecretKey{
 		field: func(c *Credentials) *Secret { return &c.SMTPPassword },
 	},
 	{
+		Key: vpnConfigurationKey, What: "the OpenVPN configuration file of the VPN's provider", Needs: namespace + "vpn.openvpn",
+		renew:   "ask the provider for another, it may have been seen, and ",
+		pattern: regexp.MustCompile(`(?m)^remote\s`), shape: "the text of the file, with a line that begins with remote",
+		prefix: "remote 193.138.218.74 1194 udp\n#", sections: []int{64}, alphabet: alphanumeric,
+		field: func(c *Credentials) *Secret { return &c.VPNConfiguration },
+	},
+	{
+		Key: vpnPasswordKey, What: "the password of the VPN's OpenVPN login", Needs: namespace + "vpn.openvpn",
+		renew:   "change the password, it may have been seen, and ",
+		pattern: regexp.MustCompile(`^[^\x00-\x1f\x7f]{1,256}$`), shape: "1 to 256 characters on one line",
+		sections: []int{24}, alphabet: alphanumeric,
+		field: func(c *Credentials) *Secret { return &c.VPNPassword },
+	},
+	{
+		Key: vpnPresharedKeyKey, What: "the VPN's WireGuard preshared key", Needs: namespace + "vpn.presharedKey",
+		renew:   "ask the provider for another, it may have been seen, and ",
+		pattern: wireGuardKey, shape: wireGuardKeyShape, sections: []int{42}, alphabet: alphanumeric, suffix: "A=",
+		field: func(c *Credentials) *Secret { return &c.VPNPresharedKey },
+	},
+	{
+		Key: vpnPrivateKeyKey, What: "the VPN's WireGuard private key", Needs: namespace + "vpn.wireguard",
+		renew:   "make another at the provider, it may have been seen, and ",
+		pattern: wireGuardKey, shape: wireGuardKeyShape, sections: []int{42}, alphabet: alphanumeric, suffix: "A=",
+		field: func(c *Credentials) *Secret { return &c.VPNPrivateKey },
+	},
+	{
 		Key: "tailscale:oauthClientSecret", What: "the secret of the Tailscale OAuth client",
 		pattern: regexp.MustCompile(`^tskey-client-[A-Za-z0-9]+-[A-Za-z0-9]+$`), shape: "tskey-client-…-…",
 		prefix: "tskey-client", sections: []int{17, 32}, alphabet: alphanumeric,
@@ -128,7 +165,7 @@ func (k SecretKey) Generate(random io.Reader) (string, error) {
 		}
 		parts = append(parts, part)
 	}
-	return strings.Join(parts, "-"), nil
+	return strings.Join(parts, "-") + k.suffix, nil
 }
 
 // draw returns n characters of the alphabet, each as likely as any other.
@@ -196,7 +233,8 @@ func (k SecretKey) needed(src source) bool {
 	v, err := decodeJSON(text)
 	o, isObject := v.(object)
 	if field != "" {
-		return isObject && o[field] == true
+		inner, _ := o[field].(object)
+		return isObject && (o[field] == true || len(inner) > 0)
 	}
 	return set && (err != nil || !isObject || len(o) > 0)
 }

@@ -152,6 +152,6 @@ var badCustom = []badCase{
 		c.set("homelab:customServices", object{"photos": with(object{"access": object{"policy": "native"}})})
 	}},
 	{"custom-memory", func(c *stackConfig) {
-		c.set("homelab:customServices", object{"photos": with(object{"memoryMiB": 4096})})
+		c.set("homelab:customServices", object{"photos": with(object{"memoryMiB": 12288})})
 	}},
 }

@@ -113,7 +113,7 @@ func TestProdFileHoldsNoSecret(t *testing.T) {
 }
 
 func TestProdFileLoads(t *testing.T) {
-	c := minimal()
+	c := minimal().withSecrets("homelab:vpn.wireguard")
 	credentials := map[string]any{}
 	for key := range c.secret {
 		credentials[key] = c.values[key]
@@ -125,7 +125,7 @@ func TestProdFileLoads(t *testing.T) {
 	got, err := run(t, c)
 	require.NoError(t, err)
 	assert.Equal(t, "example.com", got.Domain)
-	assert.Equal(t, []string{"auth.example.com", "jellyfin.example.com", "requests.example.com"}, got.Hostnames())
+	assert.Equal(t, []string{"auth.example.com", "jellyfin.example.com", "requests.example.com", "qbittorrent.example.com"}, got.Hostnames())
 	assert.Len(t, got.Users, 2)
 	assert.Empty(t, got.Cloudflare.Rules, "the example blocks nobody that its owner did not choose")
 }
@@ -141,6 +141,7 @@ func TestProdFileIsComplete(t *testing.T) {
 		"server.breakGlass": true, "server.breakGlass.cidr": true, "server.breakGlass.reason": true,
 		"services.NAME.bypass.path": true, "services.NAME.bypass.methods": true, "services.NAME.bypass.reason": true,
 		"services.NAME.uploads.path": true, "services.NAME.uploads.methods": true, "services.NAME.uploads.maxMB": true, "services.NAME.uploads.reason": true,
+		"vpn.openvpn": true, "vpn.openvpn.address": true, "vpn.openvpn.port": true, "vpn.openvpn.protocol": true, "vpn.openvpn.username": true,
 		// Needed only with native on a public hostname.
 		"services.NAME.access.reason": true,
 		"customServices":              true,

@@ -43,6 +43,10 @@ func catalogue() []offer.Offer {
 		},
 		{
 			Name: "radarr", Hostname: "radarr", Visibility: access.Tailnet, MemoryMiB: 512, Off: true,
+			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"admins"}}, Wired: true,
+		},
+		{
+			Name: "qbittorrent", Hostname: "qbittorrent", Visibility: access.Tailnet, MemoryMiB: 1024, BehindTunnel: true, Wired: true,
 			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"admins"}},
 		},
 	}
@@ -76,7 +80,7 @@ func minimal() *stackConfig {
 	}, secret: map[string]bool{}}
 	random := rand.New(rand.NewSource(1))
 	for _, k := range Secrets() {
-		if k.Needs == smtpKey {
+		if k.Needs == smtpKey || strings.HasPrefix(k.Needs, namespace+"vpn") {
 			continue
 		}
 		value, err := k.Generate(random)
@@ -132,6 +136,37 @@ func (c *stackConfig) set(path string, v any) *stackConfig {
 func (c *stackConfig) withMail() *stackConfig {
 	c.set("homelab:smtp", object{"host": "smtp.example.com", "username": "homelab@example.com", "sender": "portal@example.com"})
 	c.set("homelab:smtpPassword", "a p4ssword of a mail server").secret["homelab:smtpPassword"] = true
+	return c
+}
+
+// withWireGuard adds a VPN, and withOpenVPN one of the other type.
+func (c *stackConfig) withWireGuard() *stackConfig {
+	c.set("homelab:vpn", object{"provider": "airvpn", "presharedKey": true, "wireguard": object{
+		"address": "185.213.154.68", "port": 1637, "publicKey": "8xKxGrN0tKq0b0cSTm6xyTpHrrTm5R1sSbUYzX8UrG4=", "addresses": list{"10.67.12.34/32"},
+	}})
+	return c.withSecrets("homelab:vpn.wireguard", "homelab:vpn.presharedKey")
+}
+
+func (c *stackConfig) withOpenVPN() *stackConfig {
+	c.set("homelab:vpn", object{"provider": "privatevpn", "portForwarding": true, "openvpn": object{
+		"address": "193.138.218.74", "port": 1194, "protocol": "udp", "username": "someone",
+	}})
+	return c.withSecrets("homelab:vpn.openvpn")
+}
+
+// withSecrets sets the secrets that these settings need.
+func (c *stackConfig) withSecrets(needs ...string) *stackConfig {
+	random := rand.New(rand.NewSource(2))
+	for _, k := range Secrets() {
+		if !slices.Contains(needs, k.Needs) {
+			continue
+		}
+		value, err := k.Generate(random)
+		if err != nil {
+			panic(err)
+		}
+		c.set(k.Key, value).secret[k.Key] = true
+	}
 	return c
 }
 
@@ -258,7 +293,7 @@ func golden(t *testing.T, name, got string) {
 // TestGoldensAreUsed refuses golden files of cases that are gone.
 func TestGoldensAreUsed(t *testing.T) {
 	known := map[string]bool{}
-	for _, cases := range [][]badCase{badEdge, badHost, badPasswords, badPeople, badServices, badCustom, badShapes} {
+	for _, cases := range [][]badCase{badEdge, badHost, badPasswords, badPeople, badServices, badCustom, badShapes, badVPN} {
 		for _, bad := range cases {
 			require.False(t, known[bad.name], "two cases named %s", bad.name)
 			known[bad.name] = true

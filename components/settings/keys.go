@@ -43,6 +43,8 @@ var keys = map[string]keyKind{
 	"tailscale":      kindObject,
 	"timezone":       kindString,
 	"users":          kindArray,
+	"vpn":            kindObject,
+	"wiring":         kindObject,
 }
 
 // defaults are the values of everything that may be left out. Objects merge with what the stack
@@ -60,7 +62,7 @@ var defaults = object{
 		"hsts":             object{"includeSubdomains": false, "preload": false},
 	},
 	"tailscale": object{"members": list{}, "overwritePolicy": false, "extraGrants": list{}, "extraTagOwners": list{}},
-	"server":    object{"name": "homelab", "type": "cx33", "location": "fsn1", "image": "debian-13", "generation": 1},
+	"server":    object{"name": "homelab", "type": "cx43", "location": "fsn1", "image": "debian-13", "generation": 1},
 	"ports":     object{"https": 443, "ssh": 22, "tailscale": 41641},
 	"storage": object{
 		"media": object{
@@ -71,6 +73,7 @@ var defaults = object{
 			"type": "bx11", "location": "hel1",
 			"snapshots": object{"max": 10, "hour": 3, "minute": 15},
 		},
+		"downloads": object{"sizeGB": 40},
 	},
 	"alerts": object{"webhook": false, "mail": false, "nobody": ""},
 	"backup": object{
@@ -90,6 +93,11 @@ var defaults = object{
 		"sessionExpiration": "12h",
 		"rememberMe":        "30d",
 	},
+	"vpn": object{
+		"provider": "off", "wireguard": object{}, "openvpn": object{},
+		"presharedKey": false, "portForwarding": false, "forwardedPort": 0,
+	},
+	"wiring": object{"enforce": list{}, "jackettIndexers": list{}, "prowlarrIndexers": list{}},
 	// Empty means that nothing is mailed.
 	"smtp": object{},
 	// The catalogue has the defaults of its services; see serviceDefaults.

@@ -71,6 +71,7 @@ func load(src source, stack string, offers []offer.Offer, names, plain []string)
 	k := &checker{collector: c, given: given, passwords: chosen, offers: offers}
 	s := k.settings(r)
 	s.Credentials = credentials
+	k.remote(s)
 	if err := c.err(stack); err != nil {
 		return nil, err
 	}

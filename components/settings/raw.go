@@ -21,6 +21,9 @@ type (
 		Users      []rawUser     `mapstructure:"users"`
 		Auth       rawAuth       `mapstructure:"auth"`
 
+		VPN    rawVPN    `mapstructure:"vpn"`
+		Wiring rawWiring `mapstructure:"wiring"`
+
 		Services       map[string]rawService       `mapstructure:"services"`
 		CustomServices map[string]rawCustomService `mapstructure:"customServices"`
 	}
@@ -108,8 +111,42 @@ type (
 	}
 
 	rawStorage struct {
-		Media  rawMediaBox  `mapstructure:"media"`
-		Backup rawBackupBox `mapstructure:"backup"`
+		Media     rawMediaBox  `mapstructure:"media"`
+		Backup    rawBackupBox `mapstructure:"backup"`
+		Downloads rawDownloads `mapstructure:"downloads"`
+	}
+
+	rawDownloads struct {
+		SizeGB int `mapstructure:"sizeGB"`
+	}
+
+	rawVPN struct {
+		Provider       string       `mapstructure:"provider"`
+		WireGuard      rawWireGuard `mapstructure:"wireguard"`
+		OpenVPN        rawOpenVPN   `mapstructure:"openvpn"`
+		PresharedKey   bool         `mapstructure:"presharedKey"`
+		PortForwarding bool         `mapstructure:"portForwarding"`
+		ForwardedPort  int          `mapstructure:"forwardedPort"`
+	}
+
+	rawWireGuard struct {
+		Address   string   `mapstructure:"address"`
+		Port      int      `mapstructure:"port"`
+		PublicKey string   `mapstructure:"publicKey"`
+		Addresses []string `mapstructure:"addresses"`
+	}
+
+	rawOpenVPN struct {
+		Address  string `mapstructure:"address"`
+		Port     int    `mapstructure:"port"`
+		Protocol string `mapstructure:"protocol"`
+		Username string `mapstructure:"username"`
+	}
+
+	rawWiring struct {
+		Enforce          []string `mapstructure:"enforce"`
+		JackettIndexers  []string `mapstructure:"jackettIndexers"`
+		ProwlarrIndexers []string `mapstructure:"prowlarrIndexers"`
 	}
 
 	rawMediaBox struct {

@@ -9,6 +9,7 @@ import (
 	"homelab/components/internal/imageref"
 	"homelab/components/internal/plan"
 	"homelab/components/internal/smtp"
+	"homelab/components/internal/vpnserver"
 )
 
 // Settings is a stack's configuration: complete, defaults filled in, and valid.
@@ -42,6 +43,11 @@ type Settings struct {
 	Backup Backup
 	// Networks are the container networks (homelab:networks).
 	Networks Networks
+	// VPN is what the torrent client is behind; nil means that there is neither (homelab:vpn;
+	// default provider off).
+	VPN *vpnserver.VPN
+	// Wiring is how the services are connected with each other (homelab:wiring).
+	Wiring Wiring
 	// Users are the people the portal knows, sorted by name (homelab:users; at least one, one in
 	// group admins).
 	Users []User
@@ -158,7 +164,7 @@ type Tailscale struct {
 type Server struct {
 	// Name is the server's and its host name: one DNS label (name; default homelab).
 	Name string
-	// Type is the Hetzner server type (type; default cx33).
+	// Type is the Hetzner server type (type; default cx43).
 	Type string
 	// Location is the Hetzner location (location; default fsn1).
 	Location string
@@ -199,6 +205,27 @@ type Storage struct {
 	Media MediaBox
 	// Backup holds the backup repository (backup; default bx11 in hel1).
 	Backup BackupBox
+	// Downloads is the part of the server's disk that downloads have for themselves (downloads).
+	Downloads Downloads
+}
+
+// Downloads is the part of the server's disk that downloads have for themselves.
+type Downloads struct {
+	// SizeGB is its size in GB; it can grow, not shrink (sizeGB; default 40).
+	SizeGB int
+}
+
+// Wiring is how the services are connected with each other.
+type Wiring struct {
+	// Enforce are the services whose settings are put back when somebody changed them by hand;
+	// those of others are reported, sorted (enforce; default none).
+	Enforce []string
+	// JackettIndexers are the IDs of Jackett's indexers that are set up and given to Prowlarr
+	// (jackettIndexers; default none).
+	JackettIndexers []string
+	// ProwlarrIndexers are the names of definitions of public indexers of Prowlarr's own
+	// (prowlarrIndexers; default none).
+	ProwlarrIndexers []string
 }
 
 // MediaBox is the Storage Box of the media library.
@@ -426,4 +453,10 @@ type Credentials struct {
 	TailscaleOAuthClientID string
 	// TailscaleOAuthClientSecret is the client's secret (tailscale:oauthClientSecret).
 	TailscaleOAuthClientSecret Secret
+	// VPNConfiguration and VPNPassword are the provider's file and the login's password, with
+	// OpenVPN (homelab:vpnConfiguration, homelab:vpnPassword).
+	VPNConfiguration, VPNPassword Secret
+	// VPNPrivateKey is with WireGuard, VPNPresharedKey with a provider that gives one
+	// (homelab:vpnPrivateKey, homelab:vpnPresharedKey).
+	VPNPrivateKey, VPNPresharedKey Secret
 }

@@ -32,12 +32,15 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 			RateLimit: RateLimit{Requests: 10, PeriodSeconds: 10, BlockSeconds: 10}, Rules: []Rule{},
 		},
 		Tailscale: Tailscale{Tailnet: "tail1234.ts.net", Admins: []string{"admin@example.com"}, Members: []string{}},
-		Server:    Server{Name: "homelab", Type: "cx33", Location: "fsn1", Image: "debian-13", Generation: 1, DiskGB: 80},
+		Server:    Server{Name: "homelab", Type: "cx43", Location: "fsn1", Image: "debian-13", Generation: 1, DiskGB: 160},
 		Ports:     Ports{HTTPS: 443, SSH: 22, Tailscale: 41641},
 		Storage: Storage{
 			Media:  MediaBox{Type: "bx21", Location: "fsn1", Protocol: WebDAV, Snapshots: Snapshots{Max: 10, Hour: 3, Minute: 45}},
 			Backup: BackupBox{Type: "bx11", Location: "hel1", Snapshots: Snapshots{Max: 10, Hour: 3, Minute: 15}},
+
+			Downloads: Downloads{SizeGB: 40},
 		},
+		Wiring: Wiring{JackettIndexers: []string{}, ProwlarrIndexers: []string{}},
 		Alerts: Alerts{Webhook: true},
 		Backup: Backup{Hour: 1, Minute: 30, JitterMinutes: 30, DrillDay: 2, Keep: Keep{Daily: 7, Weekly: 4, Monthly: 6, Yearly: 1}},
 		Networks: Networks{
@@ -65,14 +68,20 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 }
 
 func TestSecretsReachTheSettings(t *testing.T) {
-	c := minimal().withMail()
-	got, err := run(t, c)
-	require.NoError(t, err)
-	for _, k := range Secrets() {
-		s := k.field(&got.Credentials)
-		require.NotNil(t, s.value, k.Key)
-		assert.Equal(t, c.values[k.Key], *s.value, k.Key)
+	seen := map[string]bool{}
+	for _, c := range []*stackConfig{minimal().withMail().withWireGuard(), minimal().withOpenVPN()} {
+		got, err := run(t, c)
+		require.NoError(t, err)
+		for _, k := range Secrets() {
+			s := k.field(&got.Credentials)
+			require.Equal(t, c.secret[k.Key], s.Given(), k.Key)
+			if s.Given() {
+				assert.Equal(t, c.values[k.Key], *s.value, k.Key)
+				seen[k.Key] = true
+			}
+		}
 	}
+	assert.Len(t, seen, len(Secrets()))
 }
 
 // TestLimitsAreReached accepts what lies just inside each limit.

@@ -17,3 +17,11 @@ const (
 
 // Chain is the sum of the limits, in MiB.
 const Chain = Authelia + AutheliaStore + Caddy + CrowdSec
+
+// Limits of what comes with some services only, in MiB.
+const (
+	// VPN holds the tunnel's buffers and a resolver's cache.
+	VPN = 256
+	// Wiring holds one answer of an API at a time.
+	Wiring = 128
+)

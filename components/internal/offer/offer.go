@@ -26,6 +26,10 @@ type Offer struct {
 	Off bool
 	// Uses are the names of the services that it cannot work without.
 	Uses []string
+	// BehindTunnel means that it runs only where there is a VPN.
+	BehindTunnel bool
+	// Wired means that the deployment writes some of its settings.
+	Wired bool
 }
 
 // Pattern is what the name of a service may be: a DNS label that begins with a letter and is short
