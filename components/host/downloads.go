@@ -68,6 +68,7 @@ func (a *DownloadsArgs) Validate() error {
 type Downloads struct {
 	pulumi.ResourceState
 
+	owner   string
 	mounted pulumi.Resource
 }
 
@@ -81,7 +82,7 @@ func (h *Host) MountDownloads(ctx *pulumi.Context, name string, args *DownloadsA
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
-	d := &Downloads{}
+	d := &Downloads{owner: args.Owner}
 	if err := ctx.RegisterComponentResourceV2(DownloadsType, name, pulumi.Map{"sizeGB": pulumi.Int(args.SizeGB)}, d, opts...); err != nil {
 		return nil, fmt.Errorf("registering the downloads: %w", err)
 	}
@@ -167,6 +168,9 @@ func (d *Downloads) Ready() error {
 
 // Path is the mount point, which a container binds: it holds the folders.
 func (d *Downloads) Path() string { return downloadsPoint }
+
+// Owner is the uid:gid that owns the folders: no other user writes to them.
+func (d *Downloads) Owner() string { return d.owner }
 
 // Gate is the folder that exists only while the downloads are mounted. A container that uses them
 // binds it, so it cannot start on the empty folder that the mount point is otherwise.

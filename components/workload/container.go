@@ -112,6 +112,8 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 			after = append(after, m.Folder.Resource())
 		case m.Media != nil:
 			after = append(after, m.Media.Resource())
+		case m.Downloads != nil:
+			after = append(after, m.Downloads.Resource())
 		}
 	}
 	c.resource, err = docker.NewContainer(ctx, name, args, spec.Host.Docker(), pulumi.Parent(c), pulumi.DependsOn(after),

@@ -27,11 +27,13 @@ func Files() Contents { return Contents{said: true} }
 func Disposable(reason string) Contents { return Contents{said: reason != "", disposable: reason} }
 
 func (c Contents) validate(p *validate.Problems, m Mount) {
-	if m.Folder == nil || m.ReadOnly {
+	if m.Folder == nil && m.Downloads == nil || m.ReadOnly {
 		p.Require(!c.said, "mount %s: the container does not write to a folder of the machine there, so it cannot say what it keeps", m.Target)
 		return
 	}
 	p.Require(c.said, "mount %s: the backup must know what the container keeps: use workload.Databases, workload.Files or workload.Disposable", m.Target)
+	p.Require(m.Downloads == nil || !c.said || c.disposable != "",
+		"mount %s: the downloads are not backed up: use workload.Disposable with the reason", m.Target)
 	for _, database := range c.databases {
 		p.Require(containerrules.DatabasePath(database), "mount %s: %q is not a relative path of a database", m.Target, database)
 	}

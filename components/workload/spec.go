@@ -79,12 +79,15 @@ type Spec struct {
 
 // Mount is a folder or a file of the machine inside the container.
 type Mount struct {
-	// Folder is the folder on the machine; exactly one of Folder, File and Media is set.
+	// Folder is the folder on the machine; exactly one of Folder, File, Media and Downloads is set.
 	Folder *host.Folder
 	// Media is the library on the Storage Box, below Target. It must be read-only unless the
 	// container runs as host.MediaOwner. It follows the machine's mount: one that comes again after
 	// it failed appears inside the running container.
 	Media *host.Media
+	// Downloads is the downloads' disk, with its folders below Target. It must be read-only unless
+	// the container runs as the owner of these, and what is written there is workload.Disposable.
+	Downloads *host.Downloads
 	// File is one file, always read-only, and only one that is also in RestartOn: a file that is
 	// replaced on the machine stays the old one inside a running container.
 	File *host.Written
@@ -102,15 +105,26 @@ func (m Mount) source() string {
 		return m.File.Path
 	case m.Media != nil:
 		return m.Media.Parent()
+	case m.Downloads != nil:
+		return m.Downloads.Path()
 	}
 	return m.Folder.Path()
 }
 
 func (m Mount) validate(p *validate.Problems, user string, restartOn []*host.Written) {
 	p.Require(path.IsAbs(m.Target) && path.Clean(m.Target) == m.Target, "mount target %q is not a clean absolute path", m.Target)
+	kinds := 0
+	for _, is := range []bool{m.File != nil, m.Folder != nil, m.Media != nil, m.Downloads != nil} {
+		if is {
+			kinds++
+		}
+	}
 	switch {
-	case m.File != nil && m.Folder != nil, m.Media != nil && (m.File != nil || m.Folder != nil):
-		p.Add("mount %s: more than one of a file, a folder and the media", m.Target)
+	case kinds > 1:
+		p.Add("mount %s: more than one of a file, a folder, the media and the downloads", m.Target)
+	case m.Downloads != nil:
+		p.Merge(m.Downloads.Ready())
+		p.Require(m.ReadOnly || user == m.Downloads.Owner(), "mount %s: only a container that runs as the downloads' owner may write to them", m.Target)
 	case m.Media != nil:
 		p.Merge(m.Media.Ready())
 		p.Require(m.ReadOnly || user == host.MediaOwner, "mount %s: only a container that runs as the library's owner may write to it", m.Target)
@@ -254,6 +268,9 @@ func (s *Spec) gates() []string {
 	for _, m := range s.Mounts {
 		if m.Media != nil {
 			out = append(out, m.Media.Gate())
+		}
+		if m.Downloads != nil {
+			out = append(out, m.Downloads.Gate())
 		}
 	}
 	return out
