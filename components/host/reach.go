@@ -127,8 +127,8 @@ func renderContainers() (string, error) {
 	}{closed, metadata})
 }
 
-// renderReach writes what a container may reach, as elements of the tables' sets.
-func renderReach(r Reach) (string, error) {
+// Render writes what a container may reach, as elements of the tables' sets.
+func (r Reach) Render() (string, error) {
 	if err := r.Validate(); err != nil {
 		return "", err
 	}
@@ -162,7 +162,7 @@ func (h *Host) AllowReach(ctx *pulumi.Context, name string, r Reach, opts ...pul
 	if err := h.Ready(); err != nil {
 		return nil, err
 	}
-	content, err := renderReach(r)
+	content, err := r.Render()
 	if err != nil {
 		return nil, err
 	}

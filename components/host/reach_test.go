@@ -21,14 +21,14 @@ func TestContainersFilter(t *testing.T) {
 // The file is the same whatever the order of the declarations.
 func TestReach(t *testing.T) {
 	edges := []Edge{{address(5), address(4), 9091}, {address(5), address(2), 8080}, {address(5), address(2), 7422}, {address(5), address(4), 9091}}
-	rendered, err := renderReach(Reach{Container: "caddy", Edges: edges, Internet: []netip.Addr{address(5)}})
+	rendered, err := Reach{Container: "caddy", Edges: edges, Internet: []netip.Addr{address(5)}}.Render()
 	require.NoError(t, err)
 	golden(t, "reach.nft", rendered)
-	again, err := renderReach(Reach{Container: "caddy", Edges: []Edge{edges[2], edges[1], edges[0]}, Internet: []netip.Addr{address(5)}})
+	again, err := Reach{Container: "caddy", Edges: []Edge{edges[2], edges[1], edges[0]}, Internet: []netip.Addr{address(5)}}.Render()
 	require.NoError(t, err)
 	assert.Equal(t, rendered, again)
 
-	none, err := renderReach(Reach{Container: "quiet"})
+	none, err := Reach{Container: "quiet"}.Render()
 	require.NoError(t, err)
 	assert.Equal(t, "# What quiet may reach.\n", none)
 }
@@ -36,10 +36,10 @@ func TestReach(t *testing.T) {
 func TestReachOfATunnel(t *testing.T) {
 	server, other := netip.MustParseAddr("193.138.218.74"), netip.MustParseAddr("45.83.220.9")
 	ways := []TunnelWay{{address(9), server, UDP, 51820}, {address(9), other, TCP, 443}, {address(9), server, UDP, 51820}}
-	rendered, err := renderReach(Reach{Container: "gluetun", Tunnel: ways})
+	rendered, err := Reach{Container: "gluetun", Tunnel: ways}.Render()
 	require.NoError(t, err)
 	golden(t, "reach-tunnel.nft", rendered)
-	again, err := renderReach(Reach{Container: "gluetun", Tunnel: []TunnelWay{ways[1], ways[0]}})
+	again, err := Reach{Container: "gluetun", Tunnel: []TunnelWay{ways[1], ways[0]}}.Render()
 	require.NoError(t, err)
 	assert.Equal(t, rendered, again)
 }
@@ -54,7 +54,7 @@ func TestTunnelThatIsRefused(t *testing.T) {
 		return Reach{Container: "gluetun", Tunnel: []TunnelWay{w}}
 	}
 	for _, to := range []string{"0.0.0.0", "10.64.0.1", "100.100.100.100", "127.0.0.11", metadata, "172.30.1.2", "192.168.1.1", "224.0.0.1", "255.255.255.255", "2a03:1b20::1", "::ffff:193.138.218.74"} {
-		_, err := renderReach(way(func(w *TunnelWay) { w.To = netip.MustParseAddr(to) }))
+		_, err := way(func(w *TunnelWay) { w.To = netip.MustParseAddr(to) }).Render()
 		require.ErrorContains(t, err, "the VPN server's address "+to+" is not a public IPv4 address")
 	}
 	for _, r := range closed {
@@ -75,7 +75,7 @@ func TestTunnelThatIsRefused(t *testing.T) {
 		"65536 is not a port": way(func(w *TunnelWay) { w.Port = 65536 }),
 		"a tunnel's container reaches its VPN server only": both,
 	} {
-		_, err := renderReach(r)
+		_, err := r.Render()
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -94,7 +94,7 @@ func TestReachThatIsRefused(t *testing.T) {
 		"invalid IP is not a private":        {Container: "x", Internet: []netip.Addr{{}}},
 		"edge from invalid IP to invalid IP": {Container: "x", Edges: []Edge{{Port: 1}}},
 	} {
-		_, err := renderReach(r)
+		_, err := r.Render()
 		require.ErrorContains(t, err, want)
 	}
 }
