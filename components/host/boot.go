@@ -46,5 +46,9 @@ const mediaGate = gates + "/media"
 // library binds it, so it cannot start on the empty folder that the mount point is otherwise.
 func (m *Media) Gate() string { return mediaGate }
 
+// TunnelGate is the folder that exists only while the VPN tunnel of that name is healthy. What is
+// behind the tunnel binds it.
+func TunnelGate(tunnel string) string { return gates + "/tunnel-" + tunnel }
+
 // Gatekeeper is what every container depends on: it exists once the gates are open.
 func (h *Host) Gatekeeper() pulumi.Resource { return h.gatekeeper }

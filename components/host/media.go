@@ -272,3 +272,8 @@ func (m *Media) Parent() string { return path.Dir(mediaPoint) }
 
 // Resource is what to depend on: it exists once the library is mounted.
 func (m *Media) Resource() pulumi.Resource { return m.mounted }
+
+// Within is where a container that binds Parent at target finds a folder of the library.
+func (m *Media) Within(target, folder string) string {
+	return path.Join(target, path.Base(mediaPoint), folder)
+}

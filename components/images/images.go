@@ -52,4 +52,14 @@ var (
 	Jellyfin = Image{"docker.io/jellyfin/jellyfin", "10.11.11", "sha256:aefb67e6a7ff1debdd154a78a7bbb780fd0c873d8639210a7f6a2016ad2b35db"}
 	// Jellyseerr is the request manager; the project goes by the name Seerr since 3.0.
 	Jellyseerr = Image{"ghcr.io/seerr-team/seerr", "v3.5.0", "sha256:27602401178d54f1964442287b9f23f67a3fa2252645ee8065839ea1c3f69e45"}
+	// Radarr and Sonarr look after films and series.
+	Radarr = Image{"ghcr.io/home-operations/radarr", "6.4.4.10685", "sha256:be53998a2d39cfa3c3315b70c7509a6a1f2a10c3aee9337653efc9f4c970430e"}
+	Sonarr = Image{"ghcr.io/home-operations/sonarr", "4.0.20.3012", "sha256:1f19eb5e0f421418c1a956bbe01310a0141423afe28bd9a4b1dcb8629ff2bce2"}
+	// Prowlarr gives them indexers, its own and Jackett's.
+	Prowlarr = Image{"ghcr.io/home-operations/prowlarr", "2.6.5.5623", "sha256:6152751c3ea2e7751564f5952173d5e83eed0e09f3fabd2cb6bdb58690c39e2f"}
+	Jackett  = Image{"ghcr.io/home-operations/jackett", "0.24.2668", "sha256:ce6c935f05e3052ac006f54479aa7236e00e24a0a48daf59e371df85c76af2e2"}
+	// QBittorrent is the torrent client.
+	QBittorrent = Image{"ghcr.io/home-operations/qbittorrent", "5.2.4", "sha256:9307627e03981d5473aa31175ea76ed56ea3752333ca49d601b6af45e281e7ba"}
+	// Gluetun is the VPN tunnel. Its settings have other names from the next version on.
+	Gluetun = Image{"docker.io/qmcgaw/gluetun", "v3.41.3", "sha256:fa19cc76b2af13d57a8d3dc3066f2ada061b1c761b8aecf989b3877c0486e027"}
 )

@@ -6,7 +6,12 @@ import "homelab/components/service"
 // Catalog returns the services that this program offers.
 func Catalog() []service.Definition {
 	return []service.Definition{
+		Jackett(),
 		Jellyfin(),
 		Jellyseerr(),
+		Prowlarr(),
+		QBittorrent(),
+		Radarr(),
+		Sonarr(),
 	}
 }

@@ -18,9 +18,6 @@ import (
 // jellyfinPort is where Jellyfin answers.
 const jellyfinPort = 8096
 
-// jellyfinAdministrator is the login of the administrator that the deployment makes.
-const jellyfinAdministrator = "admin"
-
 //go:embed files/homelab-jellyfin
 var jellyfinProgram string
 
@@ -42,7 +39,8 @@ func Jellyfin() service.Definition {
 			{Base: "cache", Target: "/cache", Keeps: workload.Disposable("images and transcodes, which Jellyfin makes again")},
 		},
 		Scratch: map[string]int{"/tmp": 256},
-		Library: service.ReadLibrary("/media"),
+		Library: service.ReadLibrary(library),
+		Wired:   true,
 		Slot:    32,
 		WayOut:  workload.Internet, // what it knows of films and series
 		Default: service.Default{
@@ -77,7 +75,7 @@ func nameAdministrator(ctx *pulumi.Context, jellyfin *service.Running) (*service
 		return nil, err
 	}
 	named, err := jellyfin.Host.Run(ctx, name+"-administrator", host.Action{
-		Command:  []string{program.Path, name, strconv.Itoa(jellyfin.Port), jellyfinAdministrator},
+		Command:  []string{program.Path, name, strconv.Itoa(jellyfin.Port), administrator},
 		Stdin:    password.Result,
 		Triggers: []pulumi.StringOutput{jellyfin.Container.ID(), program.Digest},
 	}, jellyfin.Parent, pulumi.DependsOn([]pulumi.Resource{jellyfin.Container.Resource(), program.Resource}))
@@ -86,6 +84,6 @@ func nameAdministrator(ctx *pulumi.Context, jellyfin *service.Running) (*service
 	}
 	return &service.Prepared{
 		Resource:      named,
-		Administrator: &service.Administrator{Name: jellyfinAdministrator, Password: password.Result},
+		Administrator: &service.Administrator{Name: administrator, Password: password.Result},
 	}, nil
 }

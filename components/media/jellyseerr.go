@@ -20,8 +20,9 @@ func Jellyseerr() service.Definition {
 			{Base: "config", Target: "/app/config", Keeps: workload.Databases("db/db.sqlite3")},
 		},
 		Scratch: map[string]int{"/tmp": 64},
+		Wired:   true,
 		Slot:    33,
-		Uses:    []service.Use{service.On(Jellyfin)},
+		Uses:    []service.Use{service.On(Jellyfin), service.OnIfThere(Radarr), service.OnIfThere(Sonarr)},
 		WayOut:  workload.Internet, // what it knows of films and series
 		Default: service.Default{
 			Hostname:   "requests",

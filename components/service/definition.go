@@ -41,6 +41,9 @@ type Definition struct {
 	User string
 	// Command replaces the image's default arguments; empty keeps them.
 	Command []string
+	// Program is the whole command line, in the place of the image's entrypoint and arguments.
+	// Needed with Seeds, and only with them.
+	Program []string
 	// Environment is visible to everybody who can inspect containers: switches and the names of
 	// files, never secrets.
 	Environment map[string]string
@@ -55,15 +58,30 @@ type Definition struct {
 	Secrets []string
 	// Files are its configuration, made at deployment. Secrets reach a service in no other way.
 	Files []File
+	// Seeds are files of configuration that the service itself rewrites: each is put in place
+	// before the service starts, when it is missing or this program has changed it. Their targets
+	// lie in Folders; the image must have a shell with cmp.
+	Seeds []File
+	// Administrator is its own first login; nil if it has none that is known from the start.
+	Administrator *FirstLogin
+	// Wired means that the deployment writes some of its settings over its API: the stack makes no
+	// route to it before that is done.
+	Wired bool
 	// Scratch are folders in memory, by path, in MiB.
 	Scratch map[string]int
 	// Library is how it uses the media library; the zero value means not at all.
 	Library Library
+	// Downloads is where it reads and writes downloads, an absolute path; empty means nowhere. It
+	// must run as host.MediaOwner.
+	Downloads string
 	// Slot is the service's number, 32 to 63, from which its address follows; unique in the
-	// catalogue. The operator's own services have the numbers from 64.
+	// catalogue. The operator's own services have the numbers from 64. What is behind a tunnel has
+	// none.
 	Slot int
 	// Uses are the services to which it may open connections. Each of them runs before it.
 	Uses []Use
+	// Later are further ones, which may come after it, or use it themselves.
+	Later []Use
 	// WayOut is what it may reach beside them; the zero value is nothing.
 	WayOut workload.WayOut
 	// BehindTunnel means that its only network is the VPN tunnel's. It is refused where there is no
@@ -125,6 +143,8 @@ type Given struct {
 	Secrets map[string]pulumi.StringOutput
 	// Timezone is an IANA name.
 	Timezone string
+	// Hostname is the full host name by which people reach it.
+	Hostname string
 	// Login is the service's registration at the portal; nil without one.
 	Login *Credentials
 
@@ -189,12 +209,26 @@ func ReadLibrary(target string) Library { return Library{target: target} }
 // may reach it without the portal's permission.
 func WriteLibrary(target string) Library { return Library{target: target, write: true} }
 
-// Use is a service that another may open connections to. Only On makes one: there is no way to name
-// it by a text.
-type Use struct{ definition func() Definition }
+// FirstLogin is a service's own first login.
+type FirstLogin struct {
+	// Name is the login.
+	Name string
+	// Secret is the one of the definition's Secrets that is its password.
+	Secret string
+}
+
+// Use is a service that another may open connections to. Only On and OnIfThere make one: there is
+// no way to name it by a text.
+type Use struct {
+	definition func() Definition
+	optional   bool
+}
 
 // On is the use of the service that a function of the catalogue defines.
-func On(definition func() Definition) Use { return Use{definition} }
+func On(definition func() Definition) Use { return Use{definition: definition} }
+
+// OnIfThere is the use of a service that may be off.
+func OnIfThere(definition func() Definition) Use { return Use{definition: definition, optional: true} }
 
 func (u Use) name() string { return u.definition().Name }
 
@@ -202,10 +236,12 @@ func (u Use) name() string { return u.definition().Name }
 func (d Definition) Offer() offer.Offer {
 	out := offer.Offer{
 		Name: d.Name, Hostname: d.Default.Hostname, Visibility: d.Default.Visibility, Access: d.Default.Access,
-		MemoryMiB: d.Default.MemoryMiB, Off: d.Default.Off,
+		MemoryMiB: d.Default.MemoryMiB, Off: d.Default.Off, BehindTunnel: d.BehindTunnel, Wired: d.Wired,
 	}
 	for _, use := range d.Uses {
-		out.Uses = append(out.Uses, use.name())
+		if !use.optional {
+			out.Uses = append(out.Uses, use.name())
+		}
 	}
 	return out
 }
@@ -229,6 +265,8 @@ func (d Definition) user() string {
 // firstSlot is the first number of a service in the range of a network; see workload.Spec.Slot.
 const firstSlot = 32
 
+var plainTarget = regexp.MustCompile(`^(/[A-Za-z0-9][A-Za-z0-9._-]*)+$`)
+
 var namePattern = regexp.MustCompile(`^[a-z](?:[a-z0-9-]{0,46}[a-z0-9])?$`)
 
 // Validate returns everything wrong with the definition, as far as it can be said without the
@@ -239,11 +277,15 @@ func (d Definition) Validate() error {
 	p.Require(strings.HasPrefix(d.Type, "homelab:") && strings.Count(d.Type, ":") == 2, "type %q is not homelab:MODULE:NAME", d.Type)
 	p.Merge(d.Image.Validate())
 	p.Require(d.Port >= 1024 && d.Port < 1<<16, "port %d is not between 1024 and 65535", d.Port)
-	p.Require(d.Slot >= firstSlot, "slot %d is not one of a service: they begin at %d", d.Slot, firstSlot)
+	p.Require(d.BehindTunnel == (d.Slot == 0), "a service has a slot, and one behind a tunnel has none")
+	p.Require(d.BehindTunnel || d.Slot >= firstSlot, "slot %d is not one of a service: they begin at %d", d.Slot, firstSlot)
+	p.Require(!d.BehindTunnel || len(d.Uses)+len(d.Later) == 0, "it is behind a tunnel, so it uses no other service")
 	p.Require((d.Health.Path == "") != (len(d.Health.Command) == 0), "health needs either a path or a command")
 	p.Require(d.Library == Library{} || path.IsAbs(d.Library.target), "the library's place %q is not an absolute path", d.Library.target)
 	p.Require(!d.Library.write || d.user() == host.MediaOwner, "only a service that runs as host.MediaOwner can write to the library")
-	p.Require(!d.BehindTunnel, "it lives behind a VPN tunnel, and there is none")
+	p.Require(d.Downloads == "" || path.IsAbs(d.Downloads) && d.user() == host.MediaOwner,
+		"only a service that runs as host.MediaOwner can use the downloads, at an absolute path")
+	p.Require((len(d.Seeds) > 0) == (len(d.Program) > 0), "seeds and program need each other")
 	bases := map[string]bool{}
 	for _, f := range d.Folders {
 		p.Require(f.Base != "" && !bases[f.Base], "two folders are called %q, or one has no name", f.Base)
@@ -251,6 +293,14 @@ func (d Definition) Validate() error {
 	}
 	for i, s := range d.Secrets {
 		p.Require(s != "" && slices.Index(d.Secrets, s) == i, "two secrets are called %q, or one has no name", s)
+	}
+	for _, f := range d.Seeds {
+		inFolder := slices.ContainsFunc(d.Folders, func(folder Folder) bool { return strings.HasPrefix(f.Target, folder.Target+"/") })
+		p.Require(inFolder && plainTarget.MatchString(f.Target), "seed %q is not in one of its folders, or not a plain path", f.Target)
+		p.Require(f.Content != nil, "seed %s has no content", f.Target)
+	}
+	if a := d.Administrator; a != nil {
+		p.Require(a.Name != "" && slices.Contains(d.Secrets, a.Secret), "its administrator needs a name, and a password among its secrets")
 	}
 	for _, f := range d.Files {
 		p.Require(path.IsAbs(f.Target) && path.Clean(f.Target) == f.Target && path.Dir(f.Target) != "/", "file %q is not in a folder of the container", f.Target)

@@ -1,9 +1,12 @@
 package service
 
 import (
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -33,13 +36,15 @@ func TestValidateReportsEverything(t *testing.T) {
 	bad := Definition{
 		Name: "Bad_", Type: "bad", Port: 80, Health: Health{Path: "/x", Command: []string{"x"}}, Library: WriteLibrary("media"), BehindTunnel: true,
 		Folders: []Folder{{Base: "a"}, {Base: "a"}}, Secrets: []string{"k", "k"}, Files: []File{{Target: "etc/x"}, {Target: "/x"}}, Login: &Login{},
+		Uses: []Use{On(first)}, Seeds: []File{{Target: "b/x"}}, Administrator: &FirstLogin{Name: "a", Secret: "none"}, Downloads: "/downloads",
 	}
 	err := bad.Validate()
 	require.Error(t, err)
 	for _, problem := range []string{
 		"must be a DNS label", `type "bad" is not homelab:MODULE:NAME`, "is not pinned", "port 80 is not between", "either a path or a command",
-		`place "media" is not an absolute path`, "only a service that runs as host.MediaOwner", "there is none", `two folders are called "a"`,
-		`two secrets are called "k"`, `file "etc/x" is not in a folder`, `file "/x" is not in a folder`, "file /x has no content", "names no path to come back to", "slot 0 is not one of a service",
+		`place "media" is not an absolute path`, "only a service that runs as host.MediaOwner", `two folders are called "a"`,
+		`two secrets are called "k"`, `file "etc/x" is not in a folder`, `file "/x" is not in a folder`, "file /x has no content", "names no path to come back to",
+		"so it uses no other service", `seed "b/x" is not in one of its folders`, "seeds and program need each other", "its administrator needs a name", "can use the downloads",
 	} {
 		assert.ErrorContains(t, err, problem)
 	}
@@ -58,6 +63,8 @@ func TestEachComesAfterWhatItUses(t *testing.T) {
 
 	one := first()
 	one.Uses = []Use{On(second)}
+	_, err = inOrder([]Deployment{{Definition: one}})
+	require.NoError(t, err, "Validate says that second does not run")
 	_, err = inOrder([]Deployment{{Definition: one}, {Definition: second()}})
 	require.ErrorContains(t, err, "services use each other in a circle: first uses second uses first")
 }
@@ -66,6 +73,9 @@ func TestOffer(t *testing.T) {
 	o := second().Offer()
 	assert.Equal(t, "second", o.Name)
 	assert.Equal(t, []string{"first"}, o.Uses)
+	may := first()
+	may.Uses = []Use{OnIfThere(second)}
+	assert.Empty(t, may.Offer().Uses, "it works without")
 	assert.Len(t, Offers([]Definition{first(), second()}), 2)
 }
 
@@ -113,4 +123,44 @@ func TestRunRefusesBeforeItRegisters(t *testing.T) {
 	_, err := Run(nil, &Args{})
 	require.ErrorContains(t, err, "no host")
 	require.ErrorContains(t, (&Service{}).Ready(), "no service")
+}
+
+// A seed is put in place when it is missing or has changed, and what the service made of it stays.
+func TestSeeds(t *testing.T) {
+	d := first()
+	d.Folders, d.Program = []Folder{{Base: "config", Target: "/config", Keeps: workload.Files()}}, []string{"/run"}
+	content := func(Given) (pulumi.StringInput, error) { return pulumi.String("x"), nil }
+	d.Seeds = []File{{Target: "/config/sub/app.conf", Content: content}}
+	require.NoError(t, d.Validate())
+	folder, err := seeds(d, Given{})
+	require.NoError(t, err)
+	require.Len(t, folder.Files, 2)
+	script := string(folder.Files[1].Content.(pulumi.String))
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(dir+"/seed", 0o700))
+	script = strings.NewReplacer("/etc/homelab", dir+"/seed", "/config", dir+"/config").Replace(script)
+	file := dir + "/config/sub/app.conf"
+	start := func(seed string) string {
+		t.Helper()
+		require.NoError(t, os.WriteFile(dir+"/seed/app.conf", []byte(seed), 0o600))
+		said, err := exec.Command("sh", "-c", script, "start", "echo", "a b").CombinedOutput()
+		require.NoError(t, err, "%s", said)
+		assert.Equal(t, "a b\n", string(said), "it becomes the program that it is given")
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		return string(text)
+	}
+	assert.Equal(t, "one", start("one"))
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode())
+	require.NoError(t, os.WriteFile(file, []byte("one, and more"), 0o600))
+	assert.Equal(t, "one, and more", start("one"))
+	assert.Equal(t, "two", start("two"))
+	require.NoError(t, os.Remove(file))
+	assert.Equal(t, "two", start("two"))
+
+	d.Seeds = append(d.Seeds, File{Target: "/config/app.conf", Content: content})
+	_, err = seeds(d, Given{})
+	require.ErrorContains(t, err, "two seeds of first are called app.conf")
 }

@@ -25,6 +25,10 @@ type Args struct {
 	Network *workload.Network
 	// Library is the mounted media library.
 	Library *host.Media
+	// Downloads is the disk of the downloads.
+	Downloads *host.Downloads
+	// Tunnel is the VPN tunnel; nil where nothing is behind one.
+	Tunnel *workload.VPNTunnel
 	// Timezone is an IANA name.
 	Timezone string
 	// Deployments are the services to run, in any order.
@@ -35,6 +39,8 @@ type Args struct {
 type Deployment struct {
 	// Definition is the service.
 	Definition Definition
+	// Hostname is the full host name by which people reach it.
+	Hostname string
 	// Access is who may use it.
 	Access access.Access
 	// MemoryMiB is the container's memory limit, in MiB.
@@ -59,13 +65,19 @@ func (a *Args) Validate() error {
 		if d.Definition.Library != (Library{}) {
 			p.Merge(a.Library.Ready())
 		}
+		if d.Definition.Downloads != "" {
+			p.Merge(a.Downloads.Ready())
+		}
+		if d.Definition.BehindTunnel {
+			p.Merge(a.Tunnel.Ready())
+		}
 		p.Require(!d.Definition.Library.write || d.Access.Policy != access.Native,
 			"%s: visitors reach it without the portal, so it cannot write to the library: give it access two-factor or one-factor", name)
 		p.Require(d.Definition.Login == nil || d.Login != nil, "%s: it is not registered at the portal", name)
 	}
 	for _, d := range a.Deployments {
 		for _, use := range d.Definition.Uses {
-			p.Require(names[use.name()], "%s uses %s, which does not run", d.Definition.Name, use.name())
+			p.Require(use.optional || names[use.name()], "%s uses %s, which does not run", d.Definition.Name, use.name())
 		}
 	}
 	return p.Err()
@@ -78,6 +90,9 @@ type Service struct {
 	name          string
 	port          int
 	container     *workload.Container
+	wired         bool
+	secrets       map[string]pulumi.StringOutput
+	later         pulumi.Resource // nil if it uses nothing that came after it
 	prepared      pulumi.Resource // nil if it may be reached as soon as it is healthy
 	administrator *Administrator
 }
@@ -131,8 +146,32 @@ func Run(ctx *pulumi.Context, args *Args, opts ...pulumi.ResourceOption) ([]*Ser
 		endpoints[s.name] = s.Endpoint()
 		out = append(out, s)
 	}
+	if err := allowLater(ctx, deployments, out, endpoints); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(out, func(a, b *Service) int { return strings.Compare(a.name, b.name) })
 	return out, nil
+}
+
+// allowLater opens the ways to services that came after those that use them.
+func allowLater(ctx *pulumi.Context, deployments []Deployment, services []*Service, endpoints map[string]workload.Endpoint) error {
+	for i, d := range deployments {
+		var uses []workload.Endpoint
+		for _, use := range d.Definition.Later {
+			if endpoint, runs := endpoints[use.name()]; runs {
+				uses = append(uses, endpoint)
+			}
+		}
+		if len(uses) == 0 {
+			continue
+		}
+		later, err := services[i].container.AllowLater(ctx, uses, pulumi.Parent(services[i]))
+		if err != nil {
+			return fmt.Errorf("letting %s reach what came after it: %w", services[i].name, err)
+		}
+		services[i].later = later
+	}
+	return nil
 }
 
 // inOrder returns the deployments so that each comes after those that it uses; otherwise by name.
@@ -152,6 +191,9 @@ func inOrder(deployments []Deployment) ([]Deployment, error) {
 			return fmt.Errorf("services use each other in a circle: %s", strings.Join(append(way, name), " uses "))
 		}
 		for _, use := range byName[name].Definition.Uses {
+			if _, runs := byName[use.name()]; !runs {
+				continue // it may be off: Validate has looked
+			}
 			if err := add(use.name(), append(slices.Clone(way), name)); err != nil {
 				return err
 			}
@@ -170,22 +212,30 @@ func inOrder(deployments []Deployment) ([]Deployment, error) {
 
 func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]workload.Endpoint, opts []pulumi.ResourceOption) (*Service, error) {
 	def := d.Definition
-	s := &Service{name: def.Name, port: def.Port}
+	s := &Service{name: def.Name, port: def.Port, wired: def.Wired}
 	if err := ctx.RegisterComponentResourceV2(def.Type, def.Name, pulumi.Map{"memoryMiB": pulumi.Int(d.MemoryMiB)}, s, opts...); err != nil {
 		return nil, fmt.Errorf("registering %s: %w", def.Name, err)
 	}
 	spec := workload.Spec{
-		Host: args.Host, Image: def.Image, User: def.user(), Networks: []*workload.Network{args.Network}, Slot: def.Slot, WayOut: def.WayOut,
+		Host: args.Host, Image: def.Image, User: def.user(), WayOut: def.WayOut,
 		Command: def.Command, Env: maps.Clone(def.Environment), MemoryMiB: d.MemoryMiB, Scratch: def.Scratch,
 		Health: def.Health.check(def.Port), Metrics: def.Metrics, StopGrace: def.StopGrace, Devices: def.Devices,
+	}
+	if def.BehindTunnel {
+		spec.Behind = args.Tunnel
+	} else {
+		spec.Networks, spec.Slot = []*workload.Network{args.Network}, def.Slot
 	}
 	if spec.Env == nil {
 		spec.Env = map[string]string{}
 	}
 	spec.Env["TZ"] = args.Timezone
-	given := Given{Timezone: args.Timezone, Login: d.Login, endpoints: map[string]workload.Endpoint{}}
+	given := Given{Timezone: args.Timezone, Hostname: d.Hostname, Login: d.Login, endpoints: map[string]workload.Endpoint{}}
 	for _, use := range def.Uses {
-		endpoint := endpoints[use.name()]
+		endpoint, runs := endpoints[use.name()]
+		if !runs {
+			continue
+		}
 		spec.Uses = append(spec.Uses, endpoint)
 		given.endpoints[use.name()] = endpoint
 	}
@@ -201,15 +251,29 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]wor
 	if def.Library != (Library{}) {
 		spec.Mounts = append(spec.Mounts, workload.Mount{Media: args.Library, Target: def.Library.target, ReadOnly: !def.Library.write})
 	}
+	if def.Downloads != "" {
+		spec.Mounts = append(spec.Mounts, workload.Mount{
+			Downloads: args.Downloads, Target: def.Downloads, Keeps: workload.Disposable("what was downloaded is imported into the library, or can be had again"),
+		})
+	}
+	if len(def.Seeds) > 0 {
+		spec.Entrypoint, spec.Command = append([]string{"sh", seedFolder + "/" + startProgram}, def.Program...), nil
+	}
 	if s.container, err = workload.New(ctx, def.Name, &spec, pulumi.Parent(s)); err != nil {
 		return nil, err
+	}
+	if a := def.Administrator; a != nil {
+		s.administrator = &Administrator{Name: a.Name, Password: s.secrets[a.Secret]}
 	}
 	if def.Prepare != nil {
 		prepared, err := def.Prepare(ctx, &Running{Host: args.Host, Name: def.Name, Port: def.Port, Container: s.container, Parent: pulumi.Parent(s)})
 		if err != nil {
 			return nil, fmt.Errorf("preparing %s: %w", def.Name, err)
 		}
-		s.prepared, s.administrator = prepared.Resource, prepared.Administrator
+		s.prepared = prepared.Resource
+		if prepared.Administrator != nil {
+			s.administrator = prepared.Administrator
+		}
 	}
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{"address": pulumi.String(s.Endpoint().Address())})
 }
@@ -222,6 +286,7 @@ func (s *Service) folders(ctx *pulumi.Context, def Definition, given Given) ([]w
 		out = append(out, workload.Folder{Base: f.Base, Target: f.Target, Mode: 0o750, Keeps: f.Keeps})
 	}
 	given.Secrets = map[string]pulumi.StringOutput{}
+	s.secrets = given.Secrets
 	for _, name := range def.Secrets {
 		secret, err := random.NewRandomPassword(ctx, def.Name+"-"+name, &random.RandomPasswordArgs{
 			Length: pulumi.Int(48), Special: pulumi.Bool(false),
@@ -245,7 +310,11 @@ func (s *Service) folders(ctx *pulumi.Context, def Definition, given Given) ([]w
 			Base: path.Base(f.Target), Name: def.Name + "-" + out[at].Base + "-" + path.Base(f.Target), Content: content,
 		})
 	}
-	return out, nil
+	seeds, err := seeds(def, given)
+	if err != nil || seeds == nil {
+		return out, err
+	}
+	return append(out, *seeds), nil
 }
 
 // Ready reports a Service that Run did not make.
@@ -270,3 +339,23 @@ func (s *Service) Endpoint() workload.Endpoint {
 
 // Administrator is the service's own first login, or nil if it has none of its own.
 func (s *Service) Administrator() *Administrator { return s.administrator }
+
+// Secret is one of the generated secrets of its definition.
+func (s *Service) Secret(name string) (pulumi.StringOutput, error) {
+	secret, ok := s.secrets[name]
+	if !ok {
+		return pulumi.StringOutput{}, fmt.Errorf("%s has no secret %q", s.name, name)
+	}
+	return secret, nil
+}
+
+// Wired reports whether the deployment writes some of its settings, before there is a route to it.
+func (s *Service) Wired() bool { return s.wired }
+
+// Guards exist once everything that the service needs of others is open to it, too.
+func (s *Service) Guards() []pulumi.Resource {
+	if s.later == nil {
+		return nil
+	}
+	return []pulumi.Resource{s.later}
+}

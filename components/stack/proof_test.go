@@ -187,7 +187,7 @@ func TestAttemptsThatMustBeRefused(t *testing.T) {
 		"a service that uses one that does not run": {defines(func(d *service.Definition) {
 			d.Uses = []service.Use{service.On(media.Jellyseerr)}
 		}), "jellyfin uses jellyseerr, which does not run"},
-		"a service behind a tunnel that is not there": {defines(func(d *service.Definition) { d.BehindTunnel = true }), "there is none"},
+		"a service behind a tunnel that is not there": {defines(func(d *service.Definition) { d.BehindTunnel = true }), "no tunnel: pass the value that workload.NewTunnel returned"},
 		"a service that the portal does not know":     {defines(func(d *service.Definition) { d.Login = &service.Login{} }), "it is not registered at the portal"},
 		"a service on a port of root's":               {defines(func(d *service.Definition) { d.Port = 80 }), "port 80 is not between 1024 and 65535"},
 		"two services of one name": {func(ctx *pulumi.Context) error {

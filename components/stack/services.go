@@ -28,7 +28,7 @@ func deployments(s *settings.Settings, catalogue []service.Definition) []*wanted
 	want := func(from settings.Service) {
 		d := defined[from.Name]()
 		out = append(out, &wanted{
-			deployment: service.Deployment{Definition: d, Access: from.Access, MemoryMiB: from.MemoryMiB},
+			deployment: service.Deployment{Definition: d, Hostname: from.Hostname, Access: from.Access, MemoryMiB: from.MemoryMiB},
 			site: gateway.Site{
 				Name: d.Name, Hostname: from.Hostname, Visibility: from.Visibility, Access: from.Access,
 				Bypass: from.Bypass, Uploads: from.Uploads,

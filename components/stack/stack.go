@@ -14,11 +14,13 @@ import (
 	"homelab/components/gateway"
 	"homelab/components/host"
 	"homelab/components/internal/preflight"
+	"homelab/components/internal/vpnserver"
 	"homelab/components/media"
 	"homelab/components/service"
 	"homelab/components/settings"
 	"homelab/components/storage"
 	"homelab/components/tailnet"
+	"homelab/components/vpn"
 	"homelab/components/workload"
 )
 
@@ -100,7 +102,19 @@ func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, re
 	if err != nil {
 		return err
 	}
-	sites, administrators, err := newServices(ctx, s, catalogue, machine, networks, library, clouds.option())
+	downloads, err := machine.MountDownloads(ctx, "downloads", &host.DownloadsArgs{
+		SizeGB: s.Storage.Downloads.SizeGB, Owner: host.MediaOwner, Folders: media.DownloadFolders(),
+	}, clouds.option())
+	if err != nil {
+		return err
+	}
+	tunnel, err := newTunnel(ctx, s, machine, networks, clouds.option())
+	if err != nil {
+		return err
+	}
+	sites, administrators, err := newServices(ctx, root, s, catalogue, &service.Args{
+		Host: machine, Network: networks.CaddyProxy, Library: library, Downloads: downloads, Tunnel: tunnel.Network(), Timezone: s.Timezone,
+	}, clouds.option())
 	if err != nil {
 		return err
 	}
@@ -145,23 +159,42 @@ func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, re
 	return nil
 }
 
-// newServices runs the services. Beside their sites it returns the first logins of those that have
-// their own.
-func newServices(ctx *pulumi.Context, s *settings.Settings, catalogue []service.Definition, machine *host.Host, networks *workload.Networks,
-	library *host.Media, opts ...pulumi.ResourceOption,
-) ([]gateway.Site, pulumi.StringMapMap, error) {
+// newTunnel runs the VPN tunnel; nil if the settings have none.
+func newTunnel(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, networks *workload.Networks, opts ...pulumi.ResourceOption) (*vpn.Tunnel, error) {
+	if s.VPN == nil {
+		return nil, nil
+	}
+	args := &vpn.Args{Host: machine, Network: networks.CaddyProxy, Outside: networks.Gluetun, VPN: *s.VPN, ClientPort: media.TorrentPort, Timezone: s.Timezone}
+	keys := &s.Credentials
+	if s.VPN.Provider.Type() == vpnserver.OpenVPN {
+		args.Configuration, args.Password = keys.VPNConfiguration.Output(), keys.VPNPassword.Output()
+	} else {
+		args.PrivateKey = keys.VPNPrivateKey.Output()
+		if keys.VPNPresharedKey.Given() {
+			args.PresharedKey = keys.VPNPresharedKey.Output()
+		}
+	}
+	return vpn.New(ctx, "gluetun", args, opts...)
+}
+
+// newServices runs the services and connects them with each other. Beside their sites it returns
+// the first logins of those that have their own.
+func newServices(ctx *pulumi.Context, root string, s *settings.Settings, catalogue []service.Definition, args *service.Args, opts ...pulumi.ResourceOption) ([]gateway.Site, pulumi.StringMapMap, error) {
 	wanted := deployments(s, catalogue)
 	registered, err := newLogins(ctx, s, wanted, opts...)
 	if err != nil {
 		return nil, nil, err
 	}
-	args := &service.Args{Host: machine, Network: networks.CaddyProxy, Library: library, Timezone: s.Timezone}
 	sites := map[string]gateway.Site{}
 	for _, d := range wanted {
 		sites[d.deployment.Definition.Name] = d.site
 		args.Deployments = append(args.Deployments, d.deployment)
 	}
 	running, err := service.Run(ctx, args, opts...)
+	if err != nil {
+		return nil, nil, err
+	}
+	wired, err := wire(ctx, root, s, args, running, opts...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -173,9 +206,32 @@ func newServices(ctx *pulumi.Context, s *settings.Settings, catalogue []service.
 		}
 		site := sites[r.Name()]
 		site.Upstream, site.OpenID = r.Endpoint(), registered[r.Name()]
+		if r.Wired() {
+			site.Upstream = site.Upstream.Once(wired.Resource())
+		}
 		out = append(out, site)
 	}
 	return out, administrators, nil
+}
+
+// wire connects the services that are to be; nil if there are none.
+func wire(ctx *pulumi.Context, root string, s *settings.Settings, services *service.Args, running []*service.Service, opts ...pulumi.ResourceOption) (*media.Wiring, error) {
+	args := &media.WiringArgs{
+		Host: services.Host, Network: services.Network, Library: services.Library, ImageRoot: root, Timezone: s.Timezone, Hostnames: map[string]string{},
+		Email: s.AdminEmail, Enforce: s.Wiring.Enforce, JackettIndexers: s.Wiring.JackettIndexers, ProwlarrIndexers: s.Wiring.ProwlarrIndexers,
+	}
+	for _, r := range running {
+		if r.Wired() {
+			args.Services = append(args.Services, r)
+		}
+	}
+	for _, d := range services.Deployments {
+		args.Hostnames[d.Definition.Name] = d.Hostname
+	}
+	if len(args.Services) == 0 {
+		return nil, nil
+	}
+	return media.Wire(ctx, "wire", args, opts...)
 }
 
 func newGateway(ctx *pulumi.Context, root string, s *settings.Settings, shield *edge.Shield, machine *host.Host, networks *workload.Networks,

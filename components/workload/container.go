@@ -25,6 +25,7 @@ const (
 	labelConfig  = "homelab.config"  // digest of the files it reads at start
 	labelMachine = "homelab.machine" // the machine it was made for
 	labelMetrics = "homelab.metrics" // where its metrics are, or why there are none
+	labelTunnel  = "homelab.tunnel"  // on a VPN tunnel, for homelab-containers
 )
 
 // Container is a hardened container that was healthy when the deployment went on.
@@ -35,6 +36,7 @@ type Container struct {
 	name     string
 	networks []*Network
 	slot     int
+	behind   *VPNTunnel
 	resource *docker.Container
 	healthy  pulumi.Resource
 }
@@ -46,7 +48,13 @@ var healthyScript string
 
 // New runs a container that publishes nothing.
 func New(ctx *pulumi.Context, name string, spec *Spec, opts ...pulumi.ResourceOption) (*Container, error) {
-	return run(ctx, name, spec, nil, opts)
+	return run(ctx, name, spec, role{}, opts)
+}
+
+// role is what only some packages may make of a container.
+type role struct {
+	publications []Publication
+	tunnel       bool
 }
 
 // Publication gives a listener of the machine to a port of the container.
@@ -65,10 +73,10 @@ func NewPublished(ctx *pulumi.Context, name string, spec *Spec, publications []P
 			return nil, fmt.Errorf("publishing container %s: %w", name, err)
 		}
 	}
-	return run(ctx, name, spec, publications, opts)
+	return run(ctx, name, spec, role{publications: publications}, opts)
 }
 
-func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publication, opts []pulumi.ResourceOption) (*Container, error) {
+func run(ctx *pulumi.Context, name string, spec *Spec, as role, opts []pulumi.ResourceOption) (*Container, error) {
 	if err := spec.Validate(name); err != nil {
 		return nil, err
 	}
@@ -80,7 +88,7 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 			return nil, fmt.Errorf("container %s: %w", name, err)
 		}
 	}
-	c := &Container{host: spec.Host, name: name, networks: slices.Clone(spec.Networks), slot: spec.Slot}
+	c := &Container{host: spec.Host, name: name, networks: slices.Clone(spec.Networks), slot: spec.Slot, behind: spec.Behind}
 	inputs := pulumi.Map{"memoryMiB": pulumi.Int(spec.MemoryMiB), "user": pulumi.String(spec.User)}
 	if err := ctx.RegisterComponentResourceV2(ContainerType, name, inputs, c, opts...); err != nil {
 		return nil, fmt.Errorf("registering container %s: %w", name, err)
@@ -90,16 +98,24 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 		return nil, err
 	}
 	args := arguments(name, spec, image)
-	for _, p := range publications {
+	for _, p := range as.publications {
 		args.Ports = append(args.Ports.(docker.ContainerPortArray), &docker.ContainerPortArgs{
 			Internal: pulumi.Int(p.Port), External: pulumi.Int(p.Listener.Port()), Ip: p.Listener.Address(), Protocol: pulumi.String("tcp"),
 		})
 	}
-	reach, err := c.allowReach(ctx, spec)
-	if err != nil {
-		return nil, err
+	if as.tunnel {
+		args.Labels = append(args.Labels.(docker.ContainerLabelArray), &docker.ContainerLabelArgs{Label: pulumi.String(labelTunnel), Value: pulumi.String(name)})
 	}
-	after := append(slices.Clone(spec.After), spec.Host.Gatekeeper(), reach)
+	after := append(slices.Clone(spec.After), spec.Host.Gatekeeper())
+	if spec.Behind != nil {
+		after = append(after, spec.Behind.container.healthy)
+	} else {
+		reach, err := c.allowReach(ctx, spec)
+		if err != nil {
+			return nil, err
+		}
+		after = append(after, reach)
+	}
 	for _, e := range spec.Uses {
 		after = append(after, e.Resource())
 	}
@@ -129,7 +145,7 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 	if err != nil {
 		return nil, fmt.Errorf("running container %s: %w", name, err)
 	}
-	if c.healthy, err = c.waitUntilHealthy(ctx, spec); err != nil {
+	if c.healthy, err = c.waitUntilHealthy(ctx, spec, as); err != nil {
 		return nil, err
 	}
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{"containerId": c.resource.ID()})
@@ -139,9 +155,15 @@ func run(ctx *pulumi.Context, name string, spec *Spec, publications []Publicatio
 // too, but only when it makes the container, and a refresh clears its mark of one that never became
 // healthy: from then on it would count as fine. The gate exists only once the container was
 // healthy, and is made anew with each new container.
-func (c *Container) waitUntilHealthy(ctx *pulumi.Context, spec *Spec) (pulumi.Resource, error) {
+//
+// What is behind a tunnel binds the tunnel's gate, so that is waited for, too.
+func (c *Container) waitUntilHealthy(ctx *pulumi.Context, spec *Spec, as role) (pulumi.Resource, error) {
+	command := []string{"sh", "-s", "--", c.name, strconv.Itoa(spec.Health.seconds())}
+	if as.tunnel {
+		command = append(command, host.TunnelGate(c.name))
+	}
 	return spec.Host.Run(ctx, c.name+"-healthy", host.Action{
-		Command:  []string{"sh", "-s", "--", c.name, strconv.Itoa(spec.Health.seconds())},
+		Command:  command,
 		Stdin:    pulumi.String(healthyScript),
 		Triggers: []pulumi.StringOutput{c.resource.ID().ToStringOutput()},
 	}, pulumi.Parent(c), pulumi.DependsOn([]pulumi.Resource{c.resource}))
@@ -166,10 +188,11 @@ func arguments(name string, spec *Spec, image pulumi.StringOutput) *docker.Conta
 	grace := int(orDefault(spec.StopGrace, 30*time.Second).Seconds())
 	memory := pulumi.Int(spec.MemoryMiB)
 	capabilities := slices.Sorted(slices.Values(spec.Capabilities))
-	return &docker.ContainerArgs{
+	out := &docker.ContainerArgs{
 		Name:            pulumi.String(name),
 		Image:           image,
 		User:            pulumi.String(spec.User),
+		Entrypoints:     optional(spec.Entrypoint),
 		Command:         optional(spec.Command),
 		Envs:            pulumi.ToStringArray(spec.envs()),
 		Labels:          labels(spec),
@@ -198,6 +221,11 @@ func arguments(name string, spec *Spec, image pulumi.StringOutput) *docker.Conta
 		StopTimeout:         pulumi.Int(grace),
 		DestroyGraceSeconds: pulumi.Int(grace), // unset means: kill at once
 	}
+	if spec.Behind != nil {
+		// By its ID: another tunnel is another container, and what was behind the old one goes with it.
+		out.NetworkMode = pulumi.Sprintf("container:%s", spec.Behind.container.resource.ID())
+	}
+	return out
 }
 
 func optionalDevices(devices []Device) docker.ContainerDeviceArrayInput {
@@ -295,4 +323,6 @@ func (c *Container) Resource() pulumi.Resource { return c.healthy }
 func (c *Container) ID() pulumi.StringOutput { return c.resource.ID().ToStringOutput() }
 
 // Endpoint is one of its TCP ports.
-func (c *Container) Endpoint(port int) Endpoint { return Endpoint{container: c, port: port} }
+func (c *Container) Endpoint(port int) Endpoint {
+	return Endpoint{container: c, port: port, behind: c.behind}
+}

@@ -12,7 +12,10 @@ import (
 
 // WayOut is what a container may reach beside the endpoints that it uses. The zero value is
 // nothing.
-type WayOut struct{ internet bool }
+type WayOut struct {
+	internet bool
+	server   VPNServer
+}
 
 // Internet lets a container reach public addresses, and with them the names that Docker's resolver
 // asks for on its behalf. Private ranges, the metadata service, the tailnet and the machine stay
@@ -29,6 +32,9 @@ func (s *Spec) reach(name string) (host.Reach, error) {
 		}
 		if s.WayOut.internet {
 			out.Internet = append(out.Internet, own)
+		}
+		if server := s.WayOut.server; server != (VPNServer{}) {
+			out.Tunnel = append(out.Tunnel, host.TunnelWay{From: own, To: server.Address, Protocol: server.Protocol, Port: server.Port})
 		}
 		for _, e := range s.Uses {
 			if to, on := e.on(n); on {
@@ -67,7 +73,7 @@ func (s *Spec) validateUses(name string) error {
 			continue
 		}
 		shared := slices.ContainsFunc(s.Networks, func(n *Network) bool {
-			return slices.Contains(e.container.networks, n)
+			return slices.Contains(e.reached().networks, n)
 		})
 		p.Require(shared, "it uses %s, which is on none of its networks", e.Address())
 	}
@@ -76,9 +82,9 @@ func (s *Spec) validateUses(name string) error {
 
 // on returns the endpoint's address in a network, if it is there.
 func (e Endpoint) on(n *Network) (netip.Addr, bool) {
-	for _, theirs := range e.container.networks {
+	for _, theirs := range e.reached().networks {
 		if theirs == n {
-			address, err := n.address(e.container.slot)
+			address, err := n.address(e.reached().slot)
 			return address, err == nil
 		}
 	}

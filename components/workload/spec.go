@@ -33,8 +33,12 @@ type Spec struct {
 	// RootReason says why the program must start as root; it still has no capability that is not
 	// listed.
 	RootReason string
-	// Networks are those that it is on; at least one. A network alone lets it reach nobody.
+	// Networks are those that it is on; at least one, unless it is behind a tunnel. A network alone
+	// lets it reach nobody.
 	Networks []*Network
+	// Behind is the VPN tunnel whose network is its only one. It has none of its own then, no slot,
+	// no uses and no way out: whatever it sends goes through the tunnel, or nowhere.
+	Behind *VPNTunnel
 	// Slot is its number in the range of each of its networks, and so its address there, which does
 	// not move when others come or go. No two containers of a network have the same. 16 to 31 are
 	// the gateway's and the monitoring's, 32 to 63 those of the catalogue's services, the rest the
@@ -55,6 +59,8 @@ type Spec struct {
 	// Env is visible to everybody who can inspect containers: file names and switches, never
 	// secrets.
 	Env map[string]string
+	// Entrypoint replaces the image's own, and its default arguments; empty keeps both.
+	Entrypoint []string
 	// Command replaces the image's default arguments; empty keeps them.
 	Command []string
 	// MemoryMiB is the limit, in MiB; there is no swap beyond it.
@@ -231,7 +237,13 @@ func (s *Spec) Validate(name string) error {
 	}
 	p.Require(numericUser.MatchString(s.User), "user %q must be uid:gid in numbers", s.User)
 	p.Require(!strings.HasPrefix(s.User, "0:") || s.RootReason != "", "it runs as root without a reason")
-	p.Require(len(s.Networks) > 0, "no network")
+	if s.Behind != nil {
+		p.Merge(s.Behind.Ready())
+		p.Require(len(s.Networks) == 0 && s.Slot == 0 && len(s.Uses) == 0 && s.WayOut == WayOut{},
+			"it is behind a tunnel, so it has no network, slot, uses or way out of its own")
+	} else {
+		p.Require(len(s.Networks) > 0, "no network")
+	}
 	for _, n := range s.Networks {
 		if err := n.Ready(); err != nil {
 			p.Merge(err)
@@ -273,6 +285,9 @@ func (s *Spec) gates() []string {
 			out = append(out, m.Downloads.Gate())
 		}
 	}
+	if s.Behind != nil {
+		out = append(out, host.TunnelGate(s.Behind.container.name))
+	}
 	return out
 }
 
@@ -288,6 +303,7 @@ func (s *Spec) envs() []string {
 type Endpoint struct {
 	container *Container
 	port      int
+	behind    *VPNTunnel      // nil: the container has an address of its own
 	once      pulumi.Resource // nil: as soon as the container is healthy
 }
 
@@ -299,8 +315,16 @@ func (e Endpoint) Ready() error {
 	return nil
 }
 
-// Address is host:port on the container networks.
-func (e Endpoint) Address() string { return fmt.Sprintf("%s:%d", e.container.name, e.port) }
+// Address is host:port on the container networks. What is behind a tunnel answers at the tunnel's.
+func (e Endpoint) Address() string { return fmt.Sprintf("%s:%d", e.reached().name, e.port) }
+
+// reached is the container whose addresses are the endpoint's.
+func (e Endpoint) reached() *Container {
+	if e.behind != nil {
+		return e.behind.container
+	}
+	return e.container
+}
 
 // Once returns the same endpoint for a container that may be reached only when something more
 // exists than the healthy container.

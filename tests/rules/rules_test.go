@@ -151,6 +151,7 @@ func TestWhoMayCall(t *testing.T) {
 	_, all := sources(t)
 	allowed := map[string]string{
 		"workload.NewPublished":   "components/gateway",  // nothing else is reachable from outside the machine
+		"workload.NewTunnel":      "components/vpn",      // what others are put behind is a VPN
 		"cloudflare.NewDnsRecord": "components/exposure", // a hostname needs a route
 		"cloudflare.NewRecord":    "components/exposure",
 		"docker.NewContainer":     "components/workload", // containers are hardened
@@ -182,7 +183,7 @@ func TestWhoMayCall(t *testing.T) {
 			return true
 		})
 	}
-	for _, name := range []string{"workload.NewPublished", "cloudflare.NewDnsRecord", "docker.NewContainer", "remote.NewCommand"} {
+	for _, name := range []string{"workload.NewPublished", "workload.NewTunnel", "cloudflare.NewDnsRecord", "docker.NewContainer", "remote.NewCommand"} {
 		assert.True(t, called[name], "nobody calls %s: the rule guards nothing", name)
 	}
 }

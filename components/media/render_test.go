@@ -1,0 +1,58 @@
+package media
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestArrConfig(t *testing.T) {
+	text, err := renderArr("Radarr", "0123456789abcdef<&", 7878)
+	require.NoError(t, err)
+	var got arrConfig
+	require.NoError(t, xml.Unmarshal([]byte(text), &got))
+	got.XMLName = xml.Name{}
+	assert.Equal(t, arrConfig{
+		BindAddress: "*", Port: 7878, APIKey: "0123456789abcdef<&", AuthenticationMethod: "Forms", AuthenticationRequired: "Enabled",
+		AnalyticsEnabled: "False", UpdateMechanism: "Docker", InstanceName: "Radarr",
+	}, got)
+	assert.Contains(t, text, "<ApiKey>")
+}
+
+// The hash is the SHA-512 of the password and the key in UTF-16LE, computed apart from the code.
+func TestJackettConfig(t *testing.T) {
+	text, err := renderJackett("key", "pass", 9117)
+	require.NoError(t, err)
+	var got map[string]any
+	require.NoError(t, json.Unmarshal([]byte(text), &got))
+	assert.Equal(t, map[string]any{
+		"Port": 9117.0, "AllowExternal": true, "UpdateDisabled": true, "APIKey": "key",
+		"AdminPassword": "03d2cff087bd7d790f13b413febc06e0f51cd653ef4ac00978562f7a337494a8a6cf0f036624e7c9050935de1c80fd35d845b5df40611048e9c38d2e9ac44e8a",
+	}, got)
+}
+
+func TestTorrentConfig(t *testing.T) {
+	_, err := renderTorrent("0123456789abcdef", "short", "")
+	require.ErrorContains(t, err, "the salt has fewer than 16 bytes")
+	text, err := renderTorrent("0123456789abcdef", "0123456789abcdefgh", "qbittorrent.example.com")
+	require.NoError(t, err)
+	assert.Contains(t, text, "Session\\Interface=tun0\n")
+	assert.NotContains(t, text, "0123456789abcdef\n")
+}
+
+// Every service of the catalogue that people log in to themselves has a password of its own, and
+// none is called by a name that another has.
+func TestCatalog(t *testing.T) {
+	slots := map[int]string{}
+	for _, d := range Catalog() {
+		require.NoError(t, d.Validate(), d.Name)
+		if !d.BehindTunnel {
+			assert.Empty(t, slots[d.Slot], "%s has the slot of another", d.Name)
+			slots[d.Slot] = d.Name
+		}
+	}
+	assert.Empty(t, slots[wireSlot], "the wiring's")
+}
