@@ -1,0 +1,170 @@
+package fake
+
+import (
+	"encoding/xml"
+	"fmt"
+	"net/http"
+	"testing"
+)
+
+// Jackett searches indexers for who has the key. Its administration needs the cookie of a login.
+type Jackett struct {
+	*Server
+	password   string
+	configured map[string]bool
+	order      []string
+	// Releases are the titles that its indexers have.
+	Releases []string
+}
+
+func newJackett(t testing.TB) *Jackett {
+	j := &Jackett{
+		Server: newServer(t, "jackett"), password: JackettPassword, configured: map[string]bool{}, order: []string{"rarbg", "eztv", "private"},
+		Releases: []string{"The.Matrix.1999.1080p"},
+	}
+	j.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "OK") })
+	j.mux.HandleFunc("POST /UI/Dashboard", func(w http.ResponseWriter, r *http.Request) {
+		j.mutex.Lock()
+		defer j.mutex.Unlock()
+		if r.PostFormValue("password") == j.password {
+			http.SetCookie(w, &http.Cookie{Name: "Jackett", Value: "a-session", Path: "/"})
+		}
+		http.Redirect(w, r, "/UI/Dashboard", http.StatusFound)
+	})
+	j.route("GET /api/v2.0/indexers", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, j.list()) })
+	j.route("GET /api/v2.0/indexers/{id}/Config", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, http.StatusOK, jackettConfig(r.PathValue("id")))
+	})
+	j.route("POST /api/v2.0/indexers/{id}/Config", j.configure)
+	j.route("DELETE /api/v2.0/indexers/{id}", func(w http.ResponseWriter, r *http.Request) {
+		delete(j.configured, r.PathValue("id"))
+		j.wrote(r)
+		w.WriteHeader(http.StatusNoContent)
+	})
+	j.mux.HandleFunc("GET /api/v2.0/indexers/{id}/results/torznab", j.torznab)
+	j.mux.HandleFunc("GET /api/v2.0/indexers/{id}/results/torznab/api", j.torznab)
+	j.mux.HandleFunc("GET /dl/{id}/{file}", j.file)
+	return j
+}
+
+// Configure configures an indexer by hand.
+func (j *Jackett) Configure(id string) {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	j.configured[id] = true
+}
+
+// Configured reports whether an indexer is configured.
+func (j *Jackett) Configured(id string) bool {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	return j.configured[id]
+}
+
+// SetPassword changes the administrator's password by hand.
+func (j *Jackett) SetPassword(password string) {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	j.password = password
+}
+
+func (j *Jackett) snapshot() any {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	return copyOf(j.configured)
+}
+
+// route adds a route for who has the cookie; everybody else is sent to the login.
+func (j *Jackett) route(pattern string, handler http.HandlerFunc) {
+	j.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		cookie, err := r.Cookie("Jackett")
+		if err != nil || cookie.Value != "a-session" {
+			http.Redirect(w, r, "/UI/Login", http.StatusFound)
+			return
+		}
+		j.mutex.Lock()
+		defer j.mutex.Unlock()
+		handler(w, r)
+	})
+}
+
+func (j *Jackett) list() []object {
+	list := []object{}
+	for _, id := range j.order {
+		list = append(list, object{"id": id, "name": id, "type": "public", "configured": j.configured[id]})
+	}
+	return list
+}
+
+func jackettConfig(id string) []object {
+	config := []object{
+		{"id": "sitelink", "type": "inputstring", "name": "Site Link", "value": "https://example.org/"},
+		{"id": "sort", "type": "inputselect", "name": "Sort", "value": "created", "options": object{"created": "created"}},
+	}
+	if id == "private" {
+		config = append(config, object{"id": "username", "type": "inputstring", "name": "Username", "value": ""})
+	}
+	return config
+}
+
+// configure takes a configuration that is complete.
+func (j *Jackett) configure(w http.ResponseWriter, r *http.Request) {
+	var config []object
+	id := r.PathValue("id")
+	if err := readBody(r, &config); err != nil {
+		answer(w, http.StatusInternalServerError, object{"error": err.Error()})
+		return
+	}
+	wanted := jackettConfig(id)
+	if len(config) != len(wanted) {
+		answer(w, http.StatusInternalServerError, object{"error": "the configuration is not complete"})
+		return
+	}
+	for i, item := range wanted {
+		if config[i]["id"] != item["id"] || !equal(config[i]["value"], item["value"]) || item["id"] == "username" {
+			answer(w, http.StatusInternalServerError, object{"error": fmt.Sprintf("bad value of %v", item["id"])})
+			return
+		}
+	}
+	j.configured[id] = true
+	j.wrote(r)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (j *Jackett) torznab(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	if query.Get("apikey") != JackettKey {
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `<error code="100" description="Invalid API Key" />`)
+		return
+	}
+	id := r.PathValue("id")
+	if id != "all" && !j.Configured(id) {
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, `<error code="201" description="Indexer is not configured" />`)
+		return
+	}
+	switch query.Get("t") {
+	case "caps":
+		fmt.Fprint(w, "<caps/>")
+	case "indexers":
+		fmt.Fprint(w, "<indexers/>")
+	case "search":
+		var found rss
+		for _, title := range j.Releases {
+			link := fmt.Sprintf("%s/dl/%s/%s.mkv?jackett_apikey=%s", j.URL(), id, title, JackettKey)
+			found.Items = append(found.Items, rssItem{Title: title, Link: link})
+		}
+		_ = xml.NewEncoder(w).Encode(found)
+	default:
+		http.Error(w, "no such function", http.StatusBadRequest)
+	}
+}
+
+func (j *Jackett) file(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("jackett_apikey") != JackettKey {
+		http.Error(w, "wrong key", http.StatusUnauthorized)
+		return
+	}
+	fmt.Fprint(w, "the content of ", r.PathValue("file"))
+}

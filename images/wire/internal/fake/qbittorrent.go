@@ -1,0 +1,218 @@
+package fake
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// QBittorrent is qBittorrent's WebAPI: version 5.2's, or that of earlier versions if Old is set.
+type QBittorrent struct {
+	*Server
+	// Old answers a login with 200 and "Ok." or "Fails.".
+	Old bool
+	// Banned says that five logins failed.
+	Banned      bool
+	password    string
+	failures    int
+	sessions    map[string]bool
+	preferences object
+	categories  map[string]string
+	torrents    []object
+}
+
+func newQBittorrent(t testing.TB) *QBittorrent {
+	q := &QBittorrent{
+		Server: newServer(t, "qbittorrent"), password: QBittorrentPassword, sessions: map[string]bool{}, categories: map[string]string{},
+		preferences: object{
+			"save_path": "/root/Downloads", "temp_path": "/root/Downloads/temp", "temp_path_enabled": false,
+			"auto_tmm_enabled": false, "current_network_interface": "", "upnp": true, "web_ui_upnp": true, "max_ratio": -1.0,
+			"max_ratio_enabled": false, "max_ratio_act": 0.0, "listen_port": 6881.0,
+		},
+	}
+	q.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") })
+	q.mux.HandleFunc("POST /api/v2/auth/login", q.login)
+	q.route("GET app/preferences", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, q.preferences) })
+	q.route("POST app/setPreferences", q.setPreferences)
+	q.route("GET torrents/categories", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, q.categoryList()) })
+	q.route("POST torrents/createCategory", q.createCategory)
+	q.route("POST torrents/editCategory", q.editCategory)
+	q.route("POST torrents/add", q.add)
+	q.route("GET torrents/info", q.info)
+	return q
+}
+
+// SetPassword changes the password by hand.
+func (q *QBittorrent) SetPassword(password string) {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	q.password = password
+}
+
+// SetPreference changes a preference by hand, or removes it if the value is nil.
+func (q *QBittorrent) SetPreference(name string, value any) {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	if value == nil {
+		delete(q.preferences, name)
+		return
+	}
+	q.preferences[name] = value
+}
+
+// Preference returns a preference.
+func (q *QBittorrent) Preference(name string) any {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	return q.preferences[name]
+}
+
+func (q *QBittorrent) snapshot() any {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	return copyOf(object{"preferences": q.preferences, "categories": q.categories})
+}
+
+func (q *QBittorrent) cookie() string {
+	if q.Old {
+		return "SID"
+	}
+	return fmt.Sprintf("QBT_SID_%d", q.port())
+}
+
+func (q *QBittorrent) login(w http.ResponseWriter, r *http.Request) {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	if q.failures >= 5 {
+		q.Banned = true
+		http.Error(w, "Your IP address has been banned", http.StatusForbidden)
+		return
+	}
+	if r.PostFormValue("username") != User || r.PostFormValue("password") != q.password {
+		q.failures++
+		if q.Old {
+			fmt.Fprint(w, "Fails.")
+			return
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	q.failures = 0
+	session := fmt.Sprint("session", len(q.sessions))
+	q.sessions[session] = true
+	http.SetCookie(w, &http.Cookie{Name: q.cookie(), Value: session, Path: "/", HttpOnly: true})
+	if q.Old {
+		fmt.Fprint(w, "Ok.")
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// route adds a route for who has logged in. Its handler holds the mutex.
+func (q *QBittorrent) route(pattern string, handler http.HandlerFunc) {
+	method, name, _ := strings.Cut(pattern, " ")
+	q.mux.HandleFunc(method+" /api/v2/"+name, func(w http.ResponseWriter, r *http.Request) {
+		q.mutex.Lock()
+		defer q.mutex.Unlock()
+		cookie, err := r.Cookie(q.cookie())
+		if err != nil || !q.sessions[cookie.Value] {
+			http.Error(w, "Forbidden", http.StatusForbidden)
+			return
+		}
+		handler(w, r)
+	})
+}
+
+func (q *QBittorrent) setPreferences(w http.ResponseWriter, r *http.Request) {
+	var changes object
+	if err := json.Unmarshal([]byte(r.PostFormValue("json")), &changes); err != nil || len(changes) == 0 {
+		http.Error(w, "json is missing", http.StatusBadRequest)
+		return
+	}
+	for name, value := range changes {
+		old, known := q.preferences[name]
+		if !known || kindOf(old) != kindOf(value) {
+			http.Error(w, "no such preference: "+name, http.StatusBadRequest)
+			return
+		}
+	}
+	for name, value := range changes {
+		q.preferences[name] = value
+	}
+	q.wrote(r)
+}
+
+func (q *QBittorrent) categoryList() object {
+	list := object{}
+	for name, folder := range q.categories {
+		list[name] = object{"name": name, "savePath": folder}
+	}
+	return list
+}
+
+func (q *QBittorrent) createCategory(w http.ResponseWriter, r *http.Request) {
+	name := r.PostFormValue("category")
+	if _, there := q.categories[name]; there || name == "" {
+		http.Error(w, "there already", http.StatusConflict)
+		return
+	}
+	q.categories[name] = r.PostFormValue("savePath")
+	q.wrote(r)
+}
+
+func (q *QBittorrent) editCategory(w http.ResponseWriter, r *http.Request) {
+	name := r.PostFormValue("category")
+	if _, there := q.categories[name]; !there {
+		http.Error(w, "no such category", http.StatusNotFound)
+		return
+	}
+	q.categories[name] = r.PostFormValue("savePath")
+	q.wrote(r)
+}
+
+// add downloads at once. It takes only a category that it knows, to which a folder belongs.
+func (q *QBittorrent) add(w http.ResponseWriter, r *http.Request) {
+	category := r.PostFormValue("category")
+	folder, known := q.categories[category]
+	if !known {
+		http.Error(w, "no such category", http.StatusConflict)
+		return
+	}
+	if q.preferences["auto_tmm_enabled"] != true || q.preferences["current_network_interface"] != "tun0" {
+		http.Error(w, "it would download to another folder or past the tunnel", http.StatusConflict)
+		return
+	}
+	address := r.PostFormValue("urls")
+	content, err := fetch(http.MethodGet, address, nil, nil)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
+	name := path.Base(strings.SplitN(address, "?", 2)[0])
+	file := filepath.Join(folder, name)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	q.torrents = append(q.torrents, object{"name": name, "category": category, "content_path": file, "state": "stalledUP", "progress": 1})
+	fmt.Fprint(w, "Ok.")
+}
+
+func (q *QBittorrent) info(w http.ResponseWriter, r *http.Request) {
+	list := []object{}
+	for _, torrent := range q.torrents {
+		if category := r.URL.Query().Get("category"); category == "" || torrent["category"] == category {
+			list = append(list, torrent)
+		}
+	}
+	answer(w, http.StatusOK, list)
+}

@@ -1,0 +1,50 @@
+package wire
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"homelab/images/wire/internal/plan"
+)
+
+func TestFirstPass(t *testing.T) {
+	l := newLab(t)
+	report := l.connect()
+	lines := strings.ReplaceAll(strings.Join(report.Lines(), "\n"), l.stack.Dir, "")
+	assert.Equal(t, strings.TrimSpace(`
+qbittorrent: preferences updated (save_path, temp_path_enabled, temp_path, auto_tmm_enabled, current_network_interface, upnp, web_ui_upnp); category radarr added; category sonarr added
+radarr: host updated (authenticationMethod, username, password); root folder /box/movies added; naming updated (renameMovies, colonReplacementFormat, standardMovieFormat, movieFolderFormat); mediaManagement updated (copyUsingHardlinks, rescanAfterRefresh, minimumFreeSpaceWhenImporting, deleteEmptyFolders); download client qBittorrent added
+sonarr: host updated (authenticationMethod, username, password); root folder /box/tv added; naming updated (renameEpisodes, colonReplacementFormat, standardEpisodeFormat, dailyEpisodeFormat, animeEpisodeFormat, seriesFolderFormat, seasonFolderFormat, specialsFolderFormat); mediaManagement updated (copyUsingHardlinks, rescanAfterRefresh, minimumFreeSpaceWhenImporting, deleteEmptyFolders); download client qBittorrent added
+jackett: indexer rarbg added
+prowlarr: host updated (authenticationMethod, username, password); application Radarr added; application Sonarr added; indexer 1337x added; indexer rarbg (Jackett) added
+jellyfin: library Movies added; library Series added
+jellyseerr: first login added; libraries read from Jellyfin; libraries updated (id-Movies, id-Series); server Radarr added; server Sonarr added; settings updated (applicationUrl, localLogin, newPlexLogin); set-up updated (completed)
+`), lines)
+
+	assert.Equal(t, "kept", l.stack.Radarr.Get("naming", "newerThanUs"), "what we do not know is kept")
+	assert.Equal(t, 4.0, l.stack.Sonarr.Get("naming", "colonReplacementFormat"))
+	assert.Equal(t, []string{"1337x (Prowlarr)", "rarbg (Jackett) (Prowlarr)"}, l.stack.Radarr.Indexers())
+	assert.Equal(t, 1, l.stack.Prowlarr.Syncs)
+	assert.Equal(t, []string{"Movies", "Series"}, l.stack.Jellyseerr.Enabled())
+	assert.True(t, l.stack.Jellyseerr.Initialized())
+	assert.Equal(t, 1, l.stack.Jellyfin.Sessions(), "only Jellyseerr's own session is left")
+
+	l.writesNothing()
+	check := l.check()
+	assert.False(t, check.Differs() || check.Failed())
+}
+
+func TestCheckWritesNothing(t *testing.T) {
+	l := newLab(t)
+	report := l.check()
+	assert.True(t, report.Differs())
+	assert.Empty(t, l.stack.Writes())
+	assert.Contains(t, strings.Join(report.Lines(), "\n"), "radarr: would change: host updated")
+	for _, app := range []plan.App{plan.QBittorrent, plan.Radarr, plan.Jackett, plan.Jellyfin, plan.Jellyseerr} {
+		assert.NotEmpty(t, report.App(app).Changes, app)
+	}
+	require.NotNil(t, l.connect())
+}
