@@ -43,8 +43,6 @@ func newJellyfin(t testing.TB) *Jellyfin {
 	})
 	j.route("POST /Library/VirtualFolders", true, j.addLibrary)
 	j.route("POST /Library/VirtualFolders/Paths", true, j.addPath)
-	j.route("POST /Library/Refresh", true, j.scan)
-	j.route("GET /Items", true, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, object{"Items": j.items}) })
 	j.route("POST /Auth/Keys", true, func(w http.ResponseWriter, _ *http.Request) {
 		j.keys = append(j.keys, fmt.Sprint("jellyfin-api-key-", len(j.keys)))
 		w.WriteHeader(http.StatusNoContent)
@@ -203,22 +201,20 @@ func (j *Jellyfin) addPath(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// scan looks for files below the libraries' paths.
-func (j *Jellyfin) scan(w http.ResponseWriter, _ *http.Request) {
+// Scan looks for files below the libraries' paths, as Jellyfin does on its own.
+func (j *Jellyfin) Scan() {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
 	j.items = nil
 	for _, library := range j.libraries {
 		for _, root := range library["Locations"].([]string) {
-			err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+			// A folder that cannot be read has no items.
+			_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 				if err == nil && !entry.IsDir() {
 					j.items = append(j.items, fmt.Sprintf("%s: %s", library["Name"], filepath.Base(path)))
 				}
 				return err
 			})
-			if err != nil {
-				http.Error(w, err.Error(), http.StatusInternalServerError)
-				return
-			}
 		}
 	}
-	w.WriteHeader(http.StatusNoContent)
 }

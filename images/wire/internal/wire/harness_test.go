@@ -152,3 +152,10 @@ func (c *cutter) RoundTrip(request *http.Request) (*http.Response, error) {
 	c.cancel()
 	return nil, errCut
 }
+
+func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	return ctx, cancel
+}

@@ -1,0 +1,124 @@
+package wire
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"homelab/images/wire/internal/fake"
+)
+
+// post sends JSON as a person's browser or an app's own timer does, and returns the status.
+func post(t *testing.T, address, key, body string) int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(body))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("X-Api-Key", key)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	return response.StatusCode
+}
+
+const requestBody = `{"mediaType":"movie","mediaId":603,"title":"The.Matrix"}`
+
+func (l *lab) request() int {
+	l.t.Helper()
+	return post(l.t, l.stack.Jellyseerr.URL()+"/api/v1/request", fake.JellyseerrKey, requestBody)
+}
+
+// TestDataFlow follows one request through all apps. They know of one another only what the pass
+// stored in them.
+func TestDataFlow(t *testing.T) {
+	l := newLab(t)
+	l.connect()
+	stack := l.stack
+
+	// A request in Jellyseerr goes to Radarr, which searches with the indexers that Prowlarr gave it;
+	// Prowlarr asks Jackett; Radarr gives the result to qBittorrent with its category.
+	require.Equal(t, http.StatusCreated, l.request())
+	download := filepath.Join(stack.Dir, "downloads/complete/radarr/The.Matrix.1999.1080p.mkv")
+	content, err := os.ReadFile(download)
+	require.NoError(t, err, "qBittorrent downloads into the folder of Radarr's category")
+	assert.Equal(t, "the content of The.Matrix.1999.1080p.mkv", string(content))
+
+	// What is complete, Radarr copies to the box, under its own name.
+	require.Equal(t, http.StatusCreated,
+		post(t, stack.Radarr.URL()+"/api/v3/command", fake.RadarrKey, `{"name":"RefreshMonitoredDownloads"}`))
+	imported, err := os.ReadFile(filepath.Join(stack.Dir, "box/movies/The.Matrix (1999) [tmdbid-603]/The.Matrix (1999).mkv"))
+	require.NoError(t, err)
+	assert.Equal(t, content, imported)
+	assert.FileExists(t, download, "it is copied, and goes on seeding")
+
+	// Jellyfin finds it in the library that the pass added.
+	assert.Empty(t, stack.Jellyfin.Items())
+	stack.Jellyfin.Scan()
+	assert.Equal(t, []string{"Movies: The.Matrix (1999).mkv"}, stack.Jellyfin.Items())
+	l.writesNothing()
+}
+
+// TestDataFlowNeedsEveryLink breaks one thing that the pass stored, and sees the flow break.
+func TestDataFlowNeedsEveryLink(t *testing.T) {
+	for name, breakLink := range map[string]func(*fake.Stack){
+		"key of Radarr in Jellyseerr":       func(s *fake.Stack) { s.Radarr.SetKey("another") },
+		"password in the download client":   func(s *fake.Stack) { s.Radarr.SetClientField("qBittorrent", "password", "wrong") },
+		"host of the download client":       func(s *fake.Stack) { s.Radarr.SetClientField("qBittorrent", "host", "127.0.0.2") },
+		"category of the download client":   func(s *fake.Stack) { s.Radarr.SetClientField("qBittorrent", "movieCategory", "other") },
+		"key of Jackett in Prowlarr":        func(s *fake.Stack) { s.Prowlarr.SetIndexerField("rarbg (Jackett)", "apiKey", "wrong") },
+		"address of Jackett in Prowlarr":    func(s *fake.Stack) { s.Prowlarr.SetIndexerField("rarbg (Jackett)", "baseUrl", s.Jackett.URL()) },
+		"interface of qBittorrent":          func(s *fake.Stack) { s.QBittorrent.SetPreference("current_network_interface", "eth0") },
+		"folders of qBittorrent's category": func(s *fake.Stack) { s.QBittorrent.SetPreference("auto_tmm_enabled", false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.connect()
+			breakLink(l.stack)
+			assert.NotEqual(t, http.StatusCreated, l.request())
+		})
+	}
+}
+
+// TestEveryInterruption cuts the program off at each of its requests, once before the app has it
+// and once after the app has done it. The next pass must lead to what an uninterrupted one leads
+// to, and the one after it must have nothing to do.
+func TestEveryInterruption(t *testing.T) {
+	whole := newLab(t)
+	whole.connect()
+	want := whole.stack.Snapshot()
+	for _, after := range []bool{false, true} {
+		total := 0
+		for n := 1; total == 0 || n <= total; n++ {
+			t.Run(fmt.Sprintf("after=%t/%d", after, n), func(t *testing.T) { total = interruptAt(t, n, after, want) })
+			if t.Failed() {
+				return
+			}
+		}
+		t.Logf("%d interruptions", total)
+		assert.Greater(t, total, 80, "the loop has seen a whole pass")
+	}
+}
+
+// interruptAt cuts off at the n-th request, and returns n-1 if there is no such request, else 0.
+func interruptAt(t *testing.T, n int, after bool, want string) int {
+	l := newLab(t)
+	ctx, cancel := contextWithCancel(t)
+	cut := &cutter{next: http.DefaultTransport, n: n, after: after, cancel: cancel}
+	report := l.passWith(ctx, l.wirer(Options{Transport: cut}))
+	if cut.counted < n {
+		assert.False(t, report.Failed())
+		return n - 1
+	}
+	// The last request of all is the end of our session with Jellyfin or of the set-up.
+	assert.True(t, report.Failed(), "request %d", n)
+	l.connect()
+	assert.Equal(t, want, l.stack.Snapshot())
+	l.writesNothing()
+	return 0
+}
