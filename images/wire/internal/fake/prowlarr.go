@@ -66,6 +66,12 @@ func (p *Prowlarr) SetIndexerField(indexer, field string, value any) {
 	p.indexers.set(indexer, field, value)
 }
 
+// DropField removes a field of the applications' and indexers' schemas, as a newer version can.
+func (p *Prowlarr) DropField(name string) {
+	p.applications.drop(name)
+	p.indexers.drop(name)
+}
+
 func (p *Prowlarr) snapshot() object {
 	all := p.arr.snapshot()
 	all["applications"], all["indexers"] = p.applications.snapshot(), p.indexers.snapshot()

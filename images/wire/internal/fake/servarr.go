@@ -92,20 +92,7 @@ func newServarr(t testing.TB, kind servarrKind) *Servarr {
 }
 
 // DropField removes a field of the download client's schema, as a newer version can.
-func (s *Servarr) DropField(name string) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	for _, entry := range s.clients.schema {
-		kept := []any{}
-		fields, _ := entry["fields"].([]any)
-		for _, field := range fields {
-			if inner, ok := field.(map[string]any); ok && inner["name"] != name {
-				kept = append(kept, field)
-			}
-		}
-		entry["fields"] = kept
-	}
-}
+func (s *Servarr) DropField(name string) { s.clients.drop(name) }
 
 // Client returns the stored download client of a name with its secrets, nil if there is none.
 func (s *Servarr) Client(name string) map[string]any { return s.clients.named(name) }
@@ -168,6 +155,22 @@ func (p *providers) add(implementation, name string) {
 			p.items = append(p.items, item)
 			return
 		}
+	}
+}
+
+// drop removes a field from the schema.
+func (p *providers) drop(name string) {
+	p.server.mutex.Lock()
+	defer p.server.mutex.Unlock()
+	for _, entry := range p.schema {
+		kept := []any{}
+		fields, _ := entry["fields"].([]any)
+		for _, field := range fields {
+			if inner, ok := field.(map[string]any); ok && inner["name"] != name {
+				kept = append(kept, field)
+			}
+		}
+		entry["fields"] = kept
 	}
 }
 

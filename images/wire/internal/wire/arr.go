@@ -184,7 +184,7 @@ func (c *arr) provider(ctx context.Context, resource string, o object) error {
 	}
 	d := c.compare(o)
 	c.result.Drift = append(c.result.Drift, d.drift...)
-	if len(d.written) == 0 && d.unseen {
+	if len(d.written) == 0 && d.unseen && c.mayTest(d) {
 		err := c.send(ctx, http.MethodPost, resource+"/test", o.actual)
 		if err == nil {
 			return c.state.Record(o.key, d.settled)
@@ -203,6 +203,12 @@ func (c *arr) provider(ctx context.Context, resource string, o object) error {
 		return c.state.Record(o.key, d.settled)
 	}
 	return c.write(ctx, o, d, save)
+}
+
+// mayTest reports whether a stored object may be tested. Testing a download client makes Radarr add
+// the category that is set in it to qBittorrent, which a check must not lead to.
+func (c *arr) mayTest(d decision) bool {
+	return !c.options.Check || (len(d.drift) == 0 && len(c.report.App(plan.QBittorrent).Changes) == 0)
 }
 
 // remove removes an object of a resource.

@@ -113,10 +113,13 @@ func (l *lab) showsNoSecret(report *Report) {
 			text += string(content)
 		}
 	}
-	for _, secret := range fake.Secrets() {
+	for _, secret := range append(fake.Secrets(), otherPassword) {
 		assert.NotContains(l.t, text, secret)
 	}
 }
+
+// otherPassword is what a password is changed to.
+const otherPassword = "another-password-0123456789"
 
 var errCut = errors.New("the connection was cut")
 
