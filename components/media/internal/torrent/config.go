@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
+	"path"
 	"regexp"
 	"strings"
 
@@ -49,6 +50,9 @@ func Config(s Settings) (string, error) {
 	} {
 		p.Require(plain.MatchString(v.value), "the %s %q is not a plain word", v.name, v.value)
 	}
+	for _, v := range []struct{ name, value string }{{"complete", s.SavePath}, {"incoming", s.TempPath}} {
+		p.Require(path.IsAbs(v.value) && path.Clean(v.value) == v.value, "the folder of %s torrents %q is not an absolute path", v.name, v.value)
+	}
 	p.Require(s.Hostname == "" || plain.MatchString(s.Hostname), "the host name %q is not a plain word", s.Hostname)
 	p.Require(s.Port > 0 && s.Port < 1<<16, "%d is not a port", s.Port)
 	p.Require(len(s.Password) >= 16, "the password has fewer than 16 characters")
@@ -76,6 +80,8 @@ func Config(s Settings) (string, error) {
 			{`Session\DisableAutoTMMByDefault`, "false"},
 			{`Session\Interface`, s.Interface},
 			{`Session\InterfaceName`, s.Interface},
+			// Radarr and Sonarr set priorities, which are refused without a queue.
+			{`Session\QueueingSystemEnabled`, "true"},
 			{`Session\TempPath`, s.TempPath},
 			{`Session\TempPathEnabled`, "true"},
 		}},
