@@ -24,6 +24,29 @@ func (p *Problems) add(path, format string, args ...any) {
 	*p = append(*p, path+": "+fmt.Sprintf(format, args...))
 }
 
+// without leaves out what is about a path, or below one, that others are about: a value that has
+// the wrong type is not also empty.
+func (p Problems) without(others Problems) Problems {
+	known := map[string]bool{}
+	for _, problem := range others {
+		path, _, _ := strings.Cut(problem, ": ")
+		known[path] = true
+	}
+	var kept Problems
+	for _, problem := range p {
+		path, _, _ := strings.Cut(problem, ": ")
+		covered := known["plan"]
+		for path != "" && !covered {
+			covered = known[path]
+			path = path[:max(0, strings.LastIndexAny(path, ".["))]
+		}
+		if !covered {
+			kept = append(kept, problem)
+		}
+	}
+	return kept
+}
+
 // maxSize bounds a plan; one with every app has about 2 KiB.
 const maxSize = 1 << 20
 
@@ -59,7 +82,9 @@ func Parse(data []byte) (*Plan, error) {
 	}
 	plan := &Plan{}
 	fill(reflect.ValueOf(plan).Elem(), value, "", &problems)
-	plan.validate(&problems)
+	var values Problems
+	plan.validate(&values)
+	problems = append(problems, values.without(problems)...)
 	if len(problems) > 0 {
 		return nil, problems
 	}
