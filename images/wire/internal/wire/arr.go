@@ -34,11 +34,12 @@ func (a *app) newArr(version string, key plan.Secret) *arr {
 
 // get reads a resource into a value.
 func (c *arr) get(ctx context.Context, resource string, into any) error {
-	err := c.starr.GetInto(ctx, starr.Request{URI: c.version + "/" + resource}, into)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", resource, c.explain(err))
+	err := c.explain(c.starr.GetInto(ctx, starr.Request{URI: c.version + "/" + resource}, into))
+	var refused refusedError
+	if err == nil || errors.As(err, &refused) {
+		return err
 	}
-	return nil
+	return fmt.Errorf("reading %s: %w", resource, err)
 }
 
 // read is a resource, and where it is read to.

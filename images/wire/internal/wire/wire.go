@@ -166,15 +166,21 @@ func (a *app) client() *http.Client {
 	}
 }
 
+// refusedError is that an app refuses a key or a password of the plan.
+type refusedError string
+
+// Error says where the two differ.
+func (e refusedError) Error() string { return string(e) }
+
 // refusal returns the error for an app that refuses what the plan says.
 func (a *app) refusal(what, noun string, code int, field string) error {
 	source := a.common.Setting
 	if source == "" {
 		source = fmt.Sprintf("the plan's %s.%s", a.name, field)
 	}
-	return fmt.Errorf("%s refuses %s (%d): the %s in /opt/homelab/%s is not the one of %s; "+
+	return refusedError(fmt.Sprintf("%s refuses %s (%d): the %s in /opt/homelab/%s is not the one of %s; "+
 		"deploy again, or put the app's folder and the setting back from the same backup",
-		a.name, what, code, noun, a.name, source)
+		a.name, what, code, noun, a.name, source))
 }
 
 // mayLogIn returns an error while a refused password must not be tried again.

@@ -1,0 +1,135 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"homelab/images/wire/internal/fake"
+	"homelab/images/wire/internal/plan"
+	"homelab/images/wire/internal/wire"
+)
+
+// lines is a log that several goroutines write.
+type lines struct {
+	mutex sync.Mutex
+	all   []string
+}
+
+func (l *lines) add(line string) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.all = append(l.all, line)
+}
+
+func (l *lines) text() string {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return strings.Join(l.all, "\n")
+}
+
+func newServer(t *testing.T, stack *fake.Stack, log *lines) *Server {
+	t.Helper()
+	data, err := json.Marshal(stack.Plan())
+	require.NoError(t, err)
+	p, err := plan.Parse(data)
+	require.NoError(t, err)
+	wirer := wire.New(p, wire.Options{Patience: time.Millisecond, Poll: time.Millisecond, Log: log.add})
+	s := New(p, wirer, t.TempDir(), time.Hour, log.add)
+	s.retry = 20 * time.Millisecond
+	return s
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	return response.StatusCode, string(body)
+}
+
+func TestHealthAndMetrics(t *testing.T) {
+	stack, log := fake.New(t), &lines{}
+	s := newServer(t, stack, log)
+	web := httptest.NewServer(s.Handler())
+	t.Cleanup(web.Close)
+
+	status, body := get(t, web.URL+"/healthz")
+	assert.Equal(t, http.StatusServiceUnavailable, status)
+	assert.Equal(t, "the first pass has not ended yet\n", body)
+	_, metrics := get(t, web.URL+"/metrics")
+	assert.Contains(t, metrics, `homelab_wire_up{app="radarr"} 0`)
+
+	stack.Radarr.SetDown(true)
+	require.Error(t, s.pass(t.Context()))
+	status, body = get(t, web.URL+"/healthz")
+	assert.Equal(t, http.StatusServiceUnavailable, status)
+	assert.Contains(t, body, "radarr: is not ready after 1ms: /ping answers 503")
+	assert.Equal(t, 1, strings.Count(body, "\n"), "one line")
+
+	stack.Radarr.SetDown(false)
+	require.NoError(t, s.pass(t.Context()))
+	stack.Radarr.Set("naming", "renameMovies", false)
+	require.NoError(t, s.pass(t.Context()))
+	status, body = get(t, web.URL+"/healthz")
+	assert.Equal(t, http.StatusOK, status)
+	assert.Contains(t, body, "connected at 20")
+	_, metrics = get(t, web.URL+"/metrics")
+	for _, line := range []string{
+		`homelab_wire_up{app="radarr"} 1`, `homelab_wire_drift{app="radarr"} 1`, `homelab_wire_drift{app="sonarr"} 0`,
+		`homelab_wire_changes_total{app="radarr"} 5`, `homelab_wire_last_success_timestamp_seconds{app="jellyseerr"} 1.`,
+	} {
+		assert.Contains(t, metrics, line)
+	}
+
+	stack.Sonarr.SetDown(true)
+	require.Error(t, s.pass(t.Context()))
+	status, _ = get(t, web.URL+"/healthz")
+	assert.Equal(t, http.StatusServiceUnavailable, status, "a pass that fails after one that succeeded counts")
+	_, metrics = get(t, web.URL+"/metrics")
+	assert.Contains(t, metrics, `homelab_wire_up{app="sonarr"} 0`)
+	for _, secret := range fake.Secrets() {
+		assert.NotContains(t, log.text()+body+metrics, secret)
+	}
+}
+
+func TestRunRetriesUntilAllIsWell(t *testing.T) {
+	stack, log := fake.New(t), &lines{}
+	stack.Prowlarr.SetDown(true)
+	s := newServer(t, stack, log)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, "127.0.0.1:0") }()
+	assert.Eventually(t, func() bool { return strings.Contains(log.text(), "the next one starts in 40ms") }, 20*time.Second, time.Millisecond)
+	stack.Prowlarr.SetDown(false)
+	assert.Eventually(t, func() bool { _, healthy := s.Health(); return healthy }, 20*time.Second, time.Millisecond)
+	cancel()
+	require.NoError(t, <-ended)
+}
+
+func TestRunNeedsItsAddress(t *testing.T) {
+	s := newServer(t, fake.New(t), &lines{})
+	assert.ErrorContains(t, s.Run(t.Context(), "no such address"), "listening at")
+}
+
+func TestAStateThatCannotBeReadIsUnhealthy(t *testing.T) {
+	s := newServer(t, fake.New(t), &lines{})
+	s.stateDir = "/not/there"
+	require.Error(t, s.pass(t.Context()))
+	line, healthy := s.Health()
+	assert.False(t, healthy)
+	assert.Contains(t, line, "locking the state")
+}
