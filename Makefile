@@ -15,8 +15,8 @@ PROGRAMS_CHAIN := $(PROGRAMS) busybox:busybox fail2ban-client:fail2ban ip:iprout
 # What the tests of the machine's real programs call; as root too.
 PROGRAMS_HOST := $(PROGRAMS) aiosmtpd:python3-aiosmtpd busybox:busybox docker:docker.io dockerd:docker.io borg:borgbackup borgmatic:borgmatic chattr:e2fsprogs cloud-init:cloud-init fail2ban-client:fail2ban findmnt:util-linux \
 	fusermount3:fuse3 ip:iproute2 iptables:iptables logrotate:logrotate mount:mount mount.davfs:davfs2 nft:nftables nsenter:util-linux openssl:openssl \
-	python3:python3 rclone:rclone setpriv:util-linux sqlite3:sqlite3 ssh:openssh-client sshd:openssh-server systemd-analyze:systemd \
-	unattended-upgrade:unattended-upgrades unshare:util-linux visudo:sudo
+	python3:python3 qbittorrent-nox:qbittorrent-nox rclone:rclone setpriv:util-linux sqlite3:sqlite3 ssh:openssh-client sshd:openssh-server systemd-analyze:systemd \
+	unattended-upgrade:unattended-upgrades unshare:util-linux visudo:sudo wg:wireguard-tools wireguard-go:wireguard-go
 
 # Where up-simulated, preview-simulated and destroy-simulated keep their clouds.
 STATE ?= .build/simulation
