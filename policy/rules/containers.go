@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// Capabilities that a container may add without a reason that this package knows. NET_ADMIN belongs
-// to a tunnel.
+// Capabilities that a container may add without a reason that this package knows. A tunnel has others.
 var allowedCapabilities = []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"}
 
 // Devices that a container may have.
@@ -41,12 +40,13 @@ func property(keys []string, good func(Value) bool, problem string) func(*Graph,
 	})
 }
 
-// unless leaves out the containers of a program. CrowdSec's image (1.7) has no user of its own, and its
-// start writes the hub's files below /etc; it has no capability and nothing of the machine.
-func unless(program string, check func(*Graph, *report)) func(*Graph, *report) {
+// unlessRoot leaves out the containers of two programs. CrowdSec's image (1.7) has no user of its own,
+// and its start writes the hub's files below /etc; it has no capability and nothing of the machine.
+// Gluetun makes a device, routes and rules of its own network, and writes /etc/resolv.conf.
+func unlessRoot(check func(*Graph, *report)) func(*Graph, *report) {
 	return func(g *Graph, out *report) {
 		except := map[string]bool{}
-		for _, c := range g.running(program) {
+		for _, c := range slices.Concat(g.running(crowdsec), g.running(gluetun)) {
 			except[c.URN] = true
 		}
 		var found report
@@ -122,24 +122,30 @@ var containerRules = []Rule{
 		}),
 	},
 	{
-		ID: "container-devices", Title: "A container has no device but a tunnel's and a graphics card", Severity: High, Layer: LayerContainer,
+		ID: "container-devices", Title: "A container has no device but a graphics card; /dev/net/tun is a tunnel's", Severity: High, Layer: LayerContainer,
 		Remedy: "remove the device", Unknown: unknownOpen,
-		check: eachContainer(func(_ *Graph, c *Resource, out *report) {
+		check: eachContainer(func(g *Graph, c *Resource, out *report) {
+			if c.At("devices").Hidden() {
+				out.undecided(c, "the devices of %s are not known", c.Name())
+				return
+			}
+			tunnel := slices.Contains(g.running(gluetun), c)
 			for _, d := range c.At("devices").List() {
 				path := d.text("hostPath")
-				out.require(path == deviceTunnel || path == deviceGraphics || strings.HasPrefix(path, deviceGraphics+"/"), c, "%s has the device %q", c.Name(), path)
+				graphics := path == deviceGraphics || strings.HasPrefix(path, deviceGraphics+"/")
+				out.require(tunnel && path == deviceTunnel || !tunnel && graphics, c, "%s has the device %q", c.Name(), path)
 			}
 		}),
 	},
 	{
-		ID: "container-capabilities", Title: "A container drops all capabilities and adds few", Severity: High, Layer: LayerContainer,
+		ID: "container-capabilities", Title: "A container drops all capabilities and adds few; NET_ADMIN and NET_RAW are a tunnel's", Severity: High, Layer: LayerContainer,
 		Remedy: "drop ALL, and add only what the program cannot do without", Unknown: unknownOpen,
 		check: eachContainer(judgeCapabilities),
 	},
 	{
-		ID: "container-user", Title: "No container runs as root", Severity: High, Layer: LayerContainer,
+		ID: "container-user", Title: "No container runs as root, but a tunnel and CrowdSec", Severity: High, Layer: LayerContainer,
 		Remedy: "name a user in numbers", Unknown: unknownOpen,
-		check: unless(crowdsec, property([]string{"user"}, func(v Value) bool {
+		check: unlessRoot(property([]string{"user"}, func(v Value) bool {
 			name, _, _ := strings.Cut(v.Text(), ":")
 			return name != "" && name != "0" && name != "root"
 		}, "it runs as root")),
@@ -147,7 +153,7 @@ var containerRules = []Rule{
 	{
 		ID: "container-read-only", Title: "A container's own files are read-only", Severity: Medium, Layer: LayerContainer,
 		Remedy: "set readOnly, and give it folders for what it writes", Unknown: unknownOpen,
-		check: unless(crowdsec, property([]string{"readOnly"}, Value.True, "its root is writable")),
+		check: unlessRoot(property([]string{"readOnly"}, Value.True, "its root is writable")),
 	},
 	{
 		ID: "container-no-new-privileges", Title: "No program in a container gains privileges", Severity: High, Layer: LayerContainer,
@@ -205,7 +211,7 @@ var containerRules = []Rule{
 		}),
 	},
 	{
-		ID: "container-orphan", Title: "Every container has a route, or is used by another", Severity: Low, Layer: LayerContainer,
+		ID: "container-orphan", Title: "Every container has a route, is used by another, or connects others", Severity: Low, Layer: LayerContainer,
 		Remedy: "remove it, or give it a route or a consumer", Unknown: unknownNone,
 		check: eachContainer(judgeOrphan),
 	},
@@ -237,34 +243,40 @@ func judgeCapabilities(g *Graph, c *Resource, out *report) {
 		return
 	}
 	out.require(slices.Contains(c.At("capabilities", "drops").Texts(), "ALL"), c, "%s keeps capabilities that it does not need", c.Name())
+	allowed := allowedCapabilities
+	if slices.Contains(g.running(gluetun), c) {
+		allowed = tunnelCapabilities
+	}
 	for _, added := range c.At("capabilities", "adds").Texts() {
 		added = strings.TrimPrefix(added, "CAP_")
-		tunnel := added == "NET_ADMIN" && slices.Contains(g.running(gluetun), c)
-		out.require(tunnel || slices.Contains(allowedCapabilities, added), c, "%s adds the capability %s", c.Name(), added)
+		out.require(slices.Contains(allowed, added), c, "%s adds the capability %s", c.Name(), added)
 	}
 }
 
 func judgeOrphan(g *Graph, c *Resource, out *report) {
-	name := c.Text("name")
-	if slices.Contains(g.running(caddy), c) {
+	if slices.Contains(g.running(caddy), c) || len(g.users(c)) > 0 {
 		return
 	}
+	// What is behind a tunnel answers at the tunnel's name and address.
+	at := c
+	if tunnel := g.behind(c); tunnel != nil {
+		at = tunnel
+	}
 	for _, s := range g.layers.sites {
-		if s.upstream == name {
+		if s.upstream == at.Text("name") {
 			return
 		}
 	}
 	for from, reaches := range g.layers.reaches {
 		for _, r := range reaches {
-			if from != c.URN && r.to == c {
+			if from != at.URN && r.to == at {
 				return
 			}
 		}
 	}
-	for _, other := range g.Of(typeContainer) {
-		if other != c && strings.HasPrefix(other.Text("networkMode"), "container:") && g.Needs(other, c) {
-			return
-		}
+	// Records wait for what connects the services; nothing else needs it.
+	if slices.Contains(g.running(wiring), c) && slices.ContainsFunc(g.hostRecords(), func(r *Resource) bool { return g.Needs(r, c) }) {
+		return
 	}
 	out.fail(c, "%s has no route, and no other container may reach it", c.Name())
 }
@@ -273,12 +285,7 @@ func judgeTorrents(g *Graph, out *report) {
 	out.absent("torrent client")
 	for _, c := range g.running(qbittorrent) {
 		out.look()
-		tunnel := false
-		for _, t := range g.running(gluetun) {
-			tunnel = tunnel || g.Needs(c, t)
-		}
-		mode := c.At("networkMode")
-		out.require(tunnel && (mode.Hidden() || strings.HasPrefix(mode.Text(), "container:")), c, "%s is not behind a tunnel", c.Name())
+		out.require(g.behind(c) != nil, c, "%s is not behind a tunnel", c.Name())
 		out.require(len(c.At("networksAdvanced").List()) == 0, c, "%s has a network beside the tunnel", c.Name())
 	}
 }

@@ -33,7 +33,61 @@ func protected(flags ...string) func(*Resource, *report) {
 	}
 }
 
+// Folders of the machine on which other file systems are mounted: the library, which is a Storage Box,
+// and what comes in.
+const libraryFolder = "/mnt"
+
+var downloadsFolder = regexp.MustCompile(`^/var/lib/homelab[a-z-]*/downloads(?:/|$)`)
+
+// importers are the programs that file in the library what comes in.
+var importers = []string{"radarr", "sonarr"}
+
+// writers are the containers that may write to the library.
+func (g *Graph) writers() []*Resource {
+	return slices.DeleteFunc(g.Of(typeContainer), func(c *Resource) bool {
+		return !slices.ContainsFunc(writable(c), func(folder string) bool { return within(folder, libraryFolder) })
+	})
+}
+
 var dataRules = []Rule{
+	{
+		ID: "library-writers", Title: "Nothing writes to the library but what imports", Severity: High, Layer: LayerData,
+		Remedy: "bind the library for reading: service.ReadLibrary", Unknown: unknownNone,
+		check: eachContainer(func(g *Graph, c *Resource, out *report) {
+			imports := slices.ContainsFunc(importers, func(program string) bool { return slices.Contains(g.running(program), c) })
+			out.require(imports || !slices.Contains(g.writers(), c), c, "%s can change and delete the library", c.Name())
+		}),
+	},
+	{
+		ID: "library-portal", Title: "What writes to the library is behind the portal", Severity: Medium, Layer: LayerData,
+		Remedy: "set the service's access to two-factor", Unknown: unknownOpen,
+		check: eachSite(func(g *Graph, s site, out *report) {
+			writes := slices.ContainsFunc(g.answering(s.upstream), func(c *Resource) bool { return slices.Contains(g.writers(), c) })
+			out.require(s.guarded() || !writes, s.file, "whoever passes the login of %s itself can delete the library", s.hostname)
+		}),
+	},
+	{
+		ID: "data-gates", Title: "What uses the library or the downloads starts only while they are mounted", Severity: High, Layer: LayerData,
+		Remedy: "bind the gate of the mount, which exists only while the mount keeps what is written to it", Unknown: unknownNone,
+		check: func(g *Graph, out *report) {
+			out.absent("container that uses the library or the downloads")
+			for _, c := range g.Of(typeContainer) {
+				sources := bindSources(c)
+				for _, folder := range sources {
+					gate := ""
+					switch {
+					case within(folder, libraryFolder):
+						gate = gatesFolder + "media"
+					case downloadsFolder.MatchString(folder):
+						gate = gatesFolder + "downloads"
+					default:
+						continue
+					}
+					out.require(slices.Contains(sources, gate), c, "%s may start on the empty folder below %s", c.Name(), folder)
+				}
+			}
+		},
+	},
 	{
 		ID: "data-server", Title: "The server is protected", Severity: High, Layer: LayerData,
 		Remedy: "set homelab:protect to true", Unknown: unknownOpen,
@@ -222,7 +276,8 @@ func judgeCoverage(g *Graph, out *report) {
 		kept := 0
 		for _, folder := range writable(c) {
 			if !slices.ContainsFunc(b.Sources, func(s string) bool { return within(folder, s) }) {
-				out.require(strings.HasPrefix(folder, "/mnt/"), file, "%s of %s is in no source directory", folder, c.Name())
+				elsewhere := within(folder, libraryFolder) || downloadsFolder.MatchString(folder)
+				out.require(elsewhere, file, "%s of %s is in no source directory", folder, c.Name())
 				continue
 			}
 			left := slices.ContainsFunc(b.Exclude, func(p string) bool { return within(folder, strings.TrimPrefix(p, "pp:")) })

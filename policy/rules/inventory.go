@@ -264,12 +264,7 @@ func (g *Graph) evidence(r *Resource) []Evidence {
 
 func (g *Graph) describe(c *Resource) Container {
 	out := Container{
-		Name: c.Text("name"), Image: c.Text("image"), User: c.Text("user"), MemoryMiB: int(c.At("memory").Number()), Networks: []string{},
-	}
-	for _, urn := range c.Dependencies {
-		if of := g.Get(urn); of.Type == typeRemoteImage && repository(of.Text("name")) == g.layers.image[c.URN] {
-			out.Image = of.Text("name")
-		}
+		Name: c.Text("name"), Image: g.reference(c), User: c.Text("user"), MemoryMiB: int(c.At("memory").Number()), Networks: []string{},
 	}
 	for _, n := range c.At("networksAdvanced").List() {
 		out.Networks = append(out.Networks, n.text("name"))

@@ -25,6 +25,7 @@ const (
 	typeRemoteImage = "docker:index/remoteImage:RemoteImage"
 	typeBuiltImage  = "docker:index/image:Image"
 	typeCommand     = "command:remote:Command"
+	typePassword    = "random:index/randomPassword:RandomPassword"
 	typeACL         = "tailscale:index/acl:Acl"
 	typeTailnetKey  = "tailscale:index/tailnetKey:TailnetKey"
 	providerPrefix  = "pulumi:providers:"
@@ -159,6 +160,9 @@ const (
 	caddy       = "caddy"
 	gluetun     = "gluetun"
 	qbittorrent = "qbittorrent"
+	jellyfin    = "jellyfin"
+	// wiring is what connects the services with each other, and is healthy once that is done.
+	wiring = "wire"
 )
 
 // running returns the containers that run a program.
@@ -171,6 +175,17 @@ func (g *Graph) running(program string) []*Resource {
 		}
 	}
 	return out
+}
+
+// reference is a container's image with its tag and digest, or the name of one that was built. A
+// container itself names it by its ID.
+func (g *Graph) reference(c *Resource) string {
+	for _, urn := range c.Dependencies {
+		if of := g.Get(urn); of.Type == typeRemoteImage && repository(of.Text("name")) == g.layers.image[c.URN] {
+			return of.Text("name")
+		}
+	}
+	return c.Text("image")
 }
 
 // container returns the container with a name, or nil.

@@ -11,13 +11,16 @@ type reach struct {
 	from, to *Resource // nil where no container has the address
 	port     string
 	internet bool
-	line     string
-	file     *Resource
+	// address and protocol are a VPN server's, and server is the whole of it; empty for any other way.
+	address, protocol, server string
+	line                      string
+	file                      *Resource
 }
 
 var (
 	edgeLine     = regexp.MustCompile(`^add element (?:bridge|inet) \S+ edges \{ (\S+) \. (\S+) \. (\d+) \}$`)
 	internetLine = regexp.MustCompile(`^add element inet \S+ internet \{ (\S+) \}$`)
+	tunnelLine   = regexp.MustCompile(`^add element inet \S+ tunnels \{ (\S+) \. (\S+) \. (udp|tcp) \. (\d+) \}$`)
 )
 
 // findReaches reads the packet filter's files, one per container, and finds the containers by the
@@ -41,6 +44,8 @@ func (l *layers) findReaches(g *Graph) {
 				r = reach{from: at[m[1]], to: at[m[2]], port: m[3]}
 			} else if m := internetLine.FindStringSubmatch(line); m != nil {
 				r = reach{from: at[m[1]], internet: true}
+			} else if m := tunnelLine.FindStringSubmatch(line); m != nil {
+				r = reach{from: at[m[1]], address: m[2], protocol: m[3], port: m[4], server: m[2] + ":" + m[4] + "/" + m[3]}
 			} else {
 				continue
 			}
@@ -65,6 +70,13 @@ func (g *Graph) reachFiles() []*Resource {
 		}
 	}
 	return out
+}
+
+// isReachOf reports whether a file of the packet filter is a container's own, or what it may reach
+// later.
+func isReachOf(file, c *Resource) bool {
+	create, name := file.Text("create"), "/firewall/container-"+c.Text("name")
+	return strings.Contains(create, name+".nft") || strings.Contains(create, name+"-later.nft")
 }
 
 var networkRules = []Rule{
@@ -93,8 +105,8 @@ var networkRules = []Rule{
 		ID: "network-filter-first", Title: "A container starts only once the filter knows what it may reach", Severity: Critical, Layer: LayerNetwork,
 		Remedy: "make the container depend on the command that writes and loads its file of the filter", Unknown: unknownNone,
 		check: eachContainer(func(g *Graph, c *Resource, out *report) {
-			if strings.HasPrefix(c.Text("networkMode"), "container:") {
-				return
+			if g.behind(c) != nil {
+				return // it may reach what the tunnel may
 			}
 			var own *Resource
 			for _, f := range g.reachFiles() {
@@ -132,7 +144,8 @@ var networkRules = []Rule{
 					continue
 				}
 				for _, line := range strings.Split(f.Text("stdin"), "\n") {
-					known := line == "" || strings.HasPrefix(line, "#") || edgeLine.MatchString(line) || internetLine.MatchString(line)
+					known := line == "" || strings.HasPrefix(line, "#") || edgeLine.MatchString(line) || internetLine.MatchString(line) ||
+						tunnelLine.MatchString(line)
 					out.require(known, f, "a line of the filter that is no edge: %q", line)
 				}
 			}
@@ -145,7 +158,14 @@ var networkRules = []Rule{
 			out.absent("container")
 			seen := map[string]*Resource{}
 			for _, c := range g.Of(typeContainer) {
-				for _, n := range c.At("networksAdvanced").List() {
+				networks := c.At("networksAdvanced")
+				if networks.Hidden() {
+					out.undecided(c, "the networks of %s are not known", c.Name())
+					continue
+				}
+				own := len(networks.List()) > 0 || g.behind(c) != nil || c.Text("networkMode") == "none"
+				out.require(own, c, "%s names no network, so it gets Docker's own, in which the filter knows nobody", c.Name())
+				for _, n := range networks.List() {
 					address := n.At("ipv4Address")
 					if address.Hidden() {
 						out.undecided(c, "the address of %s in %s is not known", c.Name(), n.text("name"))
@@ -175,14 +195,12 @@ var networkRules = []Rule{
 }
 
 func judgeEdge(g *Graph, r reach, out *report) {
-	own := r.from != nil && strings.Contains(r.file.Text("create"), "/firewall/container-"+r.from.Text("name")+".nft")
-	later := r.from != nil && strings.Contains(r.file.Text("create"), "/firewall/container-"+r.from.Text("name")+"-")
 	switch {
 	case r.from == nil:
 		out.fail(r.file, "a way for an address that no container has: %s", r.line)
-	case !own && !later:
+	case !isReachOf(r.file, r.from):
 		out.fail(r.file, "a way for %s in the file of another: %s", r.from.Name(), r.line)
-	case r.internet:
+	case r.internet || r.server != "":
 	case r.to == nil:
 		out.fail(r.file, "a way to an address that no container has: %s", r.line)
 	case !g.Needs(r.from, r.to) && !g.Needs(r.file, r.to):

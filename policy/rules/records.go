@@ -2,6 +2,7 @@ package rules
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -215,6 +216,11 @@ var recordRules = []Rule{
 		check: eachRecord(false, judgeUpstream),
 	},
 	{
+		ID: "record-set-up", Title: "No record leads to a service that is still anybody's to set up", Severity: Critical, Layer: LayerProxy,
+		Remedy: "make the record depend on the healthy wiring, or for Jellyfin on the command that names its administrator", Unknown: unknownOpen,
+		check: judgeSetUp,
+	},
+	{
 		ID: "record-detection", Title: "A record depends on healthy CrowdSec", Severity: Critical, Layer: LayerDetection,
 		Remedy: "make the record from a gateway.Route", Unknown: unknownNone,
 		check: eachRecord(false, healthy(crowdsec, "CrowdSec")),
@@ -257,8 +263,66 @@ func judgeUpstream(g *Graph, r *Resource, out *report) {
 		out.fail(r, "%s leads to %q, which is no container of the stack", hostOf(r), s.upstream)
 		return
 	}
-	needsOne(g, r, []*Resource{c}, "the container "+s.upstream, out)
-	needsOne(g, r, g.layers.gates[c.URN], "a check that "+s.upstream+" is healthy", out)
+	answering := g.answering(s.upstream)
+	out.require(len(answering) > 0, r, "%s leads to the tunnel %s, and nothing is behind it", hostOf(r), s.upstream)
+	if !slices.Contains(answering, c) {
+		answering = append(answering, c)
+	}
+	for _, a := range answering {
+		needsOne(g, r, []*Resource{a}, "the container "+a.Text("name"), out)
+		needsOne(g, r, g.layers.gates[a.URN], "a check that "+a.Text("name")+" is healthy", out)
+	}
+}
+
+// needSetUp are the programs that belong to whoever comes first: who reaches one that is new names its
+// administrator, or needs none.
+var needSetUp = []string{jellyfin, "jellyseerr", "seerr", "overseerr", "radarr", "sonarr", "prowlarr", "jackett", qbittorrent}
+
+// judgeSetUp judges the records of what has to be set up first: by the wiring, which reaches it, or by
+// a command.
+func judgeSetUp(g *Graph, out *report) {
+	out.absent("service that has to be set up")
+	for _, r := range g.hostRecords() {
+		s, ok := g.layers.sites[hostOf(r)]
+		if !ok {
+			continue // record-upstream says so
+		}
+		for _, c := range g.answering(s.upstream) {
+			wired := g.wirings(s.upstream)
+			for _, w := range wired {
+				out.look()
+				needsOne(g, r, g.layers.gates[w.URN], "a check that "+w.Text("name")+" has set up "+c.Text("name"), out)
+			}
+			known := slices.ContainsFunc(needSetUp, func(program string) bool { return slices.Contains(g.running(program), c) })
+			if len(wired) > 0 || !known {
+				continue
+			}
+			out.look()
+			if slices.Contains(g.running(jellyfin), c) {
+				needsOne(g, r, g.administrators(c), "a command that names the administrator of "+c.Text("name"), out)
+				continue
+			}
+			out.fail(r, "%s leads to %s, which belongs to whoever comes first: no wiring may reach it", hostOf(r), c.Text("name"))
+		}
+	}
+}
+
+// wirings are the containers that connect the services, and may reach the one with the name.
+func (g *Graph) wirings(upstream string) []*Resource {
+	return slices.DeleteFunc(g.running(wiring), func(w *Resource) bool {
+		return !slices.ContainsFunc(g.layers.reaches[w.URN], func(r reach) bool { return r.to != nil && r.to.Text("name") == upstream })
+	})
+}
+
+// administrators are the commands that complete Jellyfin's first set-up: they run a program of the
+// stack that does so.
+func (g *Graph) administrators(c *Resource) []*Resource {
+	return slices.DeleteFunc(g.Of(typeCommand), func(command *Resource) bool {
+		create := command.Text("create")
+		program, _, _ := strings.Cut(create, " ")
+		file := g.layers.files[program]
+		return file == nil || !strings.Contains(file.Text("stdin"), "/Startup/Complete") || !mentions(create, c.Text("name"))
+	})
 }
 
 func (g *Graph) zoneSettings(id string) []*Resource {

@@ -2,13 +2,14 @@ package rules
 
 import (
 	"math"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
 )
 
 // secretName finds names of properties and variables whose values are secrets.
-var secretName = regexp.MustCompile(`(?i)(^|[^a-z])(password|passphrase|passwd|secret|token|api[_-]?key|apikey|private[_-]?key|credentials?)$|(?:[a-z](?:Password|Passphrase|Secret|Token|ApiKey|PrivateKey|PrivateKeyPem|PrivateKeyOpenssh|PrivateKeyPemPkcs8))$`)
+var secretName = regexp.MustCompile(`(?i)(^|[^a-z])(password|passphrase|passwd|secret|token|api[_-]?key|apikey|private[_-]?key|preshared[_-]?key|credentials?)$|(?:[a-z](?:Password|Passphrase|Secret|Token|ApiKey|PrivateKey|PrivateKeyPem|PrivateKeyOpenssh|PrivateKeyPemPkcs8))$`)
 
 // notSecret are names that end like one, and hold none.
 var notSecret = []string{"publicKey", "keyFile", "deployKey", "hostKey"}
@@ -25,6 +26,8 @@ var shapes = []struct {
 	{"a signed token", regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.`)},
 	{"a password in a URL", regexp.MustCompile(`://[^/\s:@]+:[^/\s:@]{4,}@`)},
 	{"a WireGuard key", regexp.MustCompile(`(?i)private_?key\s*[=:]\s*[A-Za-z0-9+/]{42}[A-Za-z0-9+/=]{2}`)},
+	{"a key of a service", regexp.MustCompile(`(?i)<ApiKey>[^<\s]{8,}</ApiKey>|"(?:api_?key|(?:admin)?password)"\s*:\s*"[^"]{8,}"`)},
+	{"a password of qBittorrent", regexp.MustCompile(`Password_PBKDF2\s*=\s*"?@ByteArray\([^)]{8,}`)},
 	{"a password on a command line", regexp.MustCompile(`(?i)--(?:password|token|secret|api-key)[= ][^\s"'$-][^\s]{3,}`)},
 }
 
@@ -43,6 +46,9 @@ var secretRules = []Rule{
 					}
 					out.fail(r, "%s is in clear in the state", path)
 				})
+				if what := inClear(r); what != "" {
+					out.fail(r, "%s is in clear in the state", what)
+				}
 			}
 		},
 	},
@@ -88,6 +94,9 @@ var secretRules = []Rule{
 				for _, key := range visible[r.Type] {
 					out.look()
 					r.At(key).walk(key, func(path, text string) {
+						if publicKey.MatchString(text) {
+							return
+						}
 						if word := random(text); word != "" {
 							out.fail(r, "%s holds %d characters that look random", path, len(word))
 						}
@@ -110,11 +119,41 @@ var secretRules = []Rule{
 	},
 }
 
+// secretFile finds files for secrets, by their folder; who a login is for is none.
+var (
+	secretFile = regexp.MustCompile(`/secrets/[^/]+$`)
+	loginName  = regexp.MustCompile(`(?:^|[_-])user(?:name)?$`)
+)
+
+// inClear returns what of a resource must be a secret, though no property's name says so, and is none:
+// what is written to a file for secrets, and a generated password.
+func inClear(r *Resource) string {
+	switch r.Type {
+	case typeCommand:
+		m := puts.FindStringSubmatch(r.Text("create"))
+		if m == nil || r.Text("stdin") == "" {
+			return ""
+		}
+		base := path.Base(m[1])
+		if secretFile.MatchString(m[1]) && !loginName.MatchString(base) || secretName.MatchString(base) && !slices.Contains(notSecret, base) {
+			return "what is written to " + m[1]
+		}
+	case typePassword:
+		if r.Text("result") != "" || r.Text("bcryptHash") != "" {
+			return "the password"
+		}
+	}
+	return ""
+}
+
 // visible are the properties that everybody on the machine can read.
 var visible = map[string][]string{
 	typeCommand:   {"create", "update", "delete", "environment"},
 	typeContainer: {"command", "entrypoints", "envs", "labels"},
 }
+
+// publicKey finds variables with a public key, such as that of a VPN server.
+var publicKey = regexp.MustCompile(`^[A-Z_]*PUBLIC_KEY=`)
 
 // words finds what could be a key: long, and of the alphabet of base64.
 var words = regexp.MustCompile(`[A-Za-z0-9+/_-]{24,}={0,2}`)
