@@ -124,7 +124,7 @@ func (p *Prowlarr) applicationChanged(application object, removed bool) error {
 	if removed {
 		return nil
 	}
-	return p.sync(application)
+	return p.sync(application, false)
 }
 
 // indexerChanged gives a new indexer to the applications, or takes one from them.
@@ -132,7 +132,7 @@ func (p *Prowlarr) indexerChanged(indexer object, removed bool) error {
 	for _, name := range p.applications.names() {
 		application := p.applications.named(name)
 		if !removed {
-			if err := p.sync(application); err != nil {
+			if err := p.sync(application, false); err != nil {
 				return err
 			}
 			continue
@@ -159,8 +159,9 @@ func given(application object) ([]object, error) {
 	return existing, err
 }
 
-// sync gives an application every indexer that it does not have.
-func (p *Prowlarr) sync(application object) error {
+// sync gives an application every indexer that it does not have, and with force again those that it
+// has.
+func (p *Prowlarr) sync(application object, force bool) error {
 	existing, err := given(application)
 	if err != nil {
 		return err
@@ -168,15 +169,16 @@ func (p *Prowlarr) sync(application object) error {
 	for _, name := range p.indexers.names() {
 		indexer := p.indexers.named(name)
 		wanted := p.given(application, indexer)
-		has := false
+		method, address, has := http.MethodPost, text(application, "baseUrl")+"/api/v3/indexer", false
 		for _, item := range existing {
-			has = has || item["name"] == wanted["name"]
+			if item["name"] == wanted["name"] {
+				method, address, has = http.MethodPut, fmt.Sprintf("%s/%v", address, item["id"]), true
+			}
 		}
-		if has || indexer["enable"] != true {
+		if has && !force || indexer["enable"] != true {
 			continue
 		}
-		err := fetchJSON(http.MethodPost, text(application, "baseUrl")+"/api/v3/indexer", text(application, "apiKey"), wanted, nil)
-		if err != nil {
+		if err := fetchJSON(method, address, text(application, "apiKey"), wanted, nil); err != nil {
 			return err
 		}
 	}
@@ -194,7 +196,7 @@ func (p *Prowlarr) command(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for _, name := range p.applications.names() {
-		if err := p.sync(p.applications.named(name)); err != nil {
+		if err := p.sync(p.applications.named(name), true); err != nil {
 			refuse(w, "", err, nil)
 			return
 		}
@@ -209,7 +211,10 @@ func (p *Prowlarr) command(w http.ResponseWriter, r *http.Request) {
 // search answers for an indexer in Torznab's form, to who has the key.
 func (p *Prowlarr) search(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	if query.Get("apikey") != ProwlarrKey {
+	p.mutex.Lock()
+	key := p.key
+	p.mutex.Unlock()
+	if query.Get("apikey") != key {
 		http.Error(w, "wrong key", http.StatusUnauthorized)
 		return
 	}

@@ -32,7 +32,7 @@ func newQBittorrent(t testing.TB) *QBittorrent {
 		preferences: object{
 			"save_path": "/root/Downloads", "temp_path": "/root/Downloads/temp", "temp_path_enabled": false,
 			"auto_tmm_enabled": false, "current_network_interface": "", "upnp": true, "web_ui_upnp": true, "max_ratio": -1.0,
-			"max_ratio_enabled": false, "max_ratio_act": 0.0, "listen_port": 6881.0,
+			"max_ratio_enabled": false, "max_ratio_act": 1.0, "listen_port": 6881.0,
 		},
 	}
 	q.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") })

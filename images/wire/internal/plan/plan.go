@@ -5,7 +5,9 @@
 package plan
 
 import (
+	"encoding/json"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -208,14 +210,7 @@ func (p *Plan) Common(app App) *Common {
 func (p *Plan) Has(app App) bool { return p.Common(app) != nil }
 
 // Enforces reports whether a change by hand is put back in the app.
-func (p *Plan) Enforces(app App) bool {
-	for _, enforced := range p.Enforce {
-		if enforced == app {
-			return true
-		}
-	}
-	return false
-}
+func (p *Plan) Enforces(app App) bool { return slices.Contains(p.Enforce, app) }
 
 // secretAt is a secret and the path by which problems name it.
 type secretAt struct {
@@ -255,17 +250,29 @@ func (p *Plan) secrets() []secretAt {
 	return all
 }
 
-// Redact replaces every secret of the plan in text, also where it is escaped for a URL. It is the
-// last step before anything is printed, because a server's answer can repeat what it was sent.
+// Redact replaces every secret of the plan in text, also where it is escaped for a URL or for JSON.
+// It is the last step before anything is printed, because a server's answer can repeat what it was
+// sent.
 func (p *Plan) Redact(text string) string {
-	for _, secret := range p.secrets() {
+	secrets := p.secrets()
+	// A secret can be part of a longer one.
+	slices.SortStableFunc(secrets, func(a, b secretAt) int { return len(b.value) - len(a.value) })
+	for _, secret := range secrets {
 		value := string(secret.value)
 		if value == "" {
 			continue
 		}
-		for _, form := range []string{value, url.QueryEscape(value), url.PathEscape(value)} {
+		for _, form := range []string{value, url.QueryEscape(value), url.PathEscape(value), escapeJSON(value)} {
 			text = strings.ReplaceAll(text, form, "("+secret.path+")")
 		}
 	}
 	return text
+}
+
+func escapeJSON(value string) string {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return value
+	}
+	return strings.Trim(string(data), `"`)
 }

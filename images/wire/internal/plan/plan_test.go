@@ -91,7 +91,10 @@ func TestSecretsAreNotShown(t *testing.T) {
 		text := p.Redact("before " + string(secret.value) + " after")
 		assert.Equal(t, "before ("+secret.path+") after", text)
 	}
+	p.Sonarr.APIKey = "radarr-key-0123456789-and-more"
+	assert.Equal(t, "(sonarr.apiKey)", p.Redact("radarr-key-0123456789-and-more"), "the longer one first")
 	p.Radarr.APIKey = "a secret/with+signs&more"
+	assert.Equal(t, `{"a":"(radarr.apiKey)"}`, p.Redact(`{"a":"a secret/with+signs\u0026more"}`))
 	assert.Equal(t, "apikey=(radarr.apiKey)", p.Redact("apikey=a+secret%2Fwith%2Bsigns%26more"))
 }
 

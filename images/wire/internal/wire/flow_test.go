@@ -85,6 +85,33 @@ func TestDataFlowNeedsEveryLink(t *testing.T) {
 	}
 }
 
+// TestDataFlowWithNewKeys changes every key and password of the settings and the apps.
+func TestDataFlowWithNewKeys(t *testing.T) {
+	l := newLab(t)
+	l.connect()
+	for _, name := range []string{"radarr", "sonarr", "prowlarr"} {
+		l.app(name)["apiKey"] = otherPassword
+	}
+	l.stack.Radarr.SetKey(otherPassword)
+	l.stack.Sonarr.SetKey(otherPassword)
+	l.stack.Prowlarr.SetKey(otherPassword)
+	l.stack.QBittorrent.SetPassword(otherPassword)
+	l.app("qbittorrent")["password"] = otherPassword
+	report := l.connect()
+	for _, app := range report.Apps {
+		assert.Empty(t, app.Drift)
+	}
+	assert.Equal(t, http.StatusCreated, l.request())
+	l.writesNothing()
+
+	// Nothing but Prowlarr's own key: Radarr and Sonarr hold it, in the indexers that it gave them.
+	l.app("prowlarr")["apiKey"] = fake.ProwlarrKey
+	l.stack.Prowlarr.SetKey(fake.ProwlarrKey)
+	l.connect()
+	assert.Equal(t, http.StatusCreated, l.request())
+	l.writesNothing()
+}
+
 // interrupted are passes that are cut off at each of their requests. Each prepares a lab.
 func interrupted() map[string]func(*lab) {
 	return map[string]func(*lab){

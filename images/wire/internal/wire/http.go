@@ -81,7 +81,8 @@ func (c *api) call(ctx context.Context, method, path string, body, into any) (_ 
 	if err != nil {
 		return nil, plain(err)
 	}
-	if response.StatusCode >= http.StatusBadRequest || (into != nil && response.StatusCode >= http.StatusMultipleChoices) {
+	// A redirect is no success: it leads to a login.
+	if response.StatusCode >= http.StatusMultipleChoices {
 		return response, &statusError{response.StatusCode, message(data)}
 	}
 	if into == nil {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,13 +14,20 @@ import (
 // syncJob is remembered until Prowlarr was told to give its indexers to Radarr and Sonarr.
 const syncJob = "prowlarr/sync"
 
+// givenKey is the key by which we remember Prowlarr's API key as Radarr and Sonarr were last given it.
+const givenKey = "prowlarr/given"
+
+// genericTorznab is the indexer of Prowlarr's schema that any source of Torznab is added as.
+const genericTorznab = "Generic Torznab"
+
 // prowlarrState is what Prowlarr has before we write.
 type prowlarrState struct {
-	host                         map[string]any
-	applications, appSchema      []map[string]any
-	indexers, indexerSchema      []map[string]any
-	profiles                     []map[string]any
-	wantedIndexers, wantedOthers []object
+	host                    map[string]any
+	applications, appSchema []map[string]any
+	indexers, indexerSchema []map[string]any
+	profiles                []map[string]any
+	wantedApplications      []object
+	wantedIndexers          []object
 }
 
 func (a *app) prowlarr(ctx context.Context) error {
@@ -46,8 +54,11 @@ func (a *app) prowlarr(ctx context.Context) error {
 	if err := c.forgetIfReset(have.host); err != nil {
 		return err
 	}
-	problems := []error{c.config(ctx, hostResource, "host", have.host, user)}
-	problems = append(problems, c.keepAll(ctx, "applications", "application", have.applications, have.wantedOthers)...)
+	// The user comes first: until there is one, the app counts as set up anew.
+	if err := c.config(ctx, hostResource, "host", have.host, user); err != nil {
+		return err
+	}
+	problems := c.keepAll(ctx, "applications", "application", have.applications, have.wantedApplications)
 	problems = append(problems, c.keepAll(ctx, "indexer", "indexer", have.indexers, have.wantedIndexers)...)
 	problems = append(problems, c.sync(ctx))
 	return errors.Join(problems...)
@@ -92,7 +103,7 @@ func (c *arr) wantApplications(have *prowlarrState) error {
 		}
 		template["name"] = target.implementation
 		o.template = template
-		have.wantedOthers = append(have.wantedOthers, o)
+		have.wantedApplications = append(have.wantedApplications, o)
 	}
 	return nil
 }
@@ -140,18 +151,18 @@ func (c *arr) wantIndexers(ctx context.Context, have *prowlarrState) error {
 		base := o.actual
 		if base == nil {
 			template, err := c.indexerTemplate(ctx, have, func(entry map[string]any) bool {
-				return entry["implementation"] == "Torznab" && entry["name"] == "Generic Torznab"
+				return entry["implementation"] == "Torznab" && entry["name"] == genericTorznab
 			})
 			if err != nil {
 				return err
 			}
 			if template == nil {
-				return fmt.Errorf("%s has no indexer Generic Torznab any more: this version of homelab cannot connect it", c.title)
+				return fmt.Errorf("%s has no indexer %s any more: this version of homelab cannot connect it", c.title, genericTorznab)
 			}
 			template["name"] = torznabName(id)
 			base, o.template = template, template
 		}
-		if err := c.needs(base, "Generic Torznab", o.fields); err != nil {
+		if err := c.needs(base, genericTorznab, o.fields); err != nil {
 			return err
 		}
 		have.wantedIndexers = append(have.wantedIndexers, o)
@@ -231,14 +242,29 @@ func (c *arr) noteSync(resource string) error {
 	return c.state.SetPending(syncJob, true)
 }
 
-// sync tells Prowlarr to give its indexers to Radarr and Sonarr, if there is news.
+// sync tells Prowlarr to give its indexers to Radarr and Sonarr, if there is news: they also hold
+// Prowlarr's own key.
 func (c *arr) sync(ctx context.Context) error {
+	key := map[string]json.RawMessage{"apiKey": encode(c.state.Digest(string(c.plan.Prowlarr.APIKey)))}
+	given := c.state.Object(givenKey)
+	if given == nil || string(given.Fields["apiKey"]) != string(key["apiKey"]) {
+		if len(c.plan.Prowlarr.Indexers) > 0 || c.plan.Jackett != nil {
+			if err := c.state.SetPending(syncJob, true); err != nil {
+				return err
+			}
+		}
+	}
 	if c.options.Check || !c.state.Pending(syncJob) {
 		return nil
+	}
+	for _, app := range []plan.App{plan.Radarr, plan.Sonarr} {
+		if c.failed[app] {
+			return nil // it stays pending
+		}
 	}
 	command := map[string]any{"name": "ApplicationIndexerSync", "forceSync": true}
 	if err := c.send(ctx, http.MethodPost, "command", command); err != nil {
 		return fmt.Errorf("giving the indexers to Radarr and Sonarr: %w", err)
 	}
-	return c.state.SetPending(syncJob, false)
+	return errors.Join(c.state.Record(givenKey, key), c.state.SetPending(syncJob, false))
 }

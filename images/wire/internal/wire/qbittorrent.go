@@ -28,7 +28,8 @@ func (l *lastStatus) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// preferences are what qBittorrent is set to. How long it seeds is the operator's.
+// preferences are what qBittorrent is set to. How long it seeds is the operator's; but what has
+// seeded long enough only stops, because Radarr and Sonarr remove it once they have imported it.
 func (a *app) preferences() []field {
 	q := a.plan.QBittorrent
 	return []field{
@@ -37,6 +38,7 @@ func (a *app) preferences() []field {
 		{name: "temp_path", want: q.TempPath},
 		{name: "auto_tmm_enabled", want: true}, // a category's folder is used
 		{name: "current_network_interface", want: q.Interface},
+		{name: "max_ratio_act", want: 0}, // stop
 		{name: "upnp", want: false},
 		{name: "web_ui_upnp", want: false},
 	}

@@ -98,8 +98,11 @@ func (a *app) servarr(ctx context.Context, s *plan.ServarrPlan, k kind) error {
 	if err := c.forgetIfReset(have.host); err != nil {
 		return err
 	}
+	// The user comes first: until there is one, the app counts as set up anew.
+	if err := c.config(ctx, hostResource, "host", have.host, user); err != nil {
+		return err
+	}
 	return errors.Join(
-		c.config(ctx, hostResource, "host", have.host, user),
 		c.rootFolder(ctx, s.RootFolder, have.roots),
 		c.config(ctx, "naming", "naming", have.naming, k.naming),
 		c.config(ctx, "mediamanagement", "mediaManagement", have.media, mediaManagement()),

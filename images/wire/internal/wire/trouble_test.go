@@ -197,6 +197,7 @@ func TestWhatAnAppRefuses(t *testing.T) {
 		"private indexer": {func(l *lab) { l.app("jackett")["indexers"] = []any{"private"} }, plan.Jackett,
 			"writing indexer private: it answers 500: bad value of username"},
 		"removal at the ratio": {func(l *lab) {
+			l.connect() // the first pass sets it; after that it is a change by hand
 			l.stack.QBittorrent.SetPreference("max_ratio_enabled", true)
 			l.stack.QBittorrent.SetPreference("max_ratio_act", 1.0)
 		}, plan.Radarr, "writing download client qBittorrent: its test fails: it answers 400: Host: " +

@@ -15,7 +15,7 @@ func TestFirstPass(t *testing.T) {
 	report := l.connect()
 	lines := strings.ReplaceAll(strings.Join(report.Lines(), "\n"), l.stack.Dir, "")
 	assert.Equal(t, strings.TrimSpace(`
-qbittorrent: preferences updated (save_path, temp_path_enabled, temp_path, auto_tmm_enabled, current_network_interface, upnp, web_ui_upnp); category radarr added; category sonarr added
+qbittorrent: preferences updated (save_path, temp_path_enabled, temp_path, auto_tmm_enabled, current_network_interface, max_ratio_act, upnp, web_ui_upnp); category radarr added; category sonarr added
 radarr: host updated (authenticationMethod, username, password); root folder /box/movies added; naming updated (renameMovies, colonReplacementFormat, standardMovieFormat, movieFolderFormat); mediaManagement updated (copyUsingHardlinks, rescanAfterRefresh, minimumFreeSpaceWhenImporting, deleteEmptyFolders); download client qBittorrent added
 sonarr: host updated (authenticationMethod, username, password); root folder /box/tv added; naming updated (renameEpisodes, colonReplacementFormat, standardEpisodeFormat, dailyEpisodeFormat, animeEpisodeFormat, seriesFolderFormat, seasonFolderFormat, specialsFolderFormat); mediaManagement updated (copyUsingHardlinks, rescanAfterRefresh, minimumFreeSpaceWhenImporting, deleteEmptyFolders); download client qBittorrent added
 jackett: indexer rarbg added
