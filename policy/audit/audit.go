@@ -3,6 +3,7 @@
 package audit
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -126,7 +127,12 @@ func (r *Report) Compare(before *Report) {
 				say("%s port %s is open for %d ranges, and was for %d (%s: %s)", now.Protocol, now.Port, now.Sources, old.Sources, now.Where, now.For)
 			}
 		})
-	edge := func(e rules.Edge) string { return fmt.Sprintf("%s may reach %s on port %d", e.From, e.To, e.Port) }
+	edge := func(e rules.Edge) string {
+		if e.ToVPN() {
+			return fmt.Sprintf("%s may reach the %s", e.From, e.To)
+		}
+		return fmt.Sprintf("%s may reach %s on port %d", e.From, e.To, e.Port)
+	}
 	compare(before.Inventory.Edges, r.Inventory.Edges, edge,
 		func(e rules.Edge) { say("%s now", edge(e)) }, func(e rules.Edge) { say("%s no longer", edge(e)) }, func(rules.Edge, rules.Edge) {})
 	compare(before.Inventory.Containers, r.Inventory.Containers, func(c rules.Container) string { return c.Name },
@@ -135,6 +141,9 @@ func (r *Report) Compare(before *Report) {
 		func(old, now rules.Container) {
 			if now.Internet != old.Internet {
 				say("%s %s", now.Name, map[bool]string{true: "may reach the internet now", false: "may reach the internet no longer"}[now.Internet])
+			}
+			if now.Behind() != old.Behind() {
+				say("%s is behind %s now, and was behind %s", now.Name, cmp.Or(now.Behind(), "no tunnel"), cmp.Or(old.Behind(), "no tunnel"))
 			}
 			if now.User != old.User {
 				say("%s runs as %s, and ran as %s", now.Name, now.User, old.User)

@@ -94,9 +94,19 @@ func Whole(i rules.Inventory) Picture {
 	}
 	depth := depths(i, proxies)
 	for _, c := range i.Containers {
-		add("container:"+c.Name, c.Name, 2+depth[c.Name])
+		at := depth[c.Name]
+		if tunnel := c.Behind(); tunnel != "" {
+			at = depth[tunnel] + 1
+			p.Links = append(p.Links, Link{From: "container:" + tunnel, To: "container:" + c.Name, Label: "its network"})
+		}
+		add("container:"+c.Name, c.Name, 2+at)
 	}
 	for _, e := range i.Edges { // sorted, so the ports of one pair follow each other
+		if e.ToVPN() {
+			add(e.To, e.To, 2+depth[e.From]+1)
+			p.Links = append(p.Links, Link{From: "container:" + e.From, To: e.To})
+			continue
+		}
 		link := Link{From: "container:" + e.From, To: "container:" + e.To, Label: fmt.Sprint(e.Port)}
 		if last := len(p.Links) - 1; last >= 0 && p.Links[last].From == link.From && p.Links[last].To == link.To {
 			p.Links[last].Label += ", " + link.Label

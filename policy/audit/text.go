@@ -67,7 +67,7 @@ func (r *Report) writeInventory(to io.Writer) {
 	})
 	table("Containers", "NAME\tIMAGE\tUSER\tMEMORY\tINTERNET", func(row func(...any)) {
 		for _, c := range r.Inventory.Containers {
-			row(c.Name, c.Image, c.User, fmt.Sprintf("%d MiB", c.MemoryMiB), yes(c.Internet))
+			row(c.Name, c.Image, c.User, fmt.Sprintf("%d MiB", c.MemoryMiB), r.Inventory.WayOut(c))
 		}
 	})
 	table("Open ports", "WHERE\tPROTOCOL\tPORT\tFOR\tRANGES", func(row func(...any)) {

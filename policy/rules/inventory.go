@@ -63,9 +63,10 @@ type Container struct {
 	User string `json:"user"`
 	// MemoryMiB is its memory limit.
 	MemoryMiB int `json:"memoryMiB"`
-	// Networks are the names of its networks.
+	// Networks are the names of its networks; container:NAME where it has the network of a tunnel, as
+	// Docker calls that.
 	Networks []string `json:"networks"`
-	// Internet is whether it may reach the internet.
+	// Internet is whether it may reach the internet, not counting by a tunnel.
 	Internet bool `json:"internet"`
 }
 
@@ -85,14 +86,49 @@ type Port struct {
 	Anywhere bool `json:"anywhere"`
 }
 
-// Edge is a way from one container to another.
+// Edge is a way from one container to another, or from a tunnel to its VPN server.
 type Edge struct {
 	// From is the name of the container that may open a connection.
 	From string `json:"from"`
-	// To is the name of the one that it reaches.
+	// To is the name of the one that it reaches; for a VPN server its address, port and protocol, such
+	// as "VPN server 185.213.154.68:51820/udp".
 	To string `json:"to"`
-	// Port is the TCP port.
+	// Port is the TCP port, or the VPN server's.
 	Port int `json:"port"`
+}
+
+// vpnServer begins the name of a VPN server in an Edge.
+const vpnServer = "VPN server "
+
+// ToVPN reports whether the way leads to a VPN server.
+func (e Edge) ToVPN() bool { return strings.HasPrefix(e.To, vpnServer) }
+
+// Behind is the name of the tunnel's container whose network the container has; empty where it has
+// its own.
+func (c Container) Behind() string {
+	for _, n := range c.Networks {
+		if name, ok := strings.CutPrefix(n, "container:"); ok {
+			return name
+		}
+	}
+	return ""
+}
+
+// WayOut says how a container leaves the machine: "yes" for the internet, a tunnel's VPN server, the
+// tunnel that it is behind, or "no".
+func (i Inventory) WayOut(c Container) string {
+	if c.Internet {
+		return "yes"
+	}
+	for _, e := range i.Edges {
+		if e.From == c.Name && e.ToVPN() {
+			return e.To
+		}
+	}
+	if tunnel := c.Behind(); tunnel != "" {
+		return "through " + tunnel
+	}
+	return "no"
 }
 
 // SecretName is a secret that the state holds encrypted.
@@ -145,9 +181,12 @@ func TakeInventory(g *Graph) Inventory {
 	})
 	for _, reaches := range g.layers.reaches {
 		for _, r := range reaches {
-			if r.from != nil && r.to != nil {
-				port, _ := strconv.Atoi(r.port) // the pattern of the line admits digits alone
+			port, _ := strconv.Atoi(r.port) // the pattern of the line admits digits alone
+			switch {
+			case r.from != nil && r.to != nil:
 				out.Edges = append(out.Edges, Edge{From: r.from.Text("name"), To: r.to.Text("name"), Port: port})
+			case r.from != nil && r.server != "":
+				out.Edges = append(out.Edges, Edge{From: r.from.Text("name"), To: vpnServer + r.server, Port: port})
 			}
 		}
 	}
@@ -177,7 +216,7 @@ func (i *Inventory) sort() {
 func (g *Graph) hostname(r *Resource) Hostname {
 	name := hostOf(r)
 	s, known := g.layers.sites[name]
-	h := Hostname{Name: name, Public: isPublic(r), Container: s.upstream, Login: "unknown", Groups: []string{}, Open: []string{}, Chain: g.evidence(r)}
+	h := Hostname{Name: name, Public: isPublic(r), Container: g.answers(s.upstream), Login: "unknown", Groups: []string{}, Open: []string{}, Chain: g.evidence(r)}
 	if known && !s.guarded() && !slices.Contains(g.running(authelia), g.container(s.upstream)) {
 		h.Login = "native"
 		return h
@@ -210,6 +249,15 @@ func (g *Graph) hostname(r *Resource) Hostname {
 	return h
 }
 
+// answers is the name of the container that answers at the name of one: what is behind it, if it is a
+// tunnel and only one is.
+func (g *Graph) answers(upstream string) string {
+	if answering := g.answering(upstream); len(answering) == 1 {
+		return answering[0].Text("name")
+	}
+	return upstream
+}
+
 // evidence lists the layers of a record's chain, each with what the record depends on.
 func (g *Graph) evidence(r *Resource) []Evidence {
 	var zone []*Resource
@@ -226,8 +274,8 @@ func (g *Graph) evidence(r *Resource) []Evidence {
 		return out
 	}
 	var upstream []*Resource
-	if c := g.container(g.layers.sites[hostOf(r)].upstream); c != nil {
-		upstream = withGates([]*Resource{c})
+	if answering := g.answering(g.layers.sites[hostOf(r)].upstream); len(answering) > 0 {
+		upstream = withGates(answering)
 	}
 	layers := []struct {
 		name       string
@@ -268,6 +316,9 @@ func (g *Graph) describe(c *Resource) Container {
 	}
 	for _, n := range c.At("networksAdvanced").List() {
 		out.Networks = append(out.Networks, n.text("name"))
+	}
+	if tunnel := g.behind(c); tunnel != nil {
+		out.Networks = append(out.Networks, "container:"+tunnel.Text("name"))
 	}
 	slices.Sort(out.Networks)
 	for _, r := range g.layers.reaches[c.URN] {
