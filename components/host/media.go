@@ -56,7 +56,7 @@ const MediaOwner = mediaOwner + ":" + mediaOwner
 const mediaOwner = "2000"
 
 // mediaFolders are the library's folders, made once.
-var mediaFolders = []string{"audiobooks", "books", "downloads", "movies", "music", "tv"}
+var mediaFolders = []string{"audiobooks", "books", "movies", "music", "tv"}
 
 // MediaArgs describes the media mount.
 type MediaArgs struct {

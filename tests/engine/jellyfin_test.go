@@ -46,8 +46,8 @@ func TestJellyfinHasItsAdministratorBeforeAnyRoute(t *testing.T) {
 		}
 	}
 	assert.True(t, found)
-	want := map[string]any{"jellyfin": map[string]any{"name": "admin", "password": "[secret]"}}
-	assert.Equal(t, want, deployed.Outputs["serviceAdministrators"])
+	administrators, _ := deployed.Outputs["serviceAdministrators"].(map[string]any)
+	assert.Equal(t, map[string]any{"name": "admin", "password": "[secret]"}, administrators["jellyfin"])
 
 	broken := open(t)
 	broken.World().Inject(simcloud.Fault{Type: "command:remote:Command", Name: step, Operation: simcloud.OpCreate})

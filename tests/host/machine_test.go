@@ -93,7 +93,7 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-var ourProgram = regexp.MustCompile(`(/opt/homelab/(alerts|firewall|media|state)|/usr/local/sbin)/homelab-[\w-]+`)
+var ourProgram = regexp.MustCompile(`(/opt/homelab/(alerts|downloads|firewall|media|state)|/usr/local/sbin)/homelab-[\w-]+`)
 
 // The programs that will read the files of the first boot accept them.
 func TestTheFirstBootIsAccepted(t *testing.T) {
