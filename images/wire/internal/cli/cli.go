@@ -74,7 +74,8 @@ type common struct {
 func (c *common) register(command *cobra.Command) {
 	command.Flags().StringVar(&c.plan, "plan", defaultPlan, "The file with the plan")
 	command.Flags().StringVar(&c.state, "state", defaultState, "The folder that remembers what was written")
-	command.Flags().DurationVar(&c.patience, "patience", wire.DefaultPatience, "How long a pass waits for apps that do not answer yet")
+	command.Flags().DurationVar(&c.patience, "patience", wire.DefaultPatience,
+		"How long a pass waits for apps that do not answer yet")
 }
 
 func runCommand() *cobra.Command {

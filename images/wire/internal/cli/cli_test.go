@@ -68,7 +68,8 @@ func TestOnce(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
 	assert.True(t, report.Check)
 	assert.Equal(t, "radarr", report.Apps[1].App)
-	assert.Equal(t, []string{"naming.renameMovies was changed by hand to false (the settings say true)"}, report.Apps[1].Drift)
+	assert.Equal(t, []string{"naming.renameMovies was changed by hand to false (the settings say true)"},
+		report.Apps[1].Drift)
 	code, _, _ = once()
 	assert.Equal(t, ExitOK, code, "a change by hand is no failure")
 
@@ -81,7 +82,8 @@ func TestOnce(t *testing.T) {
 
 func TestBadPlan(t *testing.T) {
 	for _, command := range []string{"once", "run"} {
-		code, _, stderr := run(t, command, "--plan", write(t, map[string]any{"version": 2, "radar": 1}), "--state", t.TempDir())
+		code, _, stderr := run(t, command, "--plan", write(t, map[string]any{"version": 2, "radar": 1}),
+			"--state", t.TempDir())
 		assert.Equal(t, ExitPlan, code)
 		assert.Contains(t, stderr, "version: must be 1")
 		assert.Contains(t, stderr, "radar: unknown field")

@@ -23,13 +23,19 @@ type arr struct {
 
 func newArr(t testing.TB, name, api, key, title, version, shown string) *arr {
 	a := &arr{
-		Server: newServer(t, name), api: api, key: key, title: title, version: version, shown: shown, enums: map[string][]any{},
+		Server: newServer(t, name), api: api, key: key, title: title, version: version, shown: shown,
+		enums: map[string][]any{},
 		configs: map[string]object{"host": {
-			"id": 1.0, "bindAddress": "*", "port": 1.0, "authenticationMethod": "none", "authenticationRequired": "enabled",
-			"username": "", "password": "", "passwordConfirmation": "", "backupInterval": 7.0, "backupRetention": 28.0, "branch": "master",
+			"id": 1.0, "bindAddress": "*", "port": 1.0, "authenticationMethod": "none",
+			"authenticationRequired": "enabled",
+			"username":               "", "password": "", "passwordConfirmation": "", "backupInterval": 7.0,
+			"backupRetention": 28.0, "branch": "master",
 		}},
 	}
-	a.mux.HandleFunc("/ping", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, object{"status": "OK"}) })
+	a.mux.HandleFunc("/ping", func(w http.ResponseWriter,
+		_ *http.Request) {
+		answer(w, http.StatusOK, object{"status": "OK"})
+	})
 	a.route("GET /system/status", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, object{"appName": title, "version": version, "urlBase": ""})
 	})

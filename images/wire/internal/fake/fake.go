@@ -1,7 +1,7 @@
 // Package fake has stand-ins for the APIs of the media stack, for tests. They are as strict as the
 // apps, and stricter where an app silently ignores a mistake: they refuse fields that they do not
-// know, wrong types, wrong keys and a wrong order. They act on each other over HTTP with nothing but
-// what was stored in them.
+// know, wrong types, wrong keys and a wrong order. They act on each other over HTTP with nothing
+// but what was stored in them.
 package fake
 
 import (
@@ -138,8 +138,9 @@ func New(t testing.TB) *Stack {
 // Servers returns the fakes by the name of the app.
 func (s *Stack) Servers() map[string]*Server {
 	return map[string]*Server{
-		"qbittorrent": s.QBittorrent.Server, "radarr": s.Radarr.Server, "sonarr": s.Sonarr.Server, "prowlarr": s.Prowlarr.Server,
-		"jackett": s.Jackett.Server, "jellyfin": s.Jellyfin.Server, "jellyseerr": s.Jellyseerr.Server,
+		"qbittorrent": s.QBittorrent.Server, "radarr": s.Radarr.Server, "sonarr": s.Sonarr.Server,
+		"prowlarr": s.Prowlarr.Server,
+		"jackett":  s.Jackett.Server, "jellyfin": s.Jellyfin.Server, "jellyseerr": s.Jellyseerr.Server,
 	}
 }
 
@@ -180,8 +181,10 @@ func (s *Stack) Plan() map[string]any {
 	return object{
 		"version": 1,
 		"qbittorrent": object{
-			"url": s.QBittorrent.URL(), "setting": "homelab:services.qbittorrent", "user": User, "password": QBittorrentPassword,
-			"savePath": filepath.Join(s.Dir, "downloads/complete"), "tempPath": filepath.Join(s.Dir, "downloads/incomplete"),
+			"url": s.QBittorrent.URL(), "setting": "homelab:services.qbittorrent", "user": User,
+			"password":  QBittorrentPassword,
+			"savePath":  filepath.Join(s.Dir, "downloads/complete"),
+			"tempPath":  filepath.Join(s.Dir, "downloads/incomplete"),
 			"interface": "tun0", "categories": []any{"radarr", "sonarr"},
 		},
 		"radarr": object{
@@ -197,7 +200,8 @@ func (s *Stack) Plan() map[string]any {
 			"password": ProwlarrPassword, "indexers": []any{"1337x"},
 		},
 		"jackett": object{
-			"url": s.Jackett.URL(), "setting": "homelab:services.jackett", "apiKey": JackettKey, "password": JackettPassword,
+			"url": s.Jackett.URL(), "setting": "homelab:services.jackett", "apiKey": JackettKey,
+			"password": JackettPassword,
 			"indexers": []any{"rarbg"},
 		},
 		"jellyfin": object{
@@ -208,7 +212,8 @@ func (s *Stack) Plan() map[string]any {
 			},
 		},
 		"jellyseerr": object{
-			"url": s.Jellyseerr.URL(), "setting": "homelab:services.jellyseerr", "apiKey": JellyseerrKey, "email": Email,
+			"url": s.Jellyseerr.URL(), "setting": "homelab:services.jellyseerr", "apiKey": JellyseerrKey,
+			"email":          Email,
 			"applicationUrl": "https://requests.example.com",
 		},
 	}
@@ -322,7 +327,10 @@ func fetch(method, address string, header http.Header, body io.Reader) ([]byte, 
 	if header != nil {
 		request.Header = header
 	}
-	response, err := (&http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(request)
+	response, err := (&http.Client{CheckRedirect: func(*http.Request,
+		[]*http.Request) error {
+		return http.ErrUseLastResponse
+	}}).Do(request)
 	if err != nil {
 		return nil, err
 	}

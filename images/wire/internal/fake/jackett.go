@@ -19,7 +19,8 @@ type Jackett struct {
 
 func newJackett(t testing.TB) *Jackett {
 	j := &Jackett{
-		Server: newServer(t, "jackett"), password: JackettPassword, configured: map[string]bool{}, order: []string{"rarbg", "eztv", "private"},
+		Server: newServer(t, "jackett"), password: JackettPassword, configured: map[string]bool{},
+		order:    []string{"rarbg", "eztv", "private"},
 		Releases: []string{"The.Matrix.1999.1080p"},
 	}
 	j.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "OK") })
@@ -31,7 +32,10 @@ func newJackett(t testing.TB) *Jackett {
 		}
 		http.Redirect(w, r, "/UI/Dashboard", http.StatusFound)
 	})
-	j.route("GET /api/v2.0/indexers", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, j.list()) })
+	j.route("GET /api/v2.0/indexers", func(w http.ResponseWriter,
+		_ *http.Request) {
+		answer(w, http.StatusOK, j.list())
+	})
 	j.route("GET /api/v2.0/indexers/{id}/Config", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, jackettConfig(r.PathValue("id")))
 	})
@@ -99,7 +103,8 @@ func (j *Jackett) list() []object {
 func jackettConfig(id string) []object {
 	config := []object{
 		{"id": "sitelink", "type": "inputstring", "name": "Site Link", "value": "https://example.org/"},
-		{"id": "sort", "type": "inputselect", "name": "Sort", "value": "created", "options": object{"created": "created"}},
+		{"id": "sort", "type": "inputselect", "name": "Sort", "value": "created",
+			"options": object{"created": "created"}},
 	}
 	if id == "private" {
 		config = append(config, object{"id": "username", "type": "inputstring", "name": "Username", "value": ""})

@@ -24,10 +24,12 @@ type Jellyfin struct {
 	items     []string
 }
 
-var mediaBrowser = regexp.MustCompile(`^MediaBrowser Client="[^"]+", Device="[^"]+", DeviceId="[^"]+", Version="[^"]+"(?:, Token="([^"]+)")?$`)
+var mediaBrowser = regexp.MustCompile(
+	`^MediaBrowser Client="[^"]+", Device="[^"]+", DeviceId="[^"]+", Version="[^"]+"(?:, Token="([^"]+)")?$`)
 
 func newJellyfin(t testing.TB) *Jellyfin {
-	j := &Jellyfin{Server: newServer(t, "jellyfin"), password: JellyfinPassword, health: "Healthy", sessions: map[string]bool{}}
+	j := &Jellyfin{Server: newServer(t, "jellyfin"), password: JellyfinPassword, health: "Healthy",
+		sessions: map[string]bool{}}
 	j.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		j.mutex.Lock()
 		defer j.mutex.Unlock()
@@ -47,7 +49,10 @@ func newJellyfin(t testing.TB) *Jellyfin {
 		j.keys = append(j.keys, fmt.Sprint("jellyfin-api-key-", len(j.keys)))
 		w.WriteHeader(http.StatusNoContent)
 	})
-	j.route("GET /Auth/Keys", true, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, object{"Items": j.keys}) })
+	j.route("GET /Auth/Keys", true, func(w http.ResponseWriter,
+		_ *http.Request) {
+		answer(w, http.StatusOK, object{"Items": j.keys})
+	})
 	return j
 }
 
@@ -90,7 +95,8 @@ func (j *Jellyfin) Items() []string {
 func (j *Jellyfin) AddLibrary(name, kind string, paths ...string) {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
-	j.libraries = append(j.libraries, object{"Name": name, "CollectionType": kind, "Locations": paths, "ItemId": "id-" + name})
+	j.libraries = append(j.libraries, object{"Name": name, "CollectionType": kind, "Locations": paths,
+		"ItemId": "id-" + name})
 }
 
 func (j *Jellyfin) snapshot() any {
@@ -142,7 +148,8 @@ func (j *Jellyfin) authenticate(w http.ResponseWriter, r *http.Request) {
 	session := fmt.Sprint("jellyfin-session-", j.logins)
 	j.logins++
 	j.sessions[session] = true
-	answer(w, http.StatusOK, object{"AccessToken": session, "User": object{"Id": "1", "Policy": object{"IsAdministrator": true}}})
+	answer(w, http.StatusOK, object{"AccessToken": session,
+		"User": object{"Id": "1", "Policy": object{"IsAdministrator": true}}})
 }
 
 // addLibrary adds a library, under another name if there is one of that name.
@@ -168,7 +175,8 @@ func (j *Jellyfin) addLibrary(w http.ResponseWriter, r *http.Request) {
 	for n := 2; j.library(name) != nil; n++ {
 		name = fmt.Sprint(query.Get("name"), n)
 	}
-	j.libraries = append(j.libraries, object{"Name": name, "CollectionType": query.Get("collectionType"), "Locations": paths, "ItemId": "id-" + name})
+	j.libraries = append(j.libraries, object{"Name": name, "CollectionType": query.Get("collectionType"),
+		"Locations": paths, "ItemId": "id-" + name})
 	j.wrote(r)
 	w.WriteHeader(http.StatusNoContent)
 }

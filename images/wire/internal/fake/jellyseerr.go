@@ -27,21 +27,26 @@ type Jellyseerr struct {
 
 var (
 	seerrServerSpec = spec{
-		"name": "string!", "hostname": "string!", "port": "int!", "apiKey": "string!", "useSsl": "bool!", "baseUrl": "string",
-		"activeProfileId": "int!", "activeProfileName": "string!", "activeDirectory": "string!", "is4k": "bool!", "isDefault": "bool!",
+		"name": "string!", "hostname": "string!", "port": "int!", "apiKey": "string!", "useSsl": "bool!",
+		"baseUrl":         "string",
+		"activeProfileId": "int!", "activeProfileName": "string!", "activeDirectory": "string!",
+		"is4k": "bool!", "isDefault": "bool!",
 		"externalUrl": "string", "syncEnabled": "bool", "preventSearch": "bool", "tags": "array",
 	}
-	seerrTestSpec = spec{"hostname": "string!", "port": "int!", "apiKey": "string!", "useSsl": "bool!", "baseUrl": "string"}
+	seerrTestSpec = spec{"hostname": "string!", "port": "int!", "apiKey": "string!", "useSsl": "bool!",
+		"baseUrl": "string"}
 )
 
 const seerrDevice = `MediaBrowser Client="Seerr", Device="Seerr", DeviceId="BOT_seerr", Version="3.5.0"`
 
 func newJellyseerr(t testing.TB) *Jellyseerr {
 	s := &Jellyseerr{
-		Server: newServer(t, "jellyseerr"), key: JellyseerrKey, servers: map[string][]object{"radarr": {}, "sonarr": {}},
+		Server: newServer(t, "jellyseerr"), key: JellyseerrKey,
+		servers: map[string][]object{"radarr": {}, "sonarr": {}},
 		main: object{
-			"apiKey": "shown", "applicationTitle": "Seerr", "applicationUrl": "", "localLogin": true, "mediaServerLogin": true,
-			"newPlexLogin": true, "mediaServerType": 4.0,
+			"apiKey": "shown", "applicationTitle": "Seerr", "applicationUrl": "", "localLogin": true,
+			"mediaServerLogin": true,
+			"newPlexLogin":     true, "mediaServerType": 4.0,
 		},
 		jellyfin: object{"name": "", "ip": "", "port": 8096.0, "useSsl": false, "urlBase": "", "apiKey": ""},
 	}
@@ -127,7 +132,8 @@ func (s *Jellyseerr) Initialized() bool {
 func (s *Jellyseerr) snapshot() any {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	all := copyOf(object{"main": s.main, "jellyfin": s.jellyfin, "libraries": s.libraries, "servers": s.servers, "initialized": s.initialized})
+	all := copyOf(object{"main": s.main, "jellyfin": s.jellyfin, "libraries": s.libraries,
+		"servers": s.servers, "initialized": s.initialized})
 	delete(all["jellyfin"].(map[string]any), "apiKey") // there is another for every login
 	return all
 }
@@ -139,7 +145,8 @@ func (s *Jellyseerr) route(pattern string, handler http.HandlerFunc) {
 		s.mutex.Lock()
 		defer s.mutex.Unlock()
 		if !s.user || r.Header.Get("X-Api-Key") != s.key {
-			answer(w, http.StatusForbidden, object{"status": 403, "error": "You do not have permission to access this endpoint"})
+			answer(w, http.StatusForbidden,
+				object{"status": 403, "error": "You do not have permission to access this endpoint"})
 			return
 		}
 		handler(w, r)
@@ -164,8 +171,9 @@ func (s *Jellyseerr) login(w http.ResponseWriter, r *http.Request) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	body := s.body(w, r, spec{
-		"username": "string!", "password": "string!", "hostname": "string", "port": "int", "useSsl": "bool", "urlBase": "string",
-		"email": "string", "serverType": "int",
+		"username": "string!", "password": "string!", "hostname": "string", "port": "int", "useSsl": "bool",
+		"urlBase": "string",
+		"email":   "string", "serverType": "int",
 	})
 	if body == nil {
 		return
@@ -184,7 +192,8 @@ func (s *Jellyseerr) login(w http.ResponseWriter, r *http.Request) {
 		address["ip"], address["port"] = body["hostname"], body["port"]
 	}
 	var session struct{ AccessToken string }
-	err := s.ask(address, "", http.MethodPost, "/Users/AuthenticateByName", object{"Username": body["username"], "Pw": body["password"]}, &session)
+	err := s.ask(address, "", http.MethodPost, "/Users/AuthenticateByName",
+		object{"Username": body["username"], "Pw": body["password"]}, &session)
 	if err != nil {
 		fail(http.StatusUnauthorized, "INVALID_CREDENTIALS")
 		return
@@ -226,7 +235,8 @@ func (s *Jellyseerr) ask(address object, token, method, path string, body, into 
 }
 
 func (s *Jellyseerr) setMain(w http.ResponseWriter, r *http.Request) {
-	body := s.body(w, r, spec{"applicationTitle": "string", "applicationUrl": "string", "localLogin": "bool", "mediaServerLogin": "bool", "newPlexLogin": "bool"})
+	body := s.body(w, r, spec{"applicationTitle": "string", "applicationUrl": "string", "localLogin": "bool",
+		"mediaServerLogin": "bool", "newPlexLogin": "bool"})
 	if body == nil {
 		return
 	}
@@ -246,7 +256,8 @@ func (s *Jellyseerr) setJellyfin(w http.ResponseWriter, r *http.Request) {
 	for name, value := range body {
 		address[name] = value
 	}
-	if err := s.ask(address, fmt.Sprint(s.jellyfin["apiKey"]), http.MethodGet, "/Library/VirtualFolders", nil, nil); err != nil {
+	if err := s.ask(address, fmt.Sprint(s.jellyfin["apiKey"]), http.MethodGet, "/Library/VirtualFolders", nil,
+		nil); err != nil {
 		answer(w, http.StatusInternalServerError, object{"message": "INVALID_URL"})
 		return
 	}
@@ -258,7 +269,8 @@ func (s *Jellyseerr) setJellyfin(w http.ResponseWriter, r *http.Request) {
 // readLibraries reads the libraries from Jellyfin, and keeps which are enabled.
 func (s *Jellyseerr) readLibraries() error {
 	var folders []object
-	if err := s.ask(s.jellyfin, fmt.Sprint(s.jellyfin["apiKey"]), http.MethodGet, "/Library/VirtualFolders", nil, &folders); err != nil {
+	if err := s.ask(s.jellyfin, fmt.Sprint(s.jellyfin["apiKey"]), http.MethodGet, "/Library/VirtualFolders",
+		nil, &folders); err != nil {
 		return err
 	}
 	enabled := map[any]any{}
@@ -353,7 +365,8 @@ func (s *Jellyseerr) request(w http.ResponseWriter, r *http.Request) {
 			"title": body["title"], "tmdbId": body["mediaId"], "qualityProfileId": server["activeProfileId"],
 			"rootFolderPath": server["activeDirectory"], "monitored": true,
 		}
-		if err := fetchJSON(http.MethodPost, seerrURL(server)+"/api/v3/movie", fmt.Sprint(server["apiKey"]), film, nil); err != nil {
+		if err := fetchJSON(http.MethodPost, seerrURL(server)+"/api/v3/movie", fmt.Sprint(server["apiKey"]),
+			film, nil); err != nil {
 			answer(w, http.StatusInternalServerError, object{"message": err.Error()})
 			return
 		}

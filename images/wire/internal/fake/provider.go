@@ -23,8 +23,10 @@ type providers struct {
 }
 
 var providerSpec = spec{
-	"id": "int", "name": "string!", "enable": "bool", "protocol": "string", "priority": "int", "implementation": "string!",
-	"implementationName": "string", "configContract": "string!", "infoLink": "string", "tags": "array!", "fields": "array!",
+	"id": "int", "name": "string!", "enable": "bool", "protocol": "string", "priority": "int",
+	"implementation":     "string!",
+	"implementationName": "string", "configContract": "string!", "infoLink": "string", "tags": "array!",
+	"fields":                   "array!",
 	"removeCompletedDownloads": "bool", "removeFailedDownloads": "bool", "syncLevel": "string", "appProfileId": "int",
 	"definitionName": "string", "redirect": "bool", "enableRss": "bool", "enableAutomaticSearch": "bool",
 	"enableInteractiveSearch": "bool",
@@ -32,7 +34,10 @@ var providerSpec = spec{
 
 // mount adds the routes of a resource, such as /api/v3/downloadclient.
 func (p *providers) mount(base string, route func(pattern string, handler http.HandlerFunc)) {
-	route("GET "+base+"/schema", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, p.withPresets()) })
+	route("GET "+base+"/schema", func(w http.ResponseWriter,
+		_ *http.Request) {
+		answer(w, http.StatusOK, p.withPresets())
+	})
 	route("GET "+base, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, p.list()) })
 	route("POST "+base, func(w http.ResponseWriter, r *http.Request) { p.save(w, r, 0) })
 	route("POST "+base+"/test", p.testOnly)
@@ -112,7 +117,8 @@ func (p *providers) read(r *http.Request, id int) (object, error) {
 	if base == nil {
 		p.server.mutex.Lock()
 		for _, entry := range p.schema {
-			if entry["implementation"] == item["implementation"] && (entry["definitionName"] == nil || entry["definitionName"] == item["definitionName"]) {
+			definition := entry["definitionName"]
+			if entry["implementation"] == item["implementation"] && (definition == nil || definition == item["definitionName"]) {
 				base = copyOf(entry)
 			}
 		}
@@ -282,11 +288,13 @@ func text(item object, name string) string {
 func schemaEntry(implementation string, extra object, fields ...any) object {
 	list := []any{}
 	for i := 0; i+1 < len(fields); i += 2 {
-		list = append(list, object{"order": float64(i / 2), "name": fields[i], "label": fields[i], "value": fields[i+1], "type": "textbox", "privacy": "normal"})
+		list = append(list, object{"order": float64(i / 2), "name": fields[i], "label": fields[i],
+			"value": fields[i+1], "type": "textbox", "privacy": "normal"})
 	}
 	entry := object{
 		"name": "", "implementation": implementation, "implementationName": implementation,
-		"configContract": implementation + "Settings", "infoLink": "https://wiki.servarr.com", "tags": []any{}, "fields": list,
+		"configContract": implementation + "Settings", "infoLink": "https://wiki.servarr.com",
+		"tags": []any{}, "fields": list,
 	}
 	for name, value := range extra {
 		entry[name] = value

@@ -21,22 +21,26 @@ type Prowlarr struct {
 func newProwlarr(t testing.TB) *Prowlarr {
 	p := &Prowlarr{arr: newArr(t, "prowlarr", "v1", ProwlarrKey, "Prowlarr", "2.6.5.5000", mask)}
 	secrets := map[string]bool{"apiKey": true}
-	p.applications = &providers{server: p.Server, secrets: secrets, test: p.testApplication, changed: p.applicationChanged}
+	p.applications = &providers{server: p.Server, secrets: secrets, test: p.testApplication,
+		changed: p.applicationChanged}
 	for _, name := range []string{"Radarr", "Sonarr", "Lidarr"} {
 		p.applications.schema = append(p.applications.schema, schemaEntry(name, object{"syncLevel": "addOnly"},
 			"prowlarrUrl", "http://localhost:9696", "baseUrl", "http://localhost:7878", "apiKey", "", "syncCategories", []any{2000}))
 	}
 	generic := func(name string) object {
 		return schemaEntry("Torznab", object{
-			"name": name, "definitionName": "Torznab", "enable": false, "redirect": false, "priority": 25, "appProfileId": 0, "protocol": "torrent",
+			"name": name, "definitionName": "Torznab", "enable": false, "redirect": false, "priority": 25,
+			"appProfileId": 0, "protocol": "torrent",
 		}, "baseUrl", "", "apiPath", "/api", "apiKey", "", "additionalParameters", "")
 	}
-	p.indexers = &providers{server: p.Server, secrets: secrets, test: p.testIndexer, changed: p.indexerChanged, schema: []object{
-		generic("AnimeTosho"), generic("Generic Torznab"),
-	}}
+	p.indexers = &providers{server: p.Server, secrets: secrets, test: p.testIndexer,
+		changed: p.indexerChanged, schema: []object{
+			generic("AnimeTosho"), generic("Generic Torznab"),
+		}}
 	for _, name := range []string{"1337x", "thepiratebay"} {
 		p.indexers.schema = append(p.indexers.schema, schemaEntry("Cardigann", object{
-			"name": name, "definitionName": name, "enable": false, "redirect": false, "priority": 25, "appProfileId": 0, "protocol": "torrent",
+			"name": name, "definitionName": name, "enable": false, "redirect": false, "priority": 25,
+			"appProfileId": 0, "protocol": "torrent",
 		}, "definitionFile", name, "baseUrl", "https://example.org/"))
 	}
 	p.applications.mount("/applications", p.route)
@@ -101,7 +105,8 @@ func (p *Prowlarr) testApplication(item object) error {
 		return errors.New("no such syncLevel")
 	}
 	var status object
-	if err := fetchJSON(http.MethodGet, text(item, "baseUrl")+"/api/v3/system/status", text(item, "apiKey"), nil, &status); err != nil {
+	if err := fetchJSON(http.MethodGet, text(item, "baseUrl")+"/api/v3/system/status", text(item, "apiKey"),
+		nil, &status); err != nil {
 		return fmt.Errorf("Unable to complete application test: %w", err)
 	}
 	if status["appName"] != item["implementation"] {
@@ -114,9 +119,11 @@ func (p *Prowlarr) testApplication(item object) error {
 // given returns an indexer as an application gets it: this Prowlarr, at the indexer's number.
 func (p *Prowlarr) given(application, indexer object) object {
 	item := schemaEntry("Torznab", object{
-		"name": fmt.Sprintf("%v (Prowlarr)", indexer["name"]), "protocol": "torrent", "enableRss": true, "enableAutomaticSearch": true,
+		"name": fmt.Sprintf("%v (Prowlarr)", indexer["name"]), "protocol": "torrent", "enableRss": true,
+		"enableAutomaticSearch":   true,
 		"enableInteractiveSearch": true, "priority": 25,
-	}, "baseUrl", fmt.Sprintf("%s/%v/", text(application, "prowlarrUrl"), indexer["id"]), "apiPath", "/api", "apiKey", p.key)
+	}, "baseUrl", fmt.Sprintf("%s/%v/", text(application,
+		"prowlarrUrl"), indexer["id"]), "apiPath", "/api", "apiKey", p.key)
 	return item
 }
 
@@ -155,7 +162,8 @@ func (p *Prowlarr) indexerChanged(indexer object, removed bool) error {
 
 func given(application object) ([]object, error) {
 	var existing []object
-	err := fetchJSON(http.MethodGet, text(application, "baseUrl")+"/api/v3/indexer", text(application, "apiKey"), nil, &existing)
+	err := fetchJSON(http.MethodGet, text(application, "baseUrl")+"/api/v3/indexer",
+		text(application, "apiKey"), nil, &existing)
 	return existing, err
 }
 
@@ -191,7 +199,8 @@ func (p *Prowlarr) command(w http.ResponseWriter, r *http.Request) {
 		refuse(w, "", err, nil)
 		return
 	}
-	if err := (spec{"name": "string!", "forceSync": "bool!"}).check(command); err != nil || command["name"] != "ApplicationIndexerSync" {
+	err := (spec{"name": "string!", "forceSync": "bool!"}).check(command)
+	if err != nil || command["name"] != "ApplicationIndexerSync" {
 		refuse(w, "Name", errors.New("no such command"), command)
 		return
 	}

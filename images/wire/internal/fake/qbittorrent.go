@@ -28,18 +28,26 @@ type QBittorrent struct {
 
 func newQBittorrent(t testing.TB) *QBittorrent {
 	q := &QBittorrent{
-		Server: newServer(t, "qbittorrent"), password: QBittorrentPassword, sessions: map[string]bool{}, categories: map[string]string{},
+		Server: newServer(t, "qbittorrent"), password: QBittorrentPassword, sessions: map[string]bool{},
+		categories: map[string]string{},
 		preferences: object{
 			"save_path": "/root/Downloads", "temp_path": "/root/Downloads/temp", "temp_path_enabled": false,
-			"auto_tmm_enabled": false, "current_network_interface": "", "upnp": true, "web_ui_upnp": true, "max_ratio": -1.0,
+			"auto_tmm_enabled": false, "current_network_interface": "", "upnp": true, "web_ui_upnp": true,
+			"max_ratio":         -1.0,
 			"max_ratio_enabled": false, "max_ratio_act": 1.0, "listen_port": 6881.0,
 		},
 	}
 	q.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") })
 	q.mux.HandleFunc("POST /api/v2/auth/login", q.login)
-	q.route("GET app/preferences", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, q.preferences) })
+	q.route("GET app/preferences", func(w http.ResponseWriter,
+		_ *http.Request) {
+		answer(w, http.StatusOK, q.preferences)
+	})
 	q.route("POST app/setPreferences", q.setPreferences)
-	q.route("GET torrents/categories", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, q.categoryList()) })
+	q.route("GET torrents/categories", func(w http.ResponseWriter,
+		_ *http.Request) {
+		answer(w, http.StatusOK, q.categoryList())
+	})
 	q.route("POST torrents/createCategory", q.createCategory)
 	q.route("POST torrents/editCategory", q.editCategory)
 	q.route("POST torrents/add", q.add)
@@ -203,7 +211,8 @@ func (q *QBittorrent) add(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	q.torrents = append(q.torrents, object{"name": name, "category": category, "content_path": file, "state": "stalledUP", "progress": 1})
+	q.torrents = append(q.torrents, object{"name": name, "category": category, "content_path": file,
+		"state": "stalledUP", "progress": 1})
 	fmt.Fprint(w, "Ok.")
 }
 

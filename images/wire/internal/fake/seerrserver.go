@@ -105,5 +105,6 @@ func (s *Jellyseerr) testServer(w http.ResponseWriter, r *http.Request) {
 func (s *Jellyseerr) AddServer(kind, name string) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	s.servers[kind] = append(s.servers[kind], object{"id": float64(len(s.servers[kind])), "name": name, "is4k": true, "isDefault": false})
+	s.servers[kind] = append(s.servers[kind],
+		object{"id": float64(len(s.servers[kind])), "name": name, "is4k": true, "isDefault": false})
 }

@@ -24,7 +24,8 @@ type servarrKind struct {
 
 var (
 	radarrKind = servarrKind{
-		name: "radarr", title: "Radarr", version: "6.4.4.10000", key: RadarrKey, shown: mask, category: "movieCategory", resource: "movie",
+		name: "radarr", title: "Radarr", version: "6.4.4.10000", key: RadarrKey, shown: mask,
+		category: "movieCategory", resource: "movie",
 		naming: object{
 			"id": 1.0, "renameMovies": false, "replaceIllegalCharacters": true, "colonReplacementFormat": "delete",
 			"standardMovieFormat": "{Movie Title}", "movieFolderFormat": "{Movie Title}", "newerThanUs": "kept",
@@ -35,11 +36,14 @@ var (
 		},
 	}
 	sonarrKind = servarrKind{
-		name: "sonarr", title: "Sonarr", version: "4.0.19.3000", key: SonarrKey, shown: "a-hash-of-the-password", category: "tvCategory", resource: "series",
+		name: "sonarr", title: "Sonarr", version: "4.0.19.3000", key: SonarrKey,
+		shown: "a-hash-of-the-password", category: "tvCategory", resource: "series",
 		naming: object{
 			"id": 1.0, "renameEpisodes": false, "replaceIllegalCharacters": true, "colonReplacementFormat": 0.0,
-			"customColonReplacementFormat": "", "multiEpisodeStyle": 0.0, "standardEpisodeFormat": "x", "dailyEpisodeFormat": "x",
-			"animeEpisodeFormat": "x", "seriesFolderFormat": "x", "seasonFolderFormat": "x", "specialsFolderFormat": "x",
+			"customColonReplacementFormat": "", "multiEpisodeStyle": 0.0, "standardEpisodeFormat": "x",
+			"dailyEpisodeFormat": "x",
+			"animeEpisodeFormat": "x", "seriesFolderFormat": "x", "seasonFolderFormat": "x",
+			"specialsFolderFormat": "x",
 		},
 		enums: map[string][]any{
 			"colonReplacementFormat": {0.0, 1.0, 2.0, 3.0, 4.0, 5.0},
@@ -60,27 +64,36 @@ type Servarr struct {
 }
 
 func newServarr(t testing.TB, kind servarrKind) *Servarr {
-	s := &Servarr{arr: newArr(t, kind.name, "v3", kind.key, kind.title, kind.version, kind.shown), kind: kind, imported: map[string]bool{}}
+	s := &Servarr{arr: newArr(t, kind.name, "v3", kind.key, kind.title, kind.version, kind.shown), kind: kind,
+		imported: map[string]bool{}}
 	s.enums = kind.enums
 	s.configs["naming"] = copyOf(kind.naming)
 	s.configs["mediamanagement"] = object{
 		"id": 1.0, "copyUsingHardlinks": true, "rescanAfterRefresh": "always", "minimumFreeSpaceWhenImporting": 100.0,
 		"deleteEmptyFolders": true, "recycleBin": "", "importExtraFiles": false,
 	}
-	s.clients = &providers{server: s.Server, secrets: map[string]bool{"password": true}, test: s.testClient, schema: []object{
-		schemaEntry("Transmission", object{"protocol": "torrent"}, "host", "localhost"),
-		schemaEntry("QBittorrent", object{
-			"enable": false, "protocol": "torrent", "priority": 1, "removeCompletedDownloads": false, "removeFailedDownloads": true,
-		}, "host", "localhost", "port", 8080, "useSsl", false, "urlBase", "", "username", "", "password", "", "apiKey", "",
-			kind.category, "default", "initialState", 0, "sequentialOrder", false),
-	}}
-	s.indexers = &providers{server: s.Server, secrets: map[string]bool{"apiKey": true}, test: s.testIndexer, schema: []object{
-		schemaEntry("Torznab", object{"protocol": "torrent", "enableRss": false, "enableAutomaticSearch": false, "enableInteractiveSearch": false, "priority": 25},
-			"baseUrl", "", "apiPath", "/api", "apiKey", ""),
-	}}
+	s.clients = &providers{server: s.Server, secrets: map[string]bool{"password": true}, test: s.testClient,
+		schema: []object{
+			schemaEntry("Transmission", object{"protocol": "torrent"}, "host", "localhost"),
+			schemaEntry("QBittorrent", object{
+				"enable": false, "protocol": "torrent", "priority": 1, "removeCompletedDownloads": false,
+				"removeFailedDownloads": true,
+			}, "host", "localhost", "port", 8080, "useSsl", false, "urlBase", "", "username", "", "password", "",
+				"apiKey", "",
+				kind.category, "default", "initialState", 0, "sequentialOrder", false),
+		}}
+	s.indexers = &providers{server: s.Server, secrets: map[string]bool{"apiKey": true}, test: s.testIndexer,
+		schema: []object{
+			schemaEntry("Torznab", object{"protocol": "torrent", "enableRss": false,
+				"enableAutomaticSearch": false, "enableInteractiveSearch": false, "priority": 25},
+				"baseUrl", "", "apiPath", "/api", "apiKey", ""),
+		}}
 	s.clients.mount("/downloadclient", s.route)
 	s.indexers.mount("/indexer", s.route)
-	s.route("GET /rootfolder", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.rootFolders()) })
+	s.route("GET /rootfolder", func(w http.ResponseWriter,
+		_ *http.Request) {
+		answer(w, http.StatusOK, s.rootFolders())
+	})
 	s.route("POST /rootfolder", s.addRoot)
 	s.route("GET /qualityprofile", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, []object{{"id": 1, "name": "Any"}, {"id": 4, "name": "HD-1080p"}})
@@ -234,7 +247,8 @@ func (s *Servarr) session(client object) (*http.Client, string, error) {
 		return nil, "", err
 	}
 	session := &http.Client{Jar: jar}
-	response, err := session.PostForm(base+"/auth/login", url.Values{"username": {text(client, "username")}, "password": {text(client, "password")}})
+	response, err := session.PostForm(base+"/auth/login",
+		url.Values{"username": {text(client, "username")}, "password": {text(client, "password")}})
 	if err != nil {
 		return nil, "", errors.New("Unable to connect to qBittorrent")
 	}
@@ -314,7 +328,8 @@ func (s *Servarr) addMedia(w http.ResponseWriter, r *http.Request) {
 		refuse(w, "", err, nil)
 		return
 	}
-	shape := spec{"title": "string!", "tmdbId": "int!", "qualityProfileId": "int!", "rootFolderPath": "string!", "monitored": "bool!"}
+	shape := spec{"title": "string!", "tmdbId": "int!", "qualityProfileId": "int!",
+		"rootFolderPath": "string!", "monitored": "bool!"}
 	if err := shape.check(item); err != nil {
 		refuse(w, "", err, item)
 		return
@@ -367,7 +382,8 @@ func (s *Servarr) download(link string) error {
 		if err != nil {
 			return err
 		}
-		response, err := session.PostForm(base+"/torrents/add", url.Values{"urls": {link}, "category": {text(client, s.kind.category)}})
+		response, err := session.PostForm(base+"/torrents/add",
+			url.Values{"urls": {link}, "category": {text(client, s.kind.category)}})
 		if err != nil {
 			return err
 		}
@@ -396,7 +412,8 @@ func (s *Servarr) command(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		var torrents []object
-		if err := getJSON(session, base+"/torrents/info?category="+url.QueryEscape(text(client, s.kind.category)), &torrents); err != nil {
+		if err := getJSON(session, base+"/torrents/info?category="+url.QueryEscape(text(client,
+			s.kind.category)), &torrents); err != nil {
 			refuse(w, "", err, nil)
 			return
 		}
@@ -434,7 +451,8 @@ func (s *Servarr) importTorrent(torrent object) error {
 		if s.configs["naming"]["renameMovies"] == true {
 			name = fmt.Sprintf("%s (1999)%s", title, filepath.Ext(source))
 		}
-		folder := filepath.Join(item["rootFolderPath"].(string), fmt.Sprintf("%s (1999) [tmdbid-%v]", title, item["tmdbId"]))
+		folder := filepath.Join(item["rootFolderPath"].(string),
+			fmt.Sprintf("%s (1999) [tmdbid-%v]", title, item["tmdbId"]))
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return err
 		}

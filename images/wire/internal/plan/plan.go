@@ -82,7 +82,8 @@ type Library struct {
 	Path string `json:"path"`
 }
 
-// JellyseerrPlan is how we log in to Jellyseerr (Seerr). Its first user is Jellyfin's administrator.
+// JellyseerrPlan is how we log in to Jellyseerr, now called Seerr. Its first user is the
+// administrator of Jellyfin.
 type JellyseerrPlan struct {
 	Common
 	// APIKey is the key that its environment sets; required, at least 16 characters.

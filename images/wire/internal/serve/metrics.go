@@ -29,7 +29,8 @@ func newMetrics(p *plan.Plan, registry prometheus.Registerer) *metrics {
 		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "homelab_wire_changes_total", Help: "How many objects of the app were added, updated or removed.",
 		}, labels),
-		success: gauge("homelab_wire_last_success_timestamp_seconds", "When the app was last connected without a problem."),
+		success: gauge("homelab_wire_last_success_timestamp_seconds",
+			"When the app was last connected without a problem."),
 	}
 	registry.MustRegister(m.up, m.drift, m.changes, m.success)
 	for _, app := range plan.Apps() {

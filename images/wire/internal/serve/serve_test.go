@@ -90,7 +90,8 @@ func TestHealthAndMetrics(t *testing.T) {
 	_, metrics = get(t, web.URL+"/metrics")
 	for _, line := range []string{
 		`homelab_wire_up{app="radarr"} 1`, `homelab_wire_drift{app="radarr"} 1`, `homelab_wire_drift{app="sonarr"} 0`,
-		`homelab_wire_changes_total{app="radarr"} 5`, `homelab_wire_last_success_timestamp_seconds{app="jellyseerr"} 1.`,
+		`homelab_wire_changes_total{app="radarr"} 5`,
+		`homelab_wire_last_success_timestamp_seconds{app="jellyseerr"} 1.`,
 	} {
 		assert.Contains(t, metrics, line)
 	}
@@ -113,7 +114,8 @@ func TestRunRetriesUntilAllIsWell(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx, "127.0.0.1:0") }()
-	assert.Eventually(t, func() bool { return strings.Contains(log.text(), "the next one starts in 40ms") }, 20*time.Second, time.Millisecond)
+	assert.Eventually(t, func() bool { return strings.Contains(log.text(), "the next one starts in 40ms") },
+		20*time.Second, time.Millisecond)
 	stack.Prowlarr.SetDown(false)
 	assert.Eventually(t, func() bool { _, healthy := s.Health(); return healthy }, 20*time.Second, time.Millisecond)
 	cancel()

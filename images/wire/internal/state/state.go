@@ -30,8 +30,8 @@ const (
 
 // Object is what we know of one object in an app.
 type Object struct {
-	// Made is true for an object that we made. It is set before the object is made, so that one made
-	// just before the program was killed is known as ours.
+	// Made is true for an object that we made. It is set before the object is made, so that one
+	// made just before the program was killed is known as ours.
 	Made bool `json:"made,omitempty"`
 	// Fields are what we last wrote, as JSON; digests for secrets.
 	Fields map[string]json.RawMessage `json:"fields,omitempty"`
@@ -79,7 +79,8 @@ func Open(dir string, readOnly bool) (_ *State, err error) {
 			return nil, fmt.Errorf("reading the state in %s: %w; remove the file to start without it", dir, err)
 		}
 		if s.content.Version != version {
-			return nil, fmt.Errorf("reading the state in %s: its version is %d, not %d", dir, s.content.Version, version)
+			return nil, fmt.Errorf("reading the state in %s: its version is %d, not %d", dir,
+				s.content.Version, version)
 		}
 		if s.content.Objects == nil {
 			s.content.Objects = map[string]*Object{}

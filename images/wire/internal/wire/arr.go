@@ -134,7 +134,8 @@ func (c *arr) template(schema []map[string]any, label, implementation string) (m
 			return entry, nil
 		}
 	}
-	return nil, fmt.Errorf("%s has no %s %s any more: this version of homelab cannot connect it", c.title, label, implementation)
+	return nil, fmt.Errorf("%s has no %s %s any more: this version of homelab cannot connect it", c.title,
+		label, implementation)
 }
 
 // config keeps an object of which the app has exactly one, such as config/naming.
@@ -170,9 +171,9 @@ func (c *arr) forgetIfReset(host map[string]any) error {
 	return nil
 }
 
-// provider keeps an object that the app can test: a download client, an application, an indexer. The
-// app tests what is new before it is saved; what is unchanged
-// but has a secret that we cannot see is tested as it is stored, and written again if that fails.
+// provider keeps an object that the app can test: a download client, an application, an indexer.
+// The app tests what differs before it is saved. What is unchanged but has a secret that we cannot
+// see is tested as it is stored, and written again if that fails.
 func (c *arr) provider(ctx context.Context, resource string, o object) error {
 	save := func(ctx context.Context, merged map[string]any) error {
 		if err := c.send(ctx, http.MethodPost, resource+"/test", merged); err != nil {

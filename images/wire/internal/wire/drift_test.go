@@ -27,8 +27,10 @@ func TestChangeByHand(t *testing.T) {
 	for range 2 {
 		report := l.connect()
 		assert.Equal(t, want, report.App(plan.Radarr).Drift)
-		assert.Equal(t, []string{"preferences.upnp was changed by hand to true (the settings say false)"}, report.App(plan.QBittorrent).Drift)
-		assert.Equal(t, []string{"libraries.id-Movies was changed by hand to false (the settings say true)"}, report.App(plan.Jellyseerr).Drift)
+		assert.Equal(t, []string{"preferences.upnp was changed by hand to true (the settings say false)"},
+			report.App(plan.QBittorrent).Drift)
+		assert.Equal(t, []string{"libraries.id-Movies was changed by hand to false (the settings say true)"},
+			report.App(plan.Jellyseerr).Drift)
 		assert.Contains(t, report.Lines(), "radarr: "+want[0])
 		assert.Equal(t, before, l.stack.Writes(), "it is left so")
 	}
@@ -37,7 +39,8 @@ func TestChangeByHand(t *testing.T) {
 	l.plan["enforce"] = []any{"radarr", "jellyseerr"}
 	report := l.connect()
 	assert.Equal(t, []string{
-		"naming updated (renameMovies put back)", "download client qBittorrent updated (removeCompletedDownloads put back)",
+		"naming updated (renameMovies put back)",
+		"download client qBittorrent updated (removeCompletedDownloads put back)",
 	}, report.App(plan.Radarr).Changes)
 	assert.Equal(t, true, l.stack.Radarr.Get("naming", "renameMovies"))
 	assert.Equal(t, []string{"Movies", "Series"}, l.stack.Jellyseerr.Enabled())
@@ -53,7 +56,8 @@ func TestChangeByHandBesideAChangedSetting(t *testing.T) {
 	l.app("qbittorrent")["savePath"] = l.stack.Dir + "/downloads/elsewhere"
 	report := l.connect()
 	assert.Len(t, report.App(plan.QBittorrent).Drift, 1)
-	assert.Equal(t, "/by/hand", l.stack.QBittorrent.Preference("temp_path"), "it is kept when something else is written")
+	assert.Equal(t, "/by/hand", l.stack.QBittorrent.Preference("temp_path"),
+		"it is kept when something else is written")
 	assert.Equal(t, l.stack.Dir+"/downloads/elsewhere", l.stack.QBittorrent.Preference("save_path"))
 }
 
@@ -70,7 +74,8 @@ func TestChangedSettings(t *testing.T) {
 	assert.Contains(t, report.App(plan.Radarr).Changes, "root folder "+l.stack.Dir+"/box/films added")
 	assert.Contains(t, report.App(plan.Radarr).Changes, "download client qBittorrent updated (password)")
 	assert.Contains(t, report.App(plan.Sonarr).Changes, "download client qBittorrent updated (password)")
-	assert.Equal(t, []string{"server Radarr updated (activeProfileId, activeProfileName, activeDirectory)"}, report.App(plan.Jellyseerr).Changes)
+	assert.Equal(t, []string{"server Radarr updated (activeProfileId, activeProfileName, activeDirectory)"},
+		report.App(plan.Jellyseerr).Changes)
 	l.writesNothing()
 }
 
@@ -80,7 +85,8 @@ func TestSecretChangedByHand(t *testing.T) {
 	l.stack.Radarr.SetClientField("qBittorrent", "password", "by hand")
 	l.stack.Prowlarr.SetIndexerField("rarbg (Jackett)", "apiKey", "by hand")
 	check := l.check()
-	assert.Contains(t, strings.Join(check.Lines(), "\n"), "radarr: would change: download client qBittorrent updated (password)")
+	assert.Contains(t, strings.Join(check.Lines(), "\n"),
+		"radarr: would change: download client qBittorrent updated (password)")
 	report := l.connect()
 	assert.Equal(t, []string{"download client qBittorrent updated (password)"}, report.App(plan.Radarr).Changes)
 	assert.Equal(t, []string{"indexer rarbg (Jackett) updated (apiKey)"}, report.App(plan.Prowlarr).Changes)
@@ -94,7 +100,8 @@ func TestLostState(t *testing.T) {
 	l.dir = memoryDir(t)
 	report := l.connect()
 	assert.Equal(t, want, l.stack.Snapshot(), "nothing is there twice")
-	assert.Equal(t, []string{"host updated (password)", "download client qBittorrent updated (password)"}, report.App(plan.Radarr).Changes,
+	assert.Equal(t, []string{"host updated (password)", "download client qBittorrent updated (password)"},
+		report.App(plan.Radarr).Changes,
 		"of a secret nobody can see whether it is ours")
 	l.writesNothing()
 }

@@ -41,8 +41,8 @@ func TestDataFlow(t *testing.T) {
 	l.connect()
 	stack := l.stack
 
-	// A request in Jellyseerr goes to Radarr, which searches with the indexers that Prowlarr gave it;
-	// Prowlarr asks Jackett; Radarr gives the result to qBittorrent with its category.
+	// A request in Jellyseerr goes to Radarr, which searches with the indexers that Prowlarr gave
+	// it; Prowlarr asks Jackett; Radarr gives the result to qBittorrent with its category.
 	require.Equal(t, http.StatusCreated, l.request())
 	download := filepath.Join(stack.Dir, "downloads/complete/radarr/The.Matrix.1999.1080p.mkv")
 	content, err := os.ReadFile(download)
@@ -52,7 +52,8 @@ func TestDataFlow(t *testing.T) {
 	// What is complete, Radarr copies to the box, under its own name.
 	require.Equal(t, http.StatusCreated,
 		post(t, stack.Radarr.URL()+"/api/v3/command", fake.RadarrKey, `{"name":"RefreshMonitoredDownloads"}`))
-	imported, err := os.ReadFile(filepath.Join(stack.Dir, "box/movies/The.Matrix (1999) [tmdbid-603]/The.Matrix (1999).mkv"))
+	imported, err := os.ReadFile(filepath.Join(stack.Dir,
+		"box/movies/The.Matrix (1999) [tmdbid-603]/The.Matrix (1999).mkv"))
 	require.NoError(t, err)
 	assert.Equal(t, content, imported)
 	assert.FileExists(t, download, "it is copied, and goes on seeding")
@@ -67,10 +68,19 @@ func TestDataFlow(t *testing.T) {
 // TestDataFlowNeedsEveryLink breaks one thing that the pass stored, and sees the flow break.
 func TestDataFlowNeedsEveryLink(t *testing.T) {
 	for name, breakLink := range map[string]func(*fake.Stack){
-		"key of Radarr in Jellyseerr":       func(s *fake.Stack) { s.Radarr.SetKey("another") },
-		"password in the download client":   func(s *fake.Stack) { s.Radarr.SetClientField("qBittorrent", "password", "wrong") },
-		"host of the download client":       func(s *fake.Stack) { s.Radarr.SetClientField("qBittorrent", "host", "127.0.0.2") },
-		"category of the download client":   func(s *fake.Stack) { s.Radarr.SetClientField("qBittorrent", "movieCategory", "other") },
+		"key of Radarr in Jellyseerr": func(s *fake.Stack) { s.Radarr.SetKey("another") },
+		"password in the download client": func(s *fake.Stack) {
+			s.Radarr.SetClientField("qBittorrent",
+				"password", "wrong")
+		},
+		"host of the download client": func(s *fake.Stack) {
+			s.Radarr.SetClientField("qBittorrent",
+				"host", "127.0.0.2")
+		},
+		"category of the download client": func(s *fake.Stack) {
+			s.Radarr.SetClientField("qBittorrent",
+				"movieCategory", "other")
+		},
 		"key of Jackett in Prowlarr":        func(s *fake.Stack) { s.Prowlarr.SetIndexerField("rarbg (Jackett)", "apiKey", "wrong") },
 		"address of Jackett in Prowlarr":    func(s *fake.Stack) { s.Prowlarr.SetIndexerField("rarbg (Jackett)", "baseUrl", s.Jackett.URL()) },
 		"interface of qBittorrent":          func(s *fake.Stack) { s.QBittorrent.SetPreference("current_network_interface", "eth0") },
@@ -150,7 +160,8 @@ func TestEveryInterruption(t *testing.T) {
 			for _, after := range []bool{false, true} {
 				total := 0
 				for n := 1; total == 0; n++ {
-					t.Run(fmt.Sprintf("after=%t/%d", after, n), func(t *testing.T) { total = interruptAt(t, prepare, n, after, want) })
+					t.Run(fmt.Sprintf("after=%t/%d", after, n),
+						func(t *testing.T) { total = interruptAt(t, prepare, n, after, want) })
 					if t.Failed() {
 						return
 					}

@@ -65,14 +65,16 @@ func (a *app) jackett(ctx context.Context) error {
 	return errors.Join(problems...)
 }
 
-// jackettLogin gets the cookie. A wrong password is answered with the same redirect, but without it.
+// jackettLogin gets the cookie. A wrong password is answered with the same redirect, but without
+// the cookie.
 func (a *app) jackettLogin(ctx context.Context, web *api) error {
 	form := url.Values{"password": {string(a.plan.Jackett.Password)}}
 	response, err := web.call(ctx, http.MethodPost, "/UI/Dashboard", form, nil)
 	if err != nil && code(err) != http.StatusFound {
 		return fmt.Errorf("logging in: %w", err)
 	}
-	if !slices.ContainsFunc(response.Cookies(), func(c *http.Cookie) bool { return c.Name == jackettCookie && c.Value != "" }) {
+	if !slices.ContainsFunc(response.Cookies(),
+		func(c *http.Cookie) bool { return c.Name == jackettCookie && c.Value != "" }) {
 		return a.refusal("the administrator's password", "password", response.StatusCode, "password")
 	}
 	return nil

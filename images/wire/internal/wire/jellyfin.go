@@ -27,8 +27,8 @@ func (l library) requestable() bool {
 	return l.CollectionType == "movies" || l.CollectionType == "tvshows"
 }
 
-// jellyfin adds what is missing of the libraries. It removes none, nor a path of one: they hold what
-// people have seen.
+// jellyfin adds what is missing of the libraries. It removes none, nor a path of one: they hold
+// what people have seen.
 func (a *app) jellyfin(ctx context.Context) (err error) {
 	web := &api{base: string(a.common.URL), client: a.client()}
 	logOut, err := a.jellyfinLogin(ctx, web)
@@ -57,7 +57,10 @@ func (a *app) jellyfin(ctx context.Context) (err error) {
 		case !slices.Contains(have[i].Locations, want.Path):
 			o.actual = map[string]any{}
 			problems = append(problems, a.write(ctx, o, decision{written: []string{want.Path}},
-				func(ctx context.Context, _ map[string]any) error { return addPath(ctx, web, have[i].Name, want.Path) }))
+				func(ctx context.Context,
+					_ map[string]any) error {
+					return addPath(ctx, web, have[i].Name, want.Path)
+				}))
 		}
 	}
 	a.libraries = have
@@ -86,7 +89,10 @@ func (a *app) jellyfinLogin(ctx context.Context, web *api) (logOut func(context.
 	if err != nil {
 		return nil, fmt.Errorf("logging in: %w", err)
 	}
-	web.header = func(h http.Header) { h.Set("Authorization", fmt.Sprintf("%s, Token=%q", device, session.AccessToken)) }
+	web.header = func(h http.Header) {
+		h.Set("Authorization",
+			fmt.Sprintf("%s, Token=%q", device, session.AccessToken))
+	}
 	logOut = func(ctx context.Context) error {
 		_, err := web.call(ctx, http.MethodPost, "/Sessions/Logout", nil, nil)
 		if err != nil {

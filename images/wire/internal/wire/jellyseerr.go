@@ -101,8 +101,9 @@ func (s *seerr) open(ctx context.Context, public public) (main map[string]any, m
 func (s *seerr) logIn(ctx context.Context) error {
 	j := s.plan.Jellyfin
 	body := map[string]any{
-		"username": j.User, "password": string(j.Password), "email": s.plan.Jellyseerr.Email, "serverType": seerrJellyfin,
-		"hostname": j.URL.Host(), "port": j.URL.Port(), "useSsl": j.URL.TLS(), "urlBase": "",
+		"username": j.User, "password": string(j.Password), "email": s.plan.Jellyseerr.Email,
+		"serverType": seerrJellyfin,
+		"hostname":   j.URL.Host(), "port": j.URL.Port(), "useSsl": j.URL.TLS(), "urlBase": "",
 	}
 	_, err := s.web.call(ctx, http.MethodPost, "/auth/jellyfin", body, nil)
 	var answer *statusError
@@ -136,7 +137,8 @@ func (s *seerr) mediaServer(ctx context.Context) error {
 		key: "jellyseerr/jellyfin", label: "jellyfin",
 		actual: map[string]any{"ip": have.IP, "port": have.Port, "useSsl": have.UseSsl},
 		fields: []field{
-			{name: "ip", want: address.Host()}, {name: "port", want: address.Port()}, {name: "useSsl", want: address.TLS()},
+			{name: "ip", want: address.Host()}, {name: "port", want: address.Port()},
+			{name: "useSsl", want: address.TLS()},
 		},
 	}, func(ctx context.Context, merged map[string]any) error {
 		_, err := s.web.call(ctx, http.MethodPost, "/settings/jellyfin", merged, nil)

@@ -14,7 +14,7 @@ import (
 // syncJob is remembered until Prowlarr was told to give its indexers to Radarr and Sonarr.
 const syncJob = "prowlarr/sync"
 
-// givenKey is the key by which we remember Prowlarr's API key as Radarr and Sonarr were last given it.
+// givenKey names in the state the API key of Prowlarr that Radarr and Sonarr were last given.
 const givenKey = "prowlarr/given"
 
 // genericTorznab is the indexer of Prowlarr's schema that any source of Torznab is added as.
@@ -157,7 +157,8 @@ func (c *arr) wantIndexers(ctx context.Context, have *prowlarrState) error {
 				return err
 			}
 			if template == nil {
-				return fmt.Errorf("%s has no indexer %s any more: this version of homelab cannot connect it", c.title, genericTorznab)
+				return fmt.Errorf("%s has no indexer %s any more: this version of homelab cannot connect it",
+					c.title, genericTorznab)
 			}
 			template["name"] = torznabName(id)
 			base, o.template = template, template
@@ -174,7 +175,8 @@ func (c *arr) wantIndexers(ctx context.Context, have *prowlarrState) error {
 func torznabName(id string) string { return id + " (Jackett)" }
 
 // indexerTemplate returns what a new indexer starts from, nil if Prowlarr does not have it.
-func (c *arr) indexerTemplate(ctx context.Context, have *prowlarrState, is func(map[string]any) bool) (map[string]any, error) {
+func (c *arr) indexerTemplate(ctx context.Context, have *prowlarrState,
+	is func(map[string]any) bool) (map[string]any, error) {
 	if have.indexerSchema == nil {
 		if err := c.get(ctx, "indexer/schema", &have.indexerSchema); err != nil {
 			return nil, err

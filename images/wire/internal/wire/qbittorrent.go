@@ -71,7 +71,8 @@ func (a *app) qbittorrent(ctx context.Context) error {
 	}
 	for _, f := range a.preferences() {
 		if _, ok := preferences[f.name]; !ok {
-			return fmt.Errorf("qBittorrent has no preference %s any more: this version of homelab cannot connect it", f.name)
+			return fmt.Errorf("qBittorrent has no preference %s any more: this version of homelab cannot connect it",
+				f.name)
 		}
 	}
 	problems := []error{a.settle(ctx, object{
@@ -101,7 +102,8 @@ func (a *app) explainLogin(err error, status int) error {
 	switch {
 	case errors.Is(err, qbittorrent.ErrIPBanned):
 		a.refuse()
-		return errors.New("qbittorrent has banned this address after too many failed logins (403); it lifts the ban after an hour")
+		return errors.New("qbittorrent has banned this address after too many failed logins (403); " +
+			"it lifts the ban after an hour")
 	case status == http.StatusUnauthorized || errors.Is(err, qbittorrent.ErrBadCredentials):
 		a.refuse()
 		return a.refusal("the login of its user", "password", http.StatusUnauthorized, "password")

@@ -37,7 +37,8 @@ func (s *seerr) server(ctx context.Context, server seerrServer) error {
 	}
 	prefix := "jellyseerr/" + string(server.app) + "/"
 	if server.plan == nil {
-		return s.prune(ctx, prefix, "server", nil, func(name string) map[string]any { return named(have, "name", name) },
+		return s.prune(ctx, prefix, "server", nil,
+			func(name string) map[string]any { return named(have, "name", name) },
 			func(ctx context.Context, o map[string]any) error {
 				_, err := s.web.call(ctx, http.MethodDelete, fmt.Sprintf("%s/%v", resource, o["id"]), nil, nil)
 				return err
@@ -118,5 +119,6 @@ func (s *seerr) profile(ctx context.Context, resource string, server seerrServer
 		}
 		names = append(names, profile.Name)
 	}
-	return nil, fmt.Errorf("%s has no quality profile %s, but: %s", server.name, server.plan.QualityProfile, strings.Join(names, ", "))
+	return nil, fmt.Errorf("%s has no quality profile %s, but: %s", server.name, server.plan.QualityProfile,
+		strings.Join(names, ", "))
 }

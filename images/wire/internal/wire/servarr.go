@@ -36,7 +36,8 @@ var (
 		{name: "dailyEpisodeFormat",
 			want: "{Series CleanTitle} - {Air-Date} - {Episode CleanTitle} {[Quality Full]}{-Release Group}"},
 		{name: "animeEpisodeFormat",
-			want: "{Series CleanTitle} - S{season:00}E{episode:00} - {absolute:000} - {Episode CleanTitle} {[Quality Full]}{-Release Group}"},
+			want: "{Series CleanTitle} - S{season:00}E{episode:00} - {absolute:000} - {Episode CleanTitle} " +
+				"{[Quality Full]}{-Release Group}"},
 		{name: "seriesFolderFormat", want: "{Series CleanTitle} [tvdbid-{TvdbId}]"},
 		{name: "seasonFolderFormat", want: "Season {season:00}"},
 		{name: "specialsFolderFormat", want: "Specials"},
@@ -112,7 +113,8 @@ func (a *app) servarr(ctx context.Context, s *plan.ServarrPlan, k kind) error {
 
 // rootFolder adds the root folder. An earlier one stays, because films can be in it.
 func (c *arr) rootFolder(ctx context.Context, path string, roots []map[string]any) error {
-	o := object{key: string(c.name) + "/rootfolder/" + path, label: "root folder " + path, fields: []field{{name: "path", want: path}}}
+	o := object{key: string(c.name) + "/rootfolder/" + path, label: "root folder " + path,
+		fields: []field{{name: "path", want: path}}}
 	for _, root := range roots {
 		if root["path"] == path || root["path"] == path+"/" {
 			return nil
@@ -141,7 +143,8 @@ func (c *arr) clientFields(k kind) []field {
 	}
 }
 
-func (c *arr) downloadClient(ctx context.Context, clients []map[string]any, template map[string]any, fields []field) error {
+func (c *arr) downloadClient(ctx context.Context, clients []map[string]any, template map[string]any,
+	fields []field) error {
 	const resource = "downloadclient"
 	prefix := fmt.Sprintf("%s/%s/", c.name, resource)
 	label := "download client " + downloadClient

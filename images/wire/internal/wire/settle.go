@@ -141,7 +141,8 @@ func (a *app) settle(ctx context.Context, o object, write func(context.Context, 
 }
 
 // write writes an object as it was decided.
-func (a *app) write(ctx context.Context, o object, d decision, write func(context.Context, map[string]any) error) error {
+func (a *app) write(ctx context.Context, o object, d decision,
+	write func(context.Context, map[string]any) error) error {
 	if !a.options.Check {
 		if err := a.state.Attempt(o.key, o.actual == nil, d.settled); err != nil {
 			return err

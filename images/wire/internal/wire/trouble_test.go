@@ -70,7 +70,8 @@ func TestAnAppThatDoesNotAnswerFailsOnlyWhatNeedsIt(t *testing.T) {
 				}
 			}
 			assert.Equal(t, problems, got)
-			assert.Equal(t, down == "jellyseerr" || down == "jellyfin" || down == "radarr", !l.stack.Jellyseerr.Initialized(),
+			assert.Equal(t, down == "jellyseerr" || down == "jellyfin" || down == "radarr",
+				!l.stack.Jellyseerr.Initialized(),
 				"the set-up ends only when all is well")
 			server.SetDown(false)
 			l.connect()
@@ -105,7 +106,8 @@ func TestWrongKeys(t *testing.T) {
 			"refuses its API key (401): the key in /opt/homelab/sonarr is not the one of the plan's sonarr.apiKey; ", true},
 		"qbittorrent": {plan.QBittorrent, func(l *lab) { l.stack.QBittorrent.SetPassword("x") },
 			"refuses the login of its user (401): the password in /opt/homelab/qbittorrent is not the one of homelab:services.qbittorrent; ", false},
-		"old qbittorrent": {plan.QBittorrent, func(l *lab) { l.stack.QBittorrent.Old = true; l.stack.QBittorrent.SetPassword("x") },
+		"old qbittorrent": {plan.QBittorrent,
+			func(l *lab) { l.stack.QBittorrent.Old = true; l.stack.QBittorrent.SetPassword("x") },
 			"refuses the login of its user (401): the password in /opt/homelab/qbittorrent is not the one of homelab:services.qbittorrent; ", false},
 		"jackett": {plan.Jackett, func(l *lab) { l.stack.Jackett.SetPassword("x") },
 			"refuses the administrator's password (302): the password in /opt/homelab/jackett is not the one of homelab:services.jackett; ", false},
@@ -162,7 +164,8 @@ func TestANewerVersionWithoutAField(t *testing.T) {
 			"Radarr 6.4.4.10000 has no field movieCategory in QBittorrent any more: this version of homelab cannot connect it"},
 		"naming": {func(l *lab) { l.stack.Sonarr.Drop("naming", "renameEpisodes") }, plan.Sonarr,
 			"Sonarr 4.0.19.3000 has no field renameEpisodes in config/naming any more: this version of homelab cannot connect it"},
-		"preferences": {func(l *lab) { l.stack.QBittorrent.SetPreference("current_network_interface", nil) }, plan.QBittorrent,
+		"preferences": {func(l *lab) { l.stack.QBittorrent.SetPreference("current_network_interface", nil) },
+			plan.QBittorrent,
 			"qBittorrent has no preference current_network_interface any more: this version of homelab cannot connect it"},
 		"application": {func(l *lab) { l.stack.Prowlarr.DropField("prowlarrUrl") }, plan.Prowlarr,
 			"Prowlarr 2.6.5.5000 has no field prowlarrUrl in Radarr any more: this version of homelab cannot connect it"},
@@ -192,8 +195,10 @@ func TestWhatAnAppRefuses(t *testing.T) {
 		"library": {func(l *lab) {
 			l.app("jellyfin")["libraries"] = []any{map[string]any{"name": "A", "type": "music", "path": "/not/there"}}
 		}, plan.Jellyfin, "writing library A: it answers 404"},
-		"indexer":            {func(l *lab) { l.app("prowlarr")["indexers"] = []any{"nope"} }, plan.Prowlarr, "Prowlarr 2.6.5.5000 has no indexer nope"},
-		"indexer of Jackett": {func(l *lab) { l.app("jackett")["indexers"] = []any{"nope"} }, plan.Jackett, "it has no indexer nope"},
+		"indexer": {func(l *lab) { l.app("prowlarr")["indexers"] = []any{"nope"} }, plan.Prowlarr,
+			"Prowlarr 2.6.5.5000 has no indexer nope"},
+		"indexer of Jackett": {func(l *lab) { l.app("jackett")["indexers"] = []any{"nope"} }, plan.Jackett,
+			"it has no indexer nope"},
 		"private indexer": {func(l *lab) { l.app("jackett")["indexers"] = []any{"private"} }, plan.Jackett,
 			"writing indexer private: it answers 500: bad value of username"},
 		"removal at the ratio": {func(l *lab) {

@@ -187,7 +187,8 @@ func (a *app) refusal(what, noun string, code int, field string) error {
 func (a *app) mayLogIn() error {
 	if at, ok := a.refused[a.name]; ok && time.Since(at) < holdOff {
 		return fmt.Errorf("%s has refused the password at %s; it is not tried again before %s, "+
-			"because the app locks out who fails often", a.name, at.Format(time.TimeOnly), at.Add(holdOff).Format(time.TimeOnly))
+			"because the app locks out who fails often",
+			a.name, at.Format(time.TimeOnly), at.Add(holdOff).Format(time.TimeOnly))
 	}
 	return nil
 }
