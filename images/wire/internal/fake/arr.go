@@ -32,8 +32,7 @@ func newArr(t testing.TB, name, api, key, title, version, shown string) *arr {
 			"backupRetention": 28.0, "branch": "master",
 		}},
 	}
-	a.mux.HandleFunc("/ping", func(w http.ResponseWriter,
-		_ *http.Request) {
+	a.mux.HandleFunc("/ping", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, object{"status": "OK"})
 	})
 	a.route("GET /system/status", func(w http.ResponseWriter, _ *http.Request) {

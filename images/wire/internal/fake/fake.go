@@ -327,10 +327,8 @@ func fetch(method, address string, header http.Header, body io.Reader) ([]byte, 
 	if header != nil {
 		request.Header = header
 	}
-	response, err := (&http.Client{CheckRedirect: func(*http.Request,
-		[]*http.Request) error {
-		return http.ErrUseLastResponse
-	}}).Do(request)
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Do(request)
 	if err != nil {
 		return nil, err
 	}

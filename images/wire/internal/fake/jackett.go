@@ -32,8 +32,7 @@ func newJackett(t testing.TB) *Jackett {
 		}
 		http.Redirect(w, r, "/UI/Dashboard", http.StatusFound)
 	})
-	j.route("GET /api/v2.0/indexers", func(w http.ResponseWriter,
-		_ *http.Request) {
+	j.route("GET /api/v2.0/indexers", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, j.list())
 	})
 	j.route("GET /api/v2.0/indexers/{id}/Config", func(w http.ResponseWriter, r *http.Request) {

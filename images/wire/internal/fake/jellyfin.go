@@ -49,8 +49,7 @@ func newJellyfin(t testing.TB) *Jellyfin {
 		j.keys = append(j.keys, fmt.Sprint("jellyfin-api-key-", len(j.keys)))
 		w.WriteHeader(http.StatusNoContent)
 	})
-	j.route("GET /Auth/Keys", true, func(w http.ResponseWriter,
-		_ *http.Request) {
+	j.route("GET /Auth/Keys", true, func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, object{"Items": j.keys})
 	})
 	return j

@@ -12,7 +12,7 @@ import (
 // Jellyseerr is Jellyseerr before its set-up.
 type Jellyseerr struct {
 	*Server
-	// Legacy reads and enables libraries at a GET, as versions before 3.2 do.
+	// Legacy reads and enables libraries at a GET, as earlier versions do.
 	Legacy      bool
 	key         string
 	user        bool // the first login was made

@@ -34,8 +34,7 @@ var providerSpec = spec{
 
 // mount adds the routes of a resource, such as /api/v3/downloadclient.
 func (p *providers) mount(base string, route func(pattern string, handler http.HandlerFunc)) {
-	route("GET "+base+"/schema", func(w http.ResponseWriter,
-		_ *http.Request) {
+	route("GET "+base+"/schema", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, p.withPresets())
 	})
 	route("GET "+base, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, p.list()) })

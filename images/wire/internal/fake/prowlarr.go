@@ -122,8 +122,8 @@ func (p *Prowlarr) given(application, indexer object) object {
 		"name": fmt.Sprintf("%v (Prowlarr)", indexer["name"]), "protocol": "torrent", "enableRss": true,
 		"enableAutomaticSearch":   true,
 		"enableInteractiveSearch": true, "priority": 25,
-	}, "baseUrl", fmt.Sprintf("%s/%v/", text(application,
-		"prowlarrUrl"), indexer["id"]), "apiPath", "/api", "apiKey", p.key)
+	}, "baseUrl", fmt.Sprintf("%s/%v/", text(application, "prowlarrUrl"), indexer["id"]),
+		"apiPath", "/api", "apiKey", p.key)
 	return item
 }
 

@@ -39,13 +39,11 @@ func newQBittorrent(t testing.TB) *QBittorrent {
 	}
 	q.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") })
 	q.mux.HandleFunc("POST /api/v2/auth/login", q.login)
-	q.route("GET app/preferences", func(w http.ResponseWriter,
-		_ *http.Request) {
+	q.route("GET app/preferences", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, q.preferences)
 	})
 	q.route("POST app/setPreferences", q.setPreferences)
-	q.route("GET torrents/categories", func(w http.ResponseWriter,
-		_ *http.Request) {
+	q.route("GET torrents/categories", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, q.categoryList())
 	})
 	q.route("POST torrents/createCategory", q.createCategory)

@@ -90,8 +90,7 @@ func newServarr(t testing.TB, kind servarrKind) *Servarr {
 		}}
 	s.clients.mount("/downloadclient", s.route)
 	s.indexers.mount("/indexer", s.route)
-	s.route("GET /rootfolder", func(w http.ResponseWriter,
-		_ *http.Request) {
+	s.route("GET /rootfolder", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, s.rootFolders())
 	})
 	s.route("POST /rootfolder", s.addRoot)
@@ -412,8 +411,8 @@ func (s *Servarr) command(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		var torrents []object
-		if err := getJSON(session, base+"/torrents/info?category="+url.QueryEscape(text(client,
-			s.kind.category)), &torrents); err != nil {
+		query := url.Values{"category": {text(client, s.kind.category)}}
+		if err := getJSON(session, base+"/torrents/info?"+query.Encode(), &torrents); err != nil {
 			refuse(w, "", err, nil)
 			return
 		}

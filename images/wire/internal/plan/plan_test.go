@@ -125,8 +125,8 @@ func valuesOf(data []byte) []string {
 	}
 	walk(content)
 	return slices.DeleteFunc(values, func(value string) bool {
-		return strings.Contains(strings.Join(names, " "),
-			value) || strings.Contains("must be http:// or https://, a host", value)
+		return strings.Contains(strings.Join(names, " "), value) ||
+			strings.Contains("must be http:// or https://, a host", value)
 	})
 }
 

@@ -149,8 +149,8 @@ func login(problems *Problems, at, value string) {
 }
 
 func folder(problems *Problems, at, value string) {
-	if !path.IsAbs(value) || path.Clean(value) != value || value == "/" || strings.IndexFunc(value,
-		unicode.IsControl) >= 0 {
+	if !path.IsAbs(value) || path.Clean(value) != value || value == "/" ||
+		strings.IndexFunc(value, unicode.IsControl) >= 0 {
 		problems.add(at, "must be an absolute path without a slash at the end")
 	}
 }
@@ -174,12 +174,10 @@ func identifiers(problems *Problems, at string, values []string) {
 func libraries(problems *Problems, all []Library) {
 	for i, library := range all {
 		at := index("jellyfin.libraries", i)
+		same := func(other Library) bool { return strings.EqualFold(other.Name, library.Name) }
 		if strings.TrimSpace(library.Name) == "" || strings.ContainsAny(library.Name, "/\\\r\n") {
 			problems.add(at+".name", "must be a name without a slash")
-		} else if slices.ContainsFunc(all[:i], func(other Library) bool {
-			return strings.EqualFold(other.Name,
-				library.Name)
-		}) {
+		} else if slices.ContainsFunc(all[:i], same) {
 			problems.add(at+".name", "there twice")
 		}
 		if !slices.Contains(libraryTypes, library.Type) {

@@ -70,16 +70,13 @@ func TestDataFlowNeedsEveryLink(t *testing.T) {
 	for name, breakLink := range map[string]func(*fake.Stack){
 		"key of Radarr in Jellyseerr": func(s *fake.Stack) { s.Radarr.SetKey("another") },
 		"password in the download client": func(s *fake.Stack) {
-			s.Radarr.SetClientField("qBittorrent",
-				"password", "wrong")
+			s.Radarr.SetClientField("qBittorrent", "password", "wrong")
 		},
 		"host of the download client": func(s *fake.Stack) {
-			s.Radarr.SetClientField("qBittorrent",
-				"host", "127.0.0.2")
+			s.Radarr.SetClientField("qBittorrent", "host", "127.0.0.2")
 		},
 		"category of the download client": func(s *fake.Stack) {
-			s.Radarr.SetClientField("qBittorrent",
-				"movieCategory", "other")
+			s.Radarr.SetClientField("qBittorrent", "movieCategory", "other")
 		},
 		"key of Jackett in Prowlarr":        func(s *fake.Stack) { s.Prowlarr.SetIndexerField("rarbg (Jackett)", "apiKey", "wrong") },
 		"address of Jackett in Prowlarr":    func(s *fake.Stack) { s.Prowlarr.SetIndexerField("rarbg (Jackett)", "baseUrl", s.Jackett.URL()) },

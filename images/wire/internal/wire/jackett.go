@@ -73,8 +73,8 @@ func (a *app) jackettLogin(ctx context.Context, web *api) error {
 	if err != nil && code(err) != http.StatusFound {
 		return fmt.Errorf("logging in: %w", err)
 	}
-	if !slices.ContainsFunc(response.Cookies(),
-		func(c *http.Cookie) bool { return c.Name == jackettCookie && c.Value != "" }) {
+	isSession := func(c *http.Cookie) bool { return c.Name == jackettCookie && c.Value != "" }
+	if !slices.ContainsFunc(response.Cookies(), isSession) {
 		return a.refusal("the administrator's password", "password", response.StatusCode, "password")
 	}
 	return nil

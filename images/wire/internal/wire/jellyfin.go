@@ -55,16 +55,26 @@ func (a *app) jellyfin(ctx context.Context) (err error) {
 				have = append(have, library{Name: want.Name, CollectionType: want.Type, Locations: []string{want.Path}})
 			}
 		case !slices.Contains(have[i].Locations, want.Path):
+			a.typeOf(have[i], want)
 			o.actual = map[string]any{}
-			problems = append(problems, a.write(ctx, o, decision{written: []string{want.Path}},
-				func(ctx context.Context,
-					_ map[string]any) error {
-					return addPath(ctx, web, have[i].Name, want.Path)
-				}))
+			add := func(ctx context.Context, _ map[string]any) error {
+				return addPath(ctx, web, have[i].Name, want.Path)
+			}
+			problems = append(problems, a.write(ctx, o, decision{written: []string{want.Path}}, add))
+		default:
+			a.typeOf(have[i], want)
 		}
 	}
 	a.libraries = have
 	return errors.Join(problems...)
+}
+
+// typeOf reports a library of another type, which Jellyfin cannot change.
+func (a *app) typeOf(have library, want plan.Library) {
+	if have.CollectionType != want.Type && (have.CollectionType != "" || want.Type != "mixed") {
+		a.result.Drift = append(a.result.Drift, fmt.Sprintf("library %s is of type %s (the settings say %s); "+
+			"Jellyfin cannot change it", want.Name, have.CollectionType, want.Type))
+	}
 }
 
 // jellyfinLogin logs in, and returns what ends the session.
@@ -89,10 +99,8 @@ func (a *app) jellyfinLogin(ctx context.Context, web *api) (logOut func(context.
 	if err != nil {
 		return nil, fmt.Errorf("logging in: %w", err)
 	}
-	web.header = func(h http.Header) {
-		h.Set("Authorization",
-			fmt.Sprintf("%s, Token=%q", device, session.AccessToken))
-	}
+	token := fmt.Sprintf("%s, Token=%q", device, session.AccessToken)
+	web.header = func(h http.Header) { h.Set("Authorization", token) }
 	logOut = func(ctx context.Context) error {
 		_, err := web.call(ctx, http.MethodPost, "/Sessions/Logout", nil, nil)
 		if err != nil {

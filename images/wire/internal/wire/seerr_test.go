@@ -55,6 +55,10 @@ func TestLibrariesThatAreThere(t *testing.T) {
 	assert.Equal(t, "library Movies updated ("+l.stack.Dir+"/box/movies)", report.App(plan.Jellyfin).Changes[0],
 		"the path is added to the library of that name, whatever its case")
 	l.writesNothing()
+	l.app("jellyfin")["libraries"].([]any)[0].(map[string]any)["type"] = "music"
+	report = l.connect()
+	assert.Equal(t, []string{"library Movies is of type movies (the settings say music); Jellyfin cannot change it"},
+		report.App(plan.Jellyfin).Drift)
 }
 
 func TestEarlierQBittorrent(t *testing.T) {

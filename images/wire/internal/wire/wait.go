@@ -47,8 +47,8 @@ func (a *app) wait(ctx context.Context, deadline time.Time) error {
 		}
 		if text := reason.Error(); text != told {
 			told = text
-			a.options.Log(a.plan.Redact(fmt.Sprintf("waiting for %s, at most %s more: %s", a.name,
-				left.Round(time.Second), text)))
+			line := fmt.Sprintf("waiting for %s, at most %s more: %s", a.name, left.Round(time.Second), text)
+			a.options.Log(a.plan.Redact(line))
 		}
 		select {
 		case <-ctx.Done():
