@@ -29,7 +29,7 @@ import (
 //     QBT_SID_PORT instead of SID. The tests accept both.
 //   - A torrent is added with "paused" for 4.5, "stopped" since 5.0, and its states are called
 //     likewise. The tests send both, as both ignore what they do not know.
-//   - Without a password 4.5 takes adminadmin; since 4.6.1 one is made up and printed at each start.
+//   - Without a password 4.5 takes adminadmin; 4.6.1 and later make one up at each start.
 //   - API keys are there since 5.2 only.
 //
 // The keys of the configuration are the same in both.
@@ -114,9 +114,9 @@ func TestQBittorrentTakesWhatRadarrSends(t *testing.T) {
 }
 
 // Without the tunnel's interface the torrent client sends nothing, though another has a route to
-// everywhere and the torrent has trackers and peers; with it, all goes there. Names are no torrent's:
-// they are asked for by whatever route there is, also without a torrent, at the resolver that
-// Gluetun names, which is on the loopback here too.
+// everywhere and the torrent has trackers and peers; with it, all goes there. It does ask for names
+// by whatever route there is, also without a torrent: Gluetun names a resolver on the loopback, and
+// so does this test.
 func TestQBittorrentIsMuteWithoutTheTunnel(t *testing.T) {
 	client, machine := torrentMachine(t)
 	past := captureAt(t, machine, "outer", client)
