@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -158,6 +159,9 @@ func (a *arr) putUser(config object) error {
 		a.stored, _ = password.(string)
 	}
 	config["password"], config["passwordConfirmation"] = "", ""
+	if user, ok := config["username"].(string); ok {
+		config["username"] = strings.ToLower(user)
+	}
 	return nil
 }
 

@@ -14,7 +14,7 @@ import (
 // QBittorrent is qBittorrent's WebAPI: version 5.2's, or that of earlier versions if Old is set.
 type QBittorrent struct {
 	*Server
-	// Old answers a login with 200 and "Ok." or "Fails.".
+	// Old answers a login with 200 and "Ok." or "Fails.", and shows a folder with a slash at its end.
 	Old bool
 	// Banned says that five logins failed.
 	Banned      bool
@@ -40,7 +40,11 @@ func newQBittorrent(t testing.TB) *QBittorrent {
 	q.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") })
 	q.mux.HandleFunc("POST /api/v2/auth/login", q.login)
 	q.route("GET app/preferences", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, q.preferences)
+		shown := copyOf(q.preferences)
+		if q.Old {
+			shown["save_path"] = fmt.Sprint(shown["save_path"], "/")
+		}
+		answer(w, http.StatusOK, shown)
 	})
 	q.route("POST app/setPreferences", q.setPreferences)
 	q.route("GET torrents/categories", func(w http.ResponseWriter, _ *http.Request) {

@@ -157,7 +157,7 @@ const hostResource = "host"
 func userFields(user string, password plan.Secret) []field {
 	return []field{
 		{name: "authenticationMethod", want: "forms"},
-		{name: "username", want: user},
+		{name: "username", want: user, plain: anyCase}, // it is stored in lower case
 		{name: "password", want: string(password), secret: true, hidden: true},
 	}
 }

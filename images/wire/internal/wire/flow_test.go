@@ -119,6 +119,31 @@ func TestDataFlowWithNewKeys(t *testing.T) {
 	l.writesNothing()
 }
 
+// TestSettingThatChangesAgainAfterACutOffWrite must not take what the cut-off pass wrote for a change
+// by hand.
+func TestSettingThatChangesAgainAfterACutOffWrite(t *testing.T) {
+	for n := 1; ; n++ {
+		l := newLab(t)
+		l.connect()
+		set := func(profile, address string) {
+			l.app("sonarr")["qualityProfile"] = profile
+			l.app("jellyseerr")["applicationUrl"] = address
+		}
+		set("Any", "https://second.example.com")
+		ctx, cancel := contextWithCancel(t)
+		cut := &cutter{next: http.DefaultTransport, n: n, after: true, cancel: cancel}
+		l.passWith(ctx, l.wirer(Options{Transport: cut}))
+		set("HD-1080p", "https://third.example.com")
+		for _, app := range l.connect().Apps {
+			require.Empty(t, app.Drift, "request %d", n)
+		}
+		l.writesNothing()
+		if cut.counted < n {
+			return
+		}
+	}
+}
+
 // interrupted are passes that are cut off at each of their requests. Each prepares a lab.
 func interrupted() map[string]func(*lab) {
 	return map[string]func(*lab){

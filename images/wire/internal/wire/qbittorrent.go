@@ -33,9 +33,9 @@ func (l *lastStatus) RoundTrip(request *http.Request) (*http.Response, error) {
 func (a *app) preferences() []field {
 	q := a.plan.QBittorrent
 	return []field{
-		{name: "save_path", want: q.SavePath},
+		{name: "save_path", want: q.SavePath, plain: folder},
 		{name: "temp_path_enabled", want: true},
-		{name: "temp_path", want: q.TempPath},
+		{name: "temp_path", want: q.TempPath, plain: folder},
 		{name: "auto_tmm_enabled", want: true}, // a category's folder is used
 		{name: "current_network_interface", want: q.Interface},
 		{name: "max_ratio_act", want: 0}, // stop
@@ -83,7 +83,7 @@ func (a *app) qbittorrent(ctx context.Context) error {
 	for _, name := range q.Categories {
 		o := object{
 			key: "qbittorrent/category/" + name, label: "category " + name,
-			fields: []field{{name: "savePath", want: path.Join(q.SavePath, name)}},
+			fields: []field{{name: "savePath", want: path.Join(q.SavePath, name), plain: folder}},
 		}
 		write := client.CreateCategoryCtx
 		if category, ok := categories[name]; ok {

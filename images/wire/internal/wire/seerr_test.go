@@ -68,6 +68,16 @@ func TestEarlierQBittorrent(t *testing.T) {
 	l.writesNothing()
 }
 
+func TestUserInUpperCase(t *testing.T) {
+	l := newLab(t)
+	for _, name := range []string{"radarr", "sonarr", "prowlarr"} {
+		l.app(name)["user"] = "Admin"
+	}
+	l.connect()
+	assert.Equal(t, "admin", l.stack.Radarr.Get("host", "username"))
+	l.writesNothing()
+}
+
 func TestFewApps(t *testing.T) {
 	for _, name := range []string{"qbittorrent", "radarr", "sonarr", "prowlarr", "jackett", "jellyfin"} {
 		t.Run("without "+name, func(t *testing.T) {

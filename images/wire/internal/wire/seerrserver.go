@@ -67,7 +67,7 @@ func (s *seerr) server(ctx context.Context, server seerrServer) error {
 			{name: "baseUrl", want: "", once: true},
 			{name: "activeProfileId", want: profile},
 			{name: "activeProfileName", want: server.plan.QualityProfile},
-			{name: "activeDirectory", want: server.plan.RootFolder},
+			{name: "activeDirectory", want: server.plan.RootFolder, plain: folder},
 			{name: "is4k", want: false},
 			{name: "isDefault", want: true},
 			{name: "syncEnabled", want: true},

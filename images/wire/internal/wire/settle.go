@@ -17,8 +17,33 @@ type field struct {
 	secret bool
 	// hidden values are never read back as they were written.
 	hidden bool
+	// plain makes equal what the app takes for equal; nil if that is only what is equal.
+	plain func(any) any
 	// once values are set when the object is made, and are the operator's own afterwards.
 	once bool
+}
+
+func (f field) simple(value any) any {
+	if f.plain == nil {
+		return value
+	}
+	return f.plain(value)
+}
+
+// folder takes a path with a slash at its end for the same folder.
+func folder(value any) any {
+	if text, ok := value.(string); ok {
+		return strings.TrimSuffix(text, "/")
+	}
+	return value
+}
+
+// anyCase takes a name for the same whatever its case.
+func anyCase(value any) any {
+	if text, ok := value.(string); ok {
+		return strings.ToLower(text)
+	}
+	return value
 }
 
 // object is something in an app that we keep as the plan says.
@@ -60,7 +85,7 @@ func (a *app) compare(o object) decision {
 	}
 	known := a.state.Object(o.key)
 	for _, f := range o.fields {
-		want := encode(f.want)
+		want := encode(f.simple(f.want))
 		remember := want
 		if f.secret {
 			remember = encode(a.state.Digest(fmt.Sprint(f.want)))
@@ -81,7 +106,7 @@ func (a *app) compare(o object) decision {
 			last, attempted = known.Fields[f.name], known.Attempted[f.name]
 		}
 		have, _ := get(d.merged, f.name)
-		actual := encode(have)
+		actual := encode(f.simple(have))
 		unseen := f.hidden || (f.secret && masked(have))
 		seen := actual
 		if f.secret && !unseen {
