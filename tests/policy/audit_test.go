@@ -89,6 +89,20 @@ func TestWhatAnExportChangedInExposure(t *testing.T) {
 			p := s.get(command, "jellyseerr-reach")
 			p.set(p.at("stdin").(string)+"add element bridge homelab edges { 172.30.1.33 . 172.30.1.18 . 9091 }\n", "stdin")
 		}, []string{"jellyseerr may reach authelia on port 9091 now", "the rule network-edges is broken now"}},
+		"another VPN server": {func(s *state) {
+			s.get(command, "gluetun-reach").replace("stdin", "185.213.154.68", "185.213.154.69")
+			tellAlso("WIREGUARD_ENDPOINT_IP=185.213.154.69")(s)
+		}, []string{
+			"gluetun may reach the VPN server 185.213.154.68:51820/udp no longer", "gluetun may reach the VPN server 185.213.154.69:51820/udp now",
+		}},
+		"the tunnel": {func(s *state) {
+			s.get(docker, "qbittorrent").set("", "networkMode")
+			s.get(docker, "qbittorrent").set([]any{object{"name": "caddy-proxy", "ipv4Address": "172.30.1.99"}}, "networksAdvanced")
+		}, []string{
+			"qbittorrent is behind no tunnel now, and was behind gluetun", "qbittorrent.example.com leads to gluetun, and led to qbittorrent",
+			"qbittorrent.example.com lost its service", "the rule container-orphan is broken now", "the rule container-torrent is broken now",
+			"the rule network-filter-first is broken now", "the rule record-upstream is broken now",
+		}},
 		"a port": {firewallRule(object{"protocol": "tcp", "port": "8080", "sourceIps": anywhere, "description": "test"}), []string{
 			"tcp port 8080 was opened (firewall: test)", "the rule firewall-closed is broken now",
 		}},
@@ -129,6 +143,19 @@ func TestInventory(t *testing.T) {
 	assert.Contains(t, i.Edges, rules.Edge{From: "jellyseerr", To: "jellyfin", Port: 8096})
 	for _, c := range i.Containers {
 		assert.Regexp(t, `@sha256:[0-9a-f]{64}$|^homelab/`, c.Image)
+	}
+	// The tunnel is what it is: it leads to its server, and the torrent client answers behind it.
+	assert.Equal(t, "qbittorrent", leadsTo["qbittorrent.example.com"])
+	assert.Contains(t, i.Edges, rules.Edge{From: "gluetun", To: "VPN server 185.213.154.68:51820/udp", Port: 51820})
+	ways := map[string]string{}
+	for _, c := range i.Containers {
+		ways[c.Name] = i.WayOut(c)
+		assert.Equal(t, c.Name == "qbittorrent", c.Behind() == "gluetun", c.Name)
+	}
+	for name, want := range map[string]string{
+		"gluetun": "VPN server 185.213.154.68:51820/udp", "qbittorrent": "through gluetun", "radarr": "yes", "wire": "no",
+	} {
+		assert.Equal(t, want, ways[name], name)
 	}
 	text, err := exported()
 	require.NoError(t, err)
@@ -210,6 +237,9 @@ func TestThePictureOfTheReadme(t *testing.T) {
 	assert.Equal(t, string(want), svg, "run: go test ./tests/policy -run %s -update", t.Name())
 	dot := audit.Whole(newState(t).audit().Inventory).DOT()
 	assert.Contains(t, dot, `"container:jellyseerr" -> "container:jellyfin" [label="8096"];`)
+	assert.Contains(t, dot, `"container:gluetun" -> "container:qbittorrent" [label="its network"];`)
+	assert.Contains(t, dot, `"container:gluetun" -> "VPN server 185.213.154.68:51820/udp" [label=""];`)
+	assert.NotContains(t, dot, `"container:gluetun" -> "container:VPN`)
 }
 
 // many is an export of that many resources: the stack, again and again under other names.

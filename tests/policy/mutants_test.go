@@ -220,6 +220,10 @@ func tunnelMutants() []mutant {
 	reach := func(old, with string) func(*state) { return replaceText(command, "gluetun-reach", "stdin", old, with) }
 	const way = "add element inet homelab_containers tunnels { 172.30.1.20 . 185.213.154.68 . udp . 51820 }\n"
 	network := []any{object{"name": "caddy-proxy", "ipv4Address": "172.30.1.99"}}
+	// A torrent client that is behind no tunnel has no route and no file of the filter either; some have
+	// a network and some have none.
+	other := []string{"container-orphan", "container-torrent", "network-filter-first", "record-upstream"}
+	bare := append(slices.Clone(other), "network-addresses")
 	capabilities := func(added ...any) object { return object{"drops": []any{"ALL"}, "adds": added} }
 	return []mutant{
 		{"the tunnel has a capability more", tunnel(capabilities("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_MODULE"), "capabilities"), []string{"container-capabilities"}},
@@ -238,7 +242,7 @@ func tunnelMutants() []mutant {
 		{"another container may reach a VPN server", func(s *state) {
 			s.get(command, "jackett-reach").replace("stdin", "add element", strings.ReplaceAll(way, "172.30.1.20", "172.30.1.37")+"add element")
 		}, []string{"tunnel-server"}},
-		{"a way to a VPN server for whoever gets an address", reach("{ 172.30.3.20", "{ 172.30.3.99"), []string{"network-edges"}},
+		{"a way to a VPN server for whoever gets an address", reach("{ 172.30.3.20", "{ 172.30.3.99"), []string{"network-edges", "tunnel-server"}},
 		{"a way to a VPN server that is none", reach(" . udp . 51820", " . udp . 1-65535"), []string{"network-edges", "tunnel-server"}},
 		{"the tunnel is told another VPN server", tellAlso("WIREGUARD_ENDPOINT_IP=185.213.154.69"), []string{"tunnel-server"}},
 		{"the tunnel is told another port", tellAlso("WIREGUARD_ENDPOINT_PORT=51821"), []string{"tunnel-server"}},
@@ -265,7 +269,7 @@ func tunnelMutants() []mutant {
 			p.replace("create", "container-jackett", "container-qbittorrent")
 			p.set("# What qbittorrent may reach.\n", "stdin")
 		}, []string{"tunnel-behind"}},
-		{"what is behind the tunnel does not wait for it", forget(command, "gluetun-healthy"), []string{"network-edges", "record-upstream", "tunnel-behind"}},
+		{"what is behind the tunnel does not wait for it", forget(command, "gluetun-healthy"), []string{"record-upstream", "tunnel-behind"}},
 		{"what is behind the tunnel binds no gate of it", func(s *state) {
 			s.get(docker, "qbittorrent").each("mounts", func(m object) {
 				if m["source"] == "/run/homelab/gates/tunnel-gluetun" {
@@ -273,43 +277,38 @@ func tunnelMutants() []mutant {
 				}
 			})
 		}, []string{"tunnel-behind"}},
-		{"the torrent client has the network of what is no tunnel", torrents("container:jackett", "networkMode"), []string{"container-torrent"}},
+		{"the torrent client has the network of what is no tunnel", torrents("container:jackett", "networkMode"), bare},
 		{"the torrent client has a network in place of the tunnel's", func(s *state) {
 			torrents("", "networkMode")(s)
 			torrents(network, "networksAdvanced")(s)
-		}, []string{"container-torrent"}},
+		}, other},
 		{"the torrent client has a network beside one that a preview does not know", func(s *state) {
 			torrents(unknown, "networkMode")(s)
 			torrents(network, "networksAdvanced")(s)
-		}, []string{"container-torrent"}},
+		}, other},
 		{"the torrent client has a network that a preview does not know, and needs no tunnel", func(s *state) {
 			torrents(unknown, "networkMode")(s)
 			s.get(docker, "qbittorrent").forget(s.get(docker, "gluetun"))
-		}, []string{"container-torrent"}},
-		{"nothing is behind the tunnel", func(s *state) { s.remove(s.get(docker, "qbittorrent")) }, []string{"record-upstream"}},
+		}, bare},
+		{"nothing is behind the tunnel", func(s *state) { s.remove(s.get(docker, "qbittorrent")) }, []string{"network-edges", "record-upstream"}},
 	}
 }
 
 func wiringMutants() []mutant {
 	return []mutant{
-		{"no record waits until the services are connected", forget(command, "wire-healthy"), []string{"record-set-up"}},
-		{"a record does not wait until the services are connected", func(s *state) {
-			s.get(record, "radarr").forget(s.get(command, "wire-healthy"))
-		}, []string{"record-set-up"}},
-		{"nothing connects the services", func(s *state) {
-			s.remove(s.get(command, "wire-healthy"))
-			s.remove(s.get(docker, "wire"))
-			s.remove(s.get(command, "wire-reach"))
-		}, []string{"record-set-up"}},
-		{"nothing connects the services, nor names the administrator of Jellyfin", func(s *state) {
-			s.remove(s.get(command, "jellyfin-administrator"))
-			s.remove(s.get(command, "wire-healthy"))
-			s.remove(s.get(docker, "wire"))
-			s.remove(s.get(command, "wire-reach"))
-		}, []string{"record-set-up"}},
+		{"no record waits until the services are connected", forget(command, "wire-healthy"), []string{"container-orphan", "network-edges", "record-set-up", "record-upstream"}},
+		{"nothing waits until the services are connected", func(s *state) { s.remove(s.get(command, "wire-healthy")) }, []string{"container-health", "container-orphan", "network-edges", "record-set-up", "record-upstream"}},
+		{"nothing connects the services", withoutWiring, []string{"network-edges", "record-set-up", "record-upstream"}},
 		{"the wiring may not reach a service", replaceText(command, "wire-reach", "stdin", "172.30.1.35", "172.30.1.34"), []string{"record-set-up"}},
-		{"nobody waits for the torrent client", forget(command, "qbittorrent-healthy"), []string{"record-upstream"}},
+		{"nobody waits for the torrent client", forget(command, "qbittorrent-healthy"), []string{"network-edges", "record-upstream"}},
 	}
+}
+
+// withoutWiring takes away what connects the services.
+func withoutWiring(s *state) {
+	s.remove(s.get(command, "wire-healthy"))
+	s.remove(s.get(docker, "wire"))
+	s.remove(s.get(command, "wire-reach"))
 }
 
 func libraryMutants() []mutant {
