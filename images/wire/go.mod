@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/autobrr/go-qbittorrent v1.16.0
-	github.com/prometheus/client_golang v1.25.0
+	github.com/prometheus/client_golang v1.24.1
 	github.com/spf13/cobra v1.10.2
 	github.com/stretchr/testify v1.12.1
 	golift.io/starr v1.3.1

@@ -176,9 +176,6 @@ func (c *arr) forgetIfReset(host map[string]any) error {
 // see is tested as it is stored, and written again if that fails.
 func (c *arr) provider(ctx context.Context, resource string, o object) error {
 	save := func(ctx context.Context, merged map[string]any) error {
-		if err := c.send(ctx, http.MethodPost, resource+"/test", merged); err != nil {
-			return fmt.Errorf("its test fails: %w", err)
-		}
 		if o.actual == nil {
 			return c.send(ctx, http.MethodPost, resource, merged)
 		}
@@ -203,6 +200,11 @@ func (c *arr) provider(ctx context.Context, resource string, o object) error {
 	}
 	if len(d.written) == 0 {
 		return c.state.Record(o.key, d.settled)
+	}
+	if !c.options.Check {
+		if err := c.send(ctx, http.MethodPost, resource+"/test", d.merged); err != nil {
+			return fmt.Errorf("testing %s before it is saved: %w", o.label, err)
+		}
 	}
 	return c.write(ctx, o, d, save)
 }

@@ -205,7 +205,7 @@ func TestWhatAnAppRefuses(t *testing.T) {
 			l.connect() // the first pass sets it; after that it is a change by hand
 			l.stack.QBittorrent.SetPreference("max_ratio_enabled", true)
 			l.stack.QBittorrent.SetPreference("max_ratio_act", 1.0)
-		}, plan.Radarr, "writing download client qBittorrent: its test fails: it answers 400: Host: " +
+		}, plan.Radarr, "testing download client qBittorrent before it is saved: it answers 400: Host: " +
 			"qBittorrent is configured to remove torrents when they reach their Share Ratio Limit"},
 	} {
 		t.Run(name, func(t *testing.T) {
