@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	seerrAPI       = "/api/v1"
-	seerrJellyfin  = 2 // its number for a media server that is Jellyfin
-	seerrNoServer  = 4 // its number for no media server yet
-	seerrInUse     = "already configured"
-	seerrJobPrefix = "jellyseerr/"
+	seerrAPI      = "/api/v1"
+	seerrJellyfin = 2 // its number for a media server that is Jellyfin
+	seerrNoServer = 4 // its number for no media server yet
+	seerrInUse    = "already configured"
+	seerrObjects  = "jellyseerr/"
 )
 
 // seerr is Jellyseerr, or Seerr, as it is called by now.
@@ -45,8 +45,12 @@ func (a *app) jellyseerr(ctx context.Context) error {
 	if err != nil || !done {
 		return err
 	}
-	problems := []error{s.mediaServer(ctx)}
-	for _, server := range s.servers() {
+	known, servers, err := s.read(ctx)
+	if err != nil {
+		return err
+	}
+	problems := []error{s.mediaServer(ctx, known)}
+	for _, server := range servers {
 		problems = append(problems, s.server(ctx, server))
 	}
 	problems = append(problems, s.settings(ctx, main))
@@ -80,7 +84,7 @@ func (s *seerr) open(ctx context.Context, public public) (main map[string]any, m
 	}
 	// Nothing that we wrote to an earlier Jellyseerr is in this one.
 	if refused {
-		if err := s.state.Forget(seerrJobPrefix); err != nil {
+		if err := s.state.Forget(seerrObjects); err != nil {
 			return nil, false, err
 		}
 	}
@@ -116,18 +120,30 @@ func (s *seerr) logIn(ctx context.Context) error {
 	return err
 }
 
+// seerrMedia is what Jellyseerr knows of Jellyfin.
+type seerrMedia struct {
+	IP        any            `json:"ip"`
+	Port      any            `json:"port"`
+	UseSsl    any            `json:"useSsl"`
+	Libraries []seerrLibrary `json:"libraries"`
+}
+
+// read reads what Jellyseerr knows of the other apps.
+func (s *seerr) read(ctx context.Context) (known seerrMedia, servers []seerrServer, err error) {
+	if _, err := s.web.call(ctx, http.MethodGet, "/settings/jellyfin", nil, &known); err != nil {
+		return known, nil, fmt.Errorf("reading what it knows of Jellyfin: %w", err)
+	}
+	servers = s.servers()
+	for i := range servers {
+		if _, err := s.web.call(ctx, http.MethodGet, servers[i].resource(), nil, &servers[i].have); err != nil {
+			return known, nil, fmt.Errorf("reading what it knows of %s: %w", servers[i].name, err)
+		}
+	}
+	return known, servers, nil
+}
+
 // mediaServer keeps the address of Jellyfin, and enables its libraries.
-func (s *seerr) mediaServer(ctx context.Context) error {
-	var have struct {
-		IP        any            `json:"ip"`
-		Port      any            `json:"port"`
-		UseSsl    any            `json:"useSsl"`
-		URLBase   any            `json:"urlBase"`
-		Libraries []seerrLibrary `json:"libraries"`
-	}
-	if _, err := s.web.call(ctx, http.MethodGet, "/settings/jellyfin", nil, &have); err != nil {
-		return fmt.Errorf("reading what it knows of Jellyfin: %w", err)
-	}
+func (s *seerr) mediaServer(ctx context.Context, have seerrMedia) error {
 	if !s.usable(plan.Jellyfin) {
 		s.blocked("the connection to Jellyfin", plan.Jellyfin)
 		return nil

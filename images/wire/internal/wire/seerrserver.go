@@ -15,12 +15,17 @@ type seerrServer struct {
 	name  string
 	plan  *plan.ServarrPlan
 	extra []field
+	have  []map[string]any // every server of this kind that Jellyseerr has
 }
+
+func (s seerrServer) resource() string { return "/settings/" + string(s.app) }
 
 func (s *seerr) servers() []seerrServer {
 	return []seerrServer{
-		{plan.Radarr, "Radarr", s.plan.Radarr, []field{{name: "minimumAvailability", want: "released", once: true}}},
-		{plan.Sonarr, "Sonarr", s.plan.Sonarr, []field{
+		{app: plan.Radarr, name: "Radarr", plan: s.plan.Radarr, extra: []field{
+			{name: "minimumAvailability", want: "released", once: true},
+		}},
+		{app: plan.Sonarr, name: "Sonarr", plan: s.plan.Sonarr, extra: []field{
 			{name: "enableSeasonFolders", want: true, once: true},
 			{name: "seriesType", want: "standard", once: true},
 			{name: "animeSeriesType", want: "anime", once: true},
@@ -30,11 +35,7 @@ func (s *seerr) servers() []seerrServer {
 
 // server keeps one server. Jellyseerr appends whatever is posted: the list is read before.
 func (s *seerr) server(ctx context.Context, server seerrServer) error {
-	resource := "/settings/" + string(server.app)
-	var have []map[string]any
-	if _, err := s.web.call(ctx, http.MethodGet, resource, nil, &have); err != nil {
-		return fmt.Errorf("reading %s: %w", resource, err)
-	}
+	resource, have := server.resource(), server.have
 	prefix := "jellyseerr/" + string(server.app) + "/"
 	if server.plan == nil {
 		return s.prune(ctx, prefix, "server", nil,
@@ -49,7 +50,7 @@ func (s *seerr) server(ctx context.Context, server seerrServer) error {
 		s.blocked(label, server.app)
 		return nil
 	}
-	profile, err := s.profile(ctx, resource, server)
+	profile, err := s.profile(ctx, server)
 	if err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func (s *seerr) server(ctx context.Context, server seerrServer) error {
 }
 
 // profile has Jellyseerr test the connection, which also tells the server's profiles and folders.
-func (s *seerr) profile(ctx context.Context, resource string, server seerrServer) (any, error) {
+func (s *seerr) profile(ctx context.Context, server seerrServer) (any, error) {
 	address := server.plan.URL
 	var answer struct {
 		Profiles []struct {
@@ -98,7 +99,7 @@ func (s *seerr) profile(ctx context.Context, resource string, server seerrServer
 			Path string `json:"path"`
 		} `json:"rootFolders"`
 	}
-	_, err := s.web.call(ctx, http.MethodPost, resource+"/test", map[string]any{
+	_, err := s.web.call(ctx, http.MethodPost, server.resource()+"/test", map[string]any{
 		"hostname": address.Host(), "port": address.Port(), "useSsl": address.TLS(),
 		"apiKey": string(server.plan.APIKey), "baseUrl": "",
 	}, &answer)
