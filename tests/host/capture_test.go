@@ -146,11 +146,17 @@ func transport(protocol byte, to netip.Addr, rest []byte) string {
 	return fmt.Sprintf("protocol %d to %s", protocol, to)
 }
 
-// seen returns what has been counted so far, by what it is.
+// seen returns what has been counted so far, by what it is, without the markers.
 func (c *capture) seen() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return maps.Clone(c.packets)
+	return withoutMarkers(c.packets)
+}
+
+func withoutMarkers(packets map[string]int) map[string]int {
+	out := maps.Clone(packets)
+	maps.DeleteFunc(out, func(what string, _ int) bool { return strings.HasPrefix(what, "udp "+marker+":") })
+	return out
 }
 
 // has reports whether something whose description begins with the words has been seen.
@@ -177,12 +183,13 @@ func (c *capture) upToNow() map[string]int {
 			defer unix.Close(fd)
 			return unix.Sendto(fd, []byte("marker"), 0, at)
 		})
-		return c.has(fmt.Sprintf("udp %s:%d", marker, at.Port))
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.packets[fmt.Sprintf("udp %s:%d", marker, at.Port)] > 0
 	}, 5*time.Second, 5*time.Millisecond, "the capture sees nothing")
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := maps.Clone(c.packets)
+	out := withoutMarkers(c.packets)
 	clear(c.packets)
-	maps.DeleteFunc(out, func(what string, _ int) bool { return strings.HasPrefix(what, "udp "+marker+":") })
 	return out
 }
