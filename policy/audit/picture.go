@@ -103,8 +103,11 @@ func Whole(i rules.Inventory) Picture {
 	}
 	for _, e := range i.Edges { // sorted, so the ports of one pair follow each other
 		if e.ToVPN() {
-			add(e.To, e.To, 2+depth[e.From]+1)
-			p.Links = append(p.Links, Link{From: "container:" + e.From, To: e.To})
+			// A node has no room for the whole.
+			server := e.To[strings.LastIndexByte(e.To, ' ')+1:]
+			address, port, _ := strings.Cut(server, ":")
+			add(e.To, "VPN "+address, 2+depth[e.From]+1)
+			p.Links = append(p.Links, Link{From: "container:" + e.From, To: e.To, Label: port})
 			continue
 		}
 		link := Link{From: "container:" + e.From, To: "container:" + e.To, Label: fmt.Sprint(e.Port)}

@@ -220,11 +220,11 @@ func TestThePage(t *testing.T) {
 	assert.Equal(t, first.String(), second.String())
 }
 
-// The picture of the README is what homelab graph draws of the stack with the two services that the
-// README speaks of. Others would make it no clearer.
+// The picture of the README is what homelab graph draws of the stack with three services: what plays,
+// what takes requests, and what is behind the tunnel. Others would make it no clearer.
 func TestThePictureOfTheReadme(t *testing.T) {
 	const file = "../../docs/stack.svg"
-	text, err := deploy(stack.FromCatalog([]service.Definition{media.Jellyfin(), media.Jellyseerr()}))
+	text, err := deploy(stack.FromCatalog([]service.Definition{media.Jellyfin(), media.Jellyseerr(), media.QBittorrent()}))
 	require.NoError(t, err)
 	export, err := rules.ReadExport(bytes.NewReader(text))
 	require.NoError(t, err)
@@ -238,7 +238,8 @@ func TestThePictureOfTheReadme(t *testing.T) {
 	dot := audit.Whole(newState(t).audit().Inventory).DOT()
 	assert.Contains(t, dot, `"container:jellyseerr" -> "container:jellyfin" [label="8096"];`)
 	assert.Contains(t, dot, `"container:gluetun" -> "container:qbittorrent" [label="its network"];`)
-	assert.Contains(t, dot, `"container:gluetun" -> "VPN server 185.213.154.68:51820/udp" [label=""];`)
+	assert.Contains(t, dot, `"container:gluetun" -> "VPN server 185.213.154.68:51820/udp" [label="51820/udp"];`)
+	assert.Contains(t, dot, `"VPN server 185.213.154.68:51820/udp" [label="VPN 185.213.154.68"];`)
 	assert.NotContains(t, dot, `"container:gluetun" -> "container:VPN`)
 }
 
