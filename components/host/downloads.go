@@ -69,7 +69,7 @@ type Downloads struct {
 	pulumi.ResourceState
 
 	owner   string
-	mounted pulumi.Resource
+	watched pulumi.Resource
 }
 
 // MountDownloads makes the downloads' disk, or grows it, and mounts it, now and after every boot. A
@@ -132,9 +132,7 @@ func (d *Downloads) start(ctx *pulumi.Context, h *Host, name string, args *Downl
 			return err
 		}
 		after = append(after, running)
-		if d.mounted == nil {
-			d.mounted = running
-		}
+		d.watched = running
 	}
 	return nil
 }
@@ -160,7 +158,7 @@ func renderDownloads(unit string, args *DownloadsArgs) (string, error) {
 
 // Ready reports Downloads that MountDownloads did not make.
 func (d *Downloads) Ready() error {
-	if d == nil || d.mounted == nil {
+	if d == nil || d.watched == nil {
 		return errors.New("no downloads: pass the value that host.Host.MountDownloads returned")
 	}
 	return nil
@@ -177,4 +175,4 @@ func (d *Downloads) Owner() string { return d.owner }
 func (d *Downloads) Gate() string { return downloadsGate }
 
 // Resource is what to depend on: it exists once the downloads are mounted.
-func (d *Downloads) Resource() pulumi.Resource { return d.mounted }
+func (d *Downloads) Resource() pulumi.Resource { return d.watched }

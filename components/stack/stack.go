@@ -5,6 +5,7 @@ package stack
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -102,19 +103,17 @@ func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, re
 	if err != nil {
 		return err
 	}
-	downloads, err := machine.MountDownloads(ctx, "downloads", &host.DownloadsArgs{
-		SizeGB: s.Storage.Downloads.SizeGB, Owner: host.MediaOwner, Folders: media.DownloadFolders(),
-	}, clouds.option())
+	wanted := deployments(s, catalogue)
+	services := &service.Args{Host: machine, Network: networks.CaddyProxy, Library: library, Timezone: s.Timezone}
+	if services.Downloads, err = newDownloads(ctx, s, machine, wanted, clouds.option()); err != nil {
+		return err
+	}
+	tunnel, err := newTunnel(ctx, s, machine, networks, wanted, clouds.option())
 	if err != nil {
 		return err
 	}
-	tunnel, err := newTunnel(ctx, s, machine, networks, clouds.option())
-	if err != nil {
-		return err
-	}
-	sites, administrators, err := newServices(ctx, root, s, catalogue, &service.Args{
-		Host: machine, Network: networks.CaddyProxy, Library: library, Downloads: downloads, Tunnel: tunnel.Network(), Timezone: s.Timezone,
-	}, clouds.option())
+	services.Tunnel = tunnel.Network()
+	sites, administrators, err := newServices(ctx, root, s, services, wanted, clouds.option())
 	if err != nil {
 		return err
 	}
@@ -159,9 +158,19 @@ func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, re
 	return nil
 }
 
-// newTunnel runs the VPN tunnel; nil if the settings have none.
-func newTunnel(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, networks *workload.Networks, opts ...pulumi.ResourceOption) (*vpn.Tunnel, error) {
-	if s.VPN == nil {
+// newDownloads sets the downloads' disk aside; nil if no service uses it.
+func newDownloads(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, services []*wanted, opts ...pulumi.ResourceOption) (*host.Downloads, error) {
+	if !slices.ContainsFunc(services, func(w *wanted) bool { return w.deployment.Definition.Downloads != "" }) {
+		return nil, nil
+	}
+	return machine.MountDownloads(ctx, "downloads", &host.DownloadsArgs{
+		SizeGB: s.Storage.Downloads.SizeGB, Owner: host.MediaOwner, Folders: media.DownloadFolders(),
+	}, opts...)
+}
+
+// newTunnel runs the VPN tunnel; nil if the settings have none, or nothing is behind it.
+func newTunnel(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, networks *workload.Networks, services []*wanted, opts ...pulumi.ResourceOption) (*vpn.Tunnel, error) {
+	if s.VPN == nil || !slices.ContainsFunc(services, func(w *wanted) bool { return w.deployment.Definition.BehindTunnel }) {
 		return nil, nil
 	}
 	args := &vpn.Args{Host: machine, Network: networks.CaddyProxy, Outside: networks.Gluetun, VPN: *s.VPN, ClientPort: media.TorrentPort, Timezone: s.Timezone}
@@ -179,14 +188,13 @@ func newTunnel(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, ne
 
 // newServices runs the services and connects them with each other. Beside their sites it returns
 // the first logins of those that have their own.
-func newServices(ctx *pulumi.Context, root string, s *settings.Settings, catalogue []service.Definition, args *service.Args, opts ...pulumi.ResourceOption) ([]gateway.Site, pulumi.StringMapMap, error) {
-	wanted := deployments(s, catalogue)
-	registered, err := newLogins(ctx, s, wanted, opts...)
+func newServices(ctx *pulumi.Context, root string, s *settings.Settings, args *service.Args, services []*wanted, opts ...pulumi.ResourceOption) ([]gateway.Site, pulumi.StringMapMap, error) {
+	registered, err := newLogins(ctx, s, services, opts...)
 	if err != nil {
 		return nil, nil, err
 	}
 	sites := map[string]gateway.Site{}
-	for _, d := range wanted {
+	for _, d := range services {
 		sites[d.deployment.Definition.Name] = d.site
 		args.Deployments = append(args.Deployments, d.deployment)
 	}

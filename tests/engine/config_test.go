@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"homelab/components/media"
+	"homelab/components/vpn"
 	"homelab/internal/workspace"
 )
 
@@ -100,7 +102,9 @@ func TestTheSumOfTheMemoryIsThatOfTheContainers(t *testing.T) {
 	up(t, w)
 	chain := 0
 	for _, r := range state(t, w) {
-		if r.Type != typeContainer || !strings.Contains(string(r.URN.QualifiedType()), "homelab:gateway:") {
+		of := string(r.URN.QualifiedType())
+		own := strings.Contains(of, "homelab:gateway:") || strings.Contains(of, vpn.Type) || strings.Contains(of, media.WiringType)
+		if r.Type != typeContainer || !own {
 			continue
 		}
 		limit, ok := r.Inputs["memory"].(float64)

@@ -19,7 +19,8 @@ const typeCommand = "command:remote:Command"
 // containers are those with networks of their own: what is behind a tunnel has the tunnel's.
 func containers(all []apitype.ResourceV3) []apitype.ResourceV3 {
 	return slices.DeleteFunc(slices.Clone(all), func(r apitype.ResourceV3) bool {
-		return r.Type != typeContainer || r.Inputs["networksAdvanced"] == nil
+		networks, _ := r.Inputs["networksAdvanced"].([]any)
+		return len(networks) == 0
 	})
 }
 

@@ -1,11 +1,9 @@
 package engine
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -29,13 +27,8 @@ func TestJellyfinHasItsAdministratorBeforeAnyRoute(t *testing.T) {
 		return ""
 	}
 	assert.Less(t, made[urn(step)].finished, made[urn("Caddyfile")].started, "the proxy knew Jellyfin before it had an administrator")
-	depends := false
-	for _, r := range state(t, w) {
-		if r.URN.Name() == "Caddyfile" {
-			depends = slices.Contains(r.Dependencies, resource.URN(urn(step)))
-		}
-	}
-	assert.True(t, depends, "the state does not know it")
+	graph := exported(t, w)
+	assert.True(t, graph.Needs(graph.Get(urn("Caddyfile")), graph.Get(urn(step))), "the state does not know it")
 	found := false
 	for _, c := range w.World().Commands("") {
 		if c.Resource == step {

@@ -40,10 +40,12 @@ func TestAStackOfAnOlderVersion(t *testing.T) {
 	dir := t.TempDir()
 	out, err := exec.Command("tar", "--extract", "--gzip", "--file", fixture, "--directory", dir).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	w := open(t, func(o *workspace.Options) { o.State, o.Program = dir, stack.FromCatalog(ofTheFixture()) })
+	w := open(t, func(o *workspace.Options) {
+		o.State, o.Program, o.Config = dir, stack.FromCatalog(ofTheFixture()), vpnWith(map[string]any{"provider": "off"})
+	})
 	before := state(t, w)
 	// The audit reads it, and says what the older version did not do yet.
-	assert.Equal(t, []string{"container-orphan", "network-addresses", "network-filter", "network-filter-first", "network-monitoring"}, broken(exported(t, w)))
+	assert.Equal(t, []string{"container-orphan", "network-addresses", "network-filter", "network-filter-first", "network-monitoring", "record-set-up"}, broken(exported(t, w)))
 	preview, err := w.Preview(t.Context())
 	require.NoError(t, err, "%s", logOf(preview))
 
