@@ -81,6 +81,13 @@ type Reach struct {
 	Tunnel []TunnelWay
 }
 
+// Resolvers are Hetzner's name servers (docs.hetzner.com/dns-console/dns/general/recursive-name-servers),
+// which every container is given. Servers that a container is given itself are asked from its own
+// network, so that the filter decides. Those of the machine's resolv.conf Docker asks from the
+// machine's, from version 28 on always: a container without a way out would have one, by name
+// (moby, libnetwork/internal/resolvconf and libnetwork/resolver.go).
+func Resolvers() []string { return []string{"185.12.64.1", "185.12.64.2"} }
+
 var containerName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 
 // Validate returns everything wrong with the reach, or nil.

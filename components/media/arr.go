@@ -67,7 +67,8 @@ func importer(d service.Definition) service.Definition {
 	d.User = host.MediaOwner
 	d.Library = service.WriteLibrary(library)
 	d.Downloads = downloads
-	d.Uses = []service.Use{service.OnIfThere(QBittorrent)}
+	// Jellyfin is told of what was imported: it sees no changes of a network mount by itself.
+	d.Uses = []service.Use{service.OnIfThere(QBittorrent), service.OnIfThere(Jellyfin)}
 	d.Later = []service.Use{service.OnIfThere(Prowlarr)} // it gives them its own address to search at
 	d.WayOut = workload.Internet                         // what it knows of films and series
 	return d

@@ -115,5 +115,7 @@ func TestForwarded(t *testing.T) {
 	assert.NotContains(t, told(), "40000")
 	assert.Contains(t, told(), "http://127.0.0.1:8080/api/v2/app/setPreferences")
 	call("0", "lo")
-	require.Eventually(t, func() bool { return strings.Contains(told(), `"listen_port":0,"random_port":false,"current_network_interface":"lo"`) }, testPatience, testInterval)
+	require.Eventually(t, func() bool {
+		return strings.Contains(told(), `"listen_port":0,"random_port":false,"current_network_interface":"lo"`)
+	}, testPatience, testInterval)
 }

@@ -224,6 +224,8 @@ func arguments(name string, spec *Spec, image pulumi.StringOutput) *docker.Conta
 	if spec.Behind != nil {
 		// By its ID: another tunnel is another container, and what was behind the old one goes with it.
 		out.NetworkMode = pulumi.Sprintf("container:%s", spec.Behind.container.resource.ID())
+	} else {
+		out.Dns = pulumi.ToStringArray(host.Resolvers())
 	}
 	return out
 }

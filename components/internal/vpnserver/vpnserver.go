@@ -106,8 +106,15 @@ type VPN struct {
 	ForwardedPort int
 }
 
-// Problem is something wrong with one field, named as in the settings.
-type Problem struct{ Field, What, Remedy string }
+// Problem is something wrong with a VPN.
+type Problem struct {
+	// Field is where, as the settings call it, such as wireguard.address.
+	Field string
+	// What is what is wrong.
+	What string
+	// Remedy is what to do about it.
+	Remedy string
+}
 
 var tailnet = netip.MustParsePrefix("100.64.0.0/10")
 

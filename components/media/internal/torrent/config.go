@@ -66,7 +66,7 @@ func Config(s Settings) (string, error) {
 	}
 	hash := base64.StdEncoding.EncodeToString(s.Salt) + ":" + base64.StdEncoding.EncodeToString(key)
 	// The host names under which it answers, against pages that rebind their own to its address.
-	domains := []string{"gluetun", "localhost"}
+	domains := []string{"gluetun"}
 	if s.Hostname != "" && net.ParseIP(s.Hostname) == nil {
 		domains = append(domains, s.Hostname)
 	}

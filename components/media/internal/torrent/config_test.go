@@ -57,7 +57,7 @@ func TestWithoutAHostname(t *testing.T) {
 	s.Hostname = ""
 	rendered, err := Config(s)
 	require.NoError(t, err)
-	assert.Contains(t, rendered, "WebUI\\ServerDomains=\"gluetun;localhost\"\n")
+	assert.Contains(t, rendered, "WebUI\\ServerDomains=\"gluetun\"\n")
 }
 
 // A character that is syntax in the file would be another setting.
