@@ -1,7 +1,7 @@
 //go:build unix
 
 // Command homelab previews, deploys, refreshes and destroys the stack, on the real clouds or on
-// simulated ones.
+// simulated ones, judges and draws it, and has its services connected.
 package main
 
 import (
@@ -35,6 +35,7 @@ func newApp() *app {
 		program: stack.From, real: stack.Real,
 		secrets: secrets(),
 		cli:     toolchain.Pulumi,
+		ssh:     realSSH,
 	}
 }
 

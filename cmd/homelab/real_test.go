@@ -26,6 +26,10 @@ const leafType = "test:index:Leaf"
 // leaves is a program without clouds: a component for each word of homelab:leaves.
 func leaves(ctx *pulumi.Context) error {
 	words, _ := ctx.GetConfig("homelab:leaves")
+	if server, _ := ctx.GetConfig("homelab:server"); server != "" {
+		ctx.Export("tailnetIpv4", pulumi.String(server))
+		ctx.Export("hostKey", pulumi.String(publicKey))
+	}
 	for _, word := range strings.Fields(words) {
 		if err := ctx.RegisterComponentResource(leafType, word, &pulumi.ResourceState{}); err != nil {
 			return err
@@ -35,7 +39,11 @@ func leaves(ctx *pulumi.Context) error {
 }
 
 // realShell is a project with stacks in a folder of its own, made by the real CLI.
-type realShell struct{ *shell }
+type realShell struct {
+	*shell
+	// ssh takes the place of ssh.
+	ssh ssh
+}
 
 func newRealShell(t *testing.T, stackYAML string) *realShell {
 	t.Helper()
@@ -45,7 +53,7 @@ func newRealShell(t *testing.T, stackYAML string) *realShell {
 	t.Setenv("PULUMI_CONFIG_PASSPHRASE", "correct horse")
 	t.Setenv("PULUMI_STACK", "") // puts the variable back after the test
 	require.NoError(t, os.Unsetenv("PULUMI_STACK"))
-	s := &realShell{newShell(t, stackYAML)}
+	s := &realShell{shell: newShell(t, stackYAML)}
 	s.pulumi("stack", "init", "prod")
 	return s
 }
@@ -63,7 +71,7 @@ func (s *realShell) runReal(stdin io.Reader, args ...string) (code int, stdout, 
 	a := newApp()
 	a.stdin, a.stdout, a.stderr = stdin, &out, &errOut
 	a.program = func(string) pulumi.RunFunc { return leaves }
-	a.real = a.program
+	a.real, a.ssh = a.program, s.ssh
 	a.cli = func(ctx context.Context, _ io.Writer) (string, error) { return s.cli, ctx.Err() }
 	code = a.run(s.t.Context(), args)
 	return code, out.String(), errOut.String()

@@ -43,6 +43,8 @@ type app struct {
 	secrets []workspace.Secret
 	// cli finds or builds the Pulumi CLI and reports its progress.
 	cli func(ctx context.Context, progress io.Writer) (string, error)
+	// ssh runs a command on the server.
+	ssh ssh
 }
 
 // flags are the flags all operations have. Those that pulumi has too are named and used as there.
@@ -162,7 +164,7 @@ func (a *app) rootCommand() *cobra.Command {
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate(versionText() + "\n")
-	root.AddCommand(a.previewCommand(), a.upCommand(), a.refreshCommand(), a.destroyCommand(), a.auditCommand(), a.graphCommand())
+	root.AddCommand(a.previewCommand(), a.upCommand(), a.refreshCommand(), a.destroyCommand(), a.auditCommand(), a.graphCommand(), a.wireCommand())
 	// Everything cobra itself refuses is an error of usage.
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	return root

@@ -49,18 +49,22 @@ func (h *Host) connection() remote.ConnectionArgs {
 	}
 }
 
-// sshOptions make the ssh program that Docker's provider starts trust this one host key and nothing
-// else, without a file on the laptop: ssh asks the command for the key instead of reading
-// known_hosts (OpenSSH 8.5 and later).
-func sshOptions(hostKey pulumi.StringOutput) pulumi.StringArrayInput {
-	return pulumi.StringArray{
-		pulumi.String("-o"), pulumi.String("BatchMode=yes"),
-		pulumi.String("-o"), pulumi.String("StrictHostKeyChecking=yes"),
-		pulumi.String("-o"), pulumi.String("HostKeyAlgorithms=ssh-ed25519"),
-		pulumi.String("-o"), pulumi.String("UserKnownHostsFile=/dev/null"),
-		pulumi.String("-o"), pulumi.String("GlobalKnownHostsFile=/dev/null"),
-		pulumi.String("-o"), pulumi.Sprintf("KnownHostsCommand=/bin/echo %%H %s", hostKey),
+// SSHOptions make the ssh program trust this one host key and nothing else, without a file on the
+// laptop: ssh asks the command for the key instead of reading known_hosts (OpenSSH 8.5 and later).
+func SSHOptions(hostKey string) []string {
+	return []string{
+		"-o", "BatchMode=yes",
+		"-o", "StrictHostKeyChecking=yes",
+		"-o", "HostKeyAlgorithms=ssh-ed25519",
+		"-o", "UserKnownHostsFile=/dev/null",
+		"-o", "GlobalKnownHostsFile=/dev/null",
+		"-o", "KnownHostsCommand=/bin/echo %H " + hostKey,
 	}
+}
+
+// sshOptions are those of the ssh program that Docker's provider starts.
+func sshOptions(hostKey pulumi.StringOutput) pulumi.StringArrayInput {
+	return hostKey.ApplyT(SSHOptions).(pulumi.StringArrayOutput)
 }
 
 // authorizedKey drops the line end that the tls provider writes after a public key.
