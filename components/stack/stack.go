@@ -145,9 +145,10 @@ func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, re
 	ctx.Export("tailnetIpv4", machine.TailnetIPv4())
 	ctx.Export("hostKey", machine.HostKey())
 	ctx.Export("recoveryKey", machine.RecoveryKey())
-	ctx.Export("mediaBox", boxes.media.Server())
-	ctx.Export("mediaUsername", boxes.media.Username())
-	ctx.Export("mediaPassword", pulumi.ToSecret(boxes.media.Password()))
+	server, username, password := boxes.media.People()
+	ctx.Export("mediaBox", server)
+	ctx.Export("mediaUsername", username)
+	ctx.Export("mediaPassword", pulumi.ToSecret(password))
 	ctx.Export("backupBox", boxes.backup.Server())
 	ctx.Export("backupRepository", kept.Repository())
 	ctx.Export("backupPassphrase", kept.Passphrase())
@@ -286,7 +287,7 @@ type boxes struct{ media, backup *storage.Box }
 
 func newBoxes(ctx *pulumi.Context, s *settings.Settings, opts ...pulumi.ResourceOption) (*boxes, error) {
 	media, err := storage.New(ctx, "media-box", &storage.Args{
-		Size: s.Storage.Media.Type, Location: s.Storage.Media.Location, Directory: "media", Protect: s.Protect,
+		Size: s.Storage.Media.Type, Location: s.Storage.Media.Location, Directory: "media", Protect: s.Protect, People: true,
 		Protocol: host.MediaProtocol(s.Storage.Media.Protocol).Box(), Snapshots: storage.Snapshots(s.Storage.Media.Snapshots),
 	}, opts...)
 	if err != nil {

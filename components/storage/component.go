@@ -49,6 +49,9 @@ type Args struct {
 	Directory string
 	// Snapshots is what whoever takes the server cannot delete; every box has them.
 	Snapshots Snapshots
+	// People gives those who copy files to the box themselves an account of their own, beside the
+	// server's, to the same folder.
+	People bool
 	// Protect keeps the box and its data from any delete or replace.
 	Protect bool
 }
@@ -66,11 +69,17 @@ func (a *Args) Validate() error {
 	return p.Err()
 }
 
-// Box is a Storage Box with the one sub-account that the server uses.
+// Box is a Storage Box with the one sub-account that the server uses, and, if asked for, another
+// for people.
 type Box struct {
 	pulumi.ResourceState
 
-	account  *hcloud.StorageBoxSubaccount
+	server, people *account
+}
+
+// account is a sub-account with its password.
+type account struct {
+	resource *hcloud.StorageBoxSubaccount
 	password pulumi.StringOutput
 }
 
@@ -89,21 +98,34 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err != nil {
 		return nil, err
 	}
-	user, err := newPassword(ctx, b, name+"-account")
-	if err != nil {
-		return nil, err
-	}
 	box, err := newBox(ctx, b, name, args, owner)
 	if err != nil {
 		return nil, err
 	}
-	b.password = user
-	b.account, err = hcloud.NewStorageBoxSubaccount(ctx, name+"-account", &hcloud.StorageBoxSubaccountArgs{
+	if b.server, err = newAccount(ctx, b, box, name, name+"-account", args); err != nil {
+		return nil, err
+	}
+	if args.People {
+		if b.people, err = newAccount(ctx, b, box, name+"-people", name+"-people", args); err != nil {
+			return nil, err
+		}
+	}
+	return b, ctx.RegisterResourceOutputs(b, pulumi.Map{"server": b.server.resource.Server, "username": b.server.resource.Username})
+}
+
+// newAccount makes a sub-account that may read and write the box's folder, by the box's protocol.
+// Hetzner knows it as label.
+func newAccount(ctx *pulumi.Context, b *Box, box *hcloud.StorageBox, label, name string, args *Args) (*account, error) {
+	password, err := newPassword(ctx, b, name)
+	if err != nil {
+		return nil, err
+	}
+	resource, err := hcloud.NewStorageBoxSubaccount(ctx, name, &hcloud.StorageBoxSubaccountArgs{
 		StorageBoxId:  apply.Int(box.ID()),
-		Name:          pulumi.String(name),
+		Name:          pulumi.String(label),
 		Description:   pulumi.Sprintf("homelab: %s", args.Directory),
 		HomeDirectory: pulumi.String(args.Directory),
-		Password:      user,
+		Password:      password,
 		AccessSettings: &hcloud.StorageBoxSubaccountAccessSettingsArgs{
 			ReachableExternally: pulumi.Bool(true),
 			SshEnabled:          pulumi.Bool(args.Protocol == SSH),
@@ -113,9 +135,9 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		},
 	}, pulumi.Parent(b), pulumi.Protect(args.Protect))
 	if err != nil {
-		return nil, fmt.Errorf("making the sub-account of %s: %w", name, err)
+		return nil, fmt.Errorf("making the sub-account %s of %s: %w", label, args.Directory, err)
 	}
-	return b, ctx.RegisterResourceOutputs(b, pulumi.Map{"server": b.account.Server, "username": b.account.Username})
+	return &account{resource, password}, nil
 }
 
 func newBox(ctx *pulumi.Context, b *Box, name string, args *Args, owner pulumi.StringOutput) (*hcloud.StorageBox, error) {
@@ -167,17 +189,23 @@ func newPassword(ctx *pulumi.Context, b *Box, name string) (pulumi.StringOutput,
 
 // Ready reports a Box that New did not make.
 func (b *Box) Ready() error {
-	if b == nil || b.account == nil {
+	if b == nil || b.server == nil {
 		return errors.New("no storage box: pass the value that storage.New returned")
 	}
 	return nil
 }
 
-// Server is the sub-account's host name.
-func (b *Box) Server() pulumi.StringOutput { return b.account.Server }
+// Server is the host name of the server's sub-account.
+func (b *Box) Server() pulumi.StringOutput { return b.server.resource.Server }
 
-// Username is the sub-account's login.
-func (b *Box) Username() pulumi.StringOutput { return b.account.Username }
+// Username is the login of the server's sub-account.
+func (b *Box) Username() pulumi.StringOutput { return b.server.resource.Username }
 
-// Password is the sub-account's password, a secret.
-func (b *Box) Password() pulumi.StringOutput { return b.password }
+// Password is the password of the server's sub-account, a secret.
+func (b *Box) Password() pulumi.StringOutput { return b.server.password }
+
+// People are host name, login and password, a secret, of the account for people; only with
+// Args.People.
+func (b *Box) People() (server, username, password pulumi.StringOutput) {
+	return b.people.resource.Server, b.people.resource.Username, b.people.password
+}

@@ -52,6 +52,7 @@ var sections = []section{
 		{"pulumi config set --secret homelab:cloudflareAcmeToken", nothing},
 		{"pulumi config set --secret homelab:cloudflareBanToken", nothing},
 		{"pulumi config set --secret tailscale:oauthClientSecret", nothing},
+		{"pulumi config set --secret homelab:vpnPrivateKey", nothing},
 		{"pass show homelab/hcloud | pulumi config set --secret hcloud:token", nothing},
 		{"pulumi config set --secret --path 'homelab:userPasswords.family'", nothing},
 		{"pulumi config set --secret homelab:smtpPassword", nothing},
@@ -158,7 +159,7 @@ func configured(t *testing.T, r result) {
 	require.NoError(t, json.Unmarshal([]byte(listed), &values), listed)
 	for _, key := range []string{
 		"hcloud:token", "cloudflare:apiToken", "homelab:cloudflareAcmeToken", "homelab:cloudflareBanToken",
-		"tailscale:oauthClientSecret", "homelab:userPasswords", "homelab:smtpPassword", "homelab:alertsWebhook",
+		"tailscale:oauthClientSecret", "homelab:userPasswords", "homelab:smtpPassword", "homelab:alertsWebhook", "homelab:vpnPrivateKey",
 	} {
 		assert.True(t, values[key].Secret, "%s is not a secret in the stack's file", key)
 	}
