@@ -27,10 +27,12 @@ var standIns = map[string]string{
 "run ./internal/toolchain/tool govulncheck ./cmd/... ./policy/...") ;;
 "-C ../.. run ./internal/toolchain/tool path govulncheck") echo "$STANDINS/govulncheck" ;;
 *) exit 64 ;; esac`,
-	"govulncheck": `[[ $* == ./... && $PWD == */images/caddy ]]`,
-	"docker":      `case "$*" in "buildx create --use --driver docker-container") ;; "buildx build --platform linux/amd64 --provenance=mode=max --sbom=true --output type=oci,dest=$RUNNER_TEMP/caddy.tar images/caddy") ;; *) exit 64 ;; esac`,
-	"curl":        `[[ $* =~ ^--fail\ --silent\ --show-error\ --location\ https://pkgs\.tailscale\.com/stable/ubuntu/noble\.[a-z.-]+\ -o\ /(usr/share/keyrings|etc/apt/sources.list.d)/[a-z.-]+$ ]]`,
-	"apt-get":     `case "$*" in "update -qq"|"install -qq --yes tailscale") ;; *) exit 64 ;; esac`,
+	"govulncheck": `[[ $* == ./... && $PWD == */images/* ]]`,
+	"docker": `[[ $* == "buildx create --use --driver docker-container" ]] && exit
+[[ $* =~ ^buildx\ build\ --platform\ linux/amd64\ --provenance=mode=max\ --sbom=true\ --output\ type=oci,dest=$RUNNER_TEMP/([a-z]+)\.tar\ images/([a-z]+)$ ]]
+[[ ${BASH_REMATCH[1]} == "${BASH_REMATCH[2]}" ]]`,
+	"curl":    `[[ $* =~ ^--fail\ --silent\ --show-error\ --location\ https://pkgs\.tailscale\.com/stable/ubuntu/noble\.[a-z.-]+\ -o\ /(usr/share/keyrings|etc/apt/sources.list.d)/[a-z.-]+$ ]]`,
+	"apt-get": `case "$*" in "update -qq"|"install -qq --yes tailscale") ;; *) exit 64 ;; esac`,
 	"tailscale": `[[ $* =~ ^up\ --auth-key\ file:(/[^ ]+)\ --advertise-tags\ tag:homelab-deploy\ --timeout\ 60s$ ]]
 [[ $(stat -c %a "${BASH_REMATCH[1]}") == 600 && $(<"${BASH_REMATCH[1]}") == 'a-secret?ephemeral=true&preauthorized=true' ]]`,
 	"gh": `case "$1 $2" in
@@ -54,7 +56,9 @@ type runner struct {
 func newRunner(t *testing.T) *runner {
 	t.Helper()
 	r := &runner{t: t, repo: t.TempDir(), dir: t.TempDir()}
-	require.NoError(t, os.MkdirAll(r.repo+"/images/caddy", 0o755))
+	for _, image := range images(t) {
+		require.NoError(t, os.MkdirAll(r.repo+"/"+image, 0o755))
+	}
 	require.NoError(t, os.MkdirAll(r.repo+"/bin", 0o755))
 	require.NoError(t, os.CopyFS(r.repo+"/.ci", os.DirFS("../../.ci")))
 	for name, script := range standIns {
@@ -65,6 +69,19 @@ func newRunner(t *testing.T) *runner {
 	require.NoError(t, os.WriteFile(r.dir+"/exposure.md", []byte("### What this changes\n"), 0o600))
 	require.NoError(t, os.WriteFile(r.dir+"/drift.md", []byte("drift\n"), 0o600))
 	return r
+}
+
+// images are the folders of our images.
+func images(t *testing.T) []string {
+	t.Helper()
+	recipes, err := filepath.Glob("../../images/*/Dockerfile")
+	require.NoError(t, err)
+	require.NotEmpty(t, recipes)
+	var out []string
+	for _, recipe := range recipes {
+		out = append(out, "images/"+filepath.Base(filepath.Dir(recipe)))
+	}
+	return out
 }
 
 // put leaves a file that the stand-ins answer from.
@@ -147,6 +164,17 @@ func contains(scripts []string, command string) bool {
 		}
 	}
 	return false
+}
+
+// Every image is built, and what is known against its program is asked for.
+func TestEveryImage(t *testing.T) {
+	r := newRunner(t)
+	calls, out, err := r.run(`.ci/image "$RUNNER_TEMP"`, nil)
+	require.NoError(t, err, "%s%s", out, calls)
+	for _, image := range images(t) {
+		assert.Contains(t, calls, ".tar "+image+"\n")
+	}
+	assert.Equal(t, len(images(t)), strings.Count(calls, "govulncheck ./...\n"))
 }
 
 // The issue about drift is one: opened, updated, closed.
