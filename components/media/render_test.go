@@ -3,11 +3,18 @@ package media
 import (
 	"encoding/json"
 	"encoding/xml"
+	"flag"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
+
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestArrConfig(t *testing.T) {
 	text, err := renderArr("Radarr", "0123456789abcdef<&", 7878)
@@ -41,6 +48,48 @@ func TestTorrentConfig(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, text, "Session\\Interface=tun0\n")
 	assert.NotContains(t, text, "0123456789abcdef\n")
+}
+
+// The plan is what the program that connects the services accepts; tests/config has it judged.
+func TestWiringPlan(t *testing.T) {
+	all := map[string]any{}
+	for _, d := range Catalog() {
+		if !d.Wired {
+			continue
+		}
+		app := map[string]any{"url": "http://" + d.Name + ":" + strconv.Itoa(d.Port)}
+		if slices.Contains(d.Secrets, apiKey) {
+			app["apiKey"] = "the-generated-api-key-of-" + d.Name
+		}
+		if d.Administrator != nil || d.Name == "jellyfin" {
+			app["user"], app["password"] = administrator, "the-generated-password-of-"+d.Name
+		}
+		all[d.Name] = app
+	}
+	args := &WiringArgs{
+		Email: "admin@example.com", Hostnames: map[string]string{"jellyseerr": "requests.example.com"},
+		Enforce: []string{"radarr"}, JackettIndexers: []string{"rarbg"}, ProwlarrIndexers: []string{"1337x"},
+	}
+	for name, left := range map[string]map[string]any{"everything": all, "no-vpn": without(all, "qbittorrent"), "one": {"radarr": all["radarr"]}} {
+		t.Run(name, func(t *testing.T) {
+			text, err := json.MarshalIndent(args.render(left), "", "  ")
+			require.NoError(t, err)
+			file := "testdata/wiring-" + name + ".golden"
+			if *update {
+				require.NoError(t, os.MkdirAll("testdata", 0o755))
+				require.NoError(t, os.WriteFile(file, append(text, '\n'), 0o644))
+			}
+			want, err := os.ReadFile(file)
+			require.NoError(t, err, "run: go test ./components/media -update")
+			assert.Equal(t, string(want), string(text)+"\n")
+		})
+	}
+}
+
+func without(all map[string]any, name string) map[string]any {
+	out := maps.Clone(all)
+	delete(out, name)
+	return out
 }
 
 // Every service of the catalogue that people log in to themselves has a password of its own, and
