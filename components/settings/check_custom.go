@@ -11,6 +11,8 @@ import (
 
 	"homelab/components/internal/containerrules"
 	"homelab/components/internal/imageref"
+	"homelab/components/internal/offer"
+	"homelab/components/internal/vpnserver"
 )
 
 // What a service of the operator's own may see of the media library.
@@ -177,12 +179,19 @@ func (k *checker) customUses(at, name string, uses []string, all raw) {
 			k.add(where, "is the service itself", "remove it")
 		case slices.Index(uses, used) < i:
 			k.add(where, quote(used)+" is listed twice", "remove one")
+		case known && all.VPN.Provider == string(vpnserver.Off) && k.behindTunnel(used):
+			k.add(where, quote(used)+" runs only behind a VPN, and there is none", "configure "+namespace+"vpn, or remove it")
 		case known && !service.Enabled:
 			k.add(where, quote(used)+" is off", "enable "+namespace+"services."+used+", or remove it")
 		case !known && !own:
 			k.add(where, quote(used)+" is not a service", "use the name of one in "+namespace+"services or "+namespace+"customServices")
 		}
 	}
+}
+
+// behindTunnel reports whether a service of the catalogue runs only where there is a VPN.
+func (k *checker) behindTunnel(name string) bool {
+	return slices.ContainsFunc(k.offers, func(o offer.Offer) bool { return o.Name == name && o.BehindTunnel })
 }
 
 // customSlot returns the service's number in the range of a network: the one given, or one that

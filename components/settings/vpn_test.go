@@ -28,6 +28,9 @@ var badVPN = []badCase{
 		c.withOpenVPN().set("homelab:vpnConfiguration", "client\nproto tcp\nremote nl1.example.com 443\nremote 193.138.218.74 1194\nremote-cert-tls server")
 	}},
 	{"vpn-off-with-torrents", func(c *stackConfig) { c.set("homelab:services.qbittorrent", object{"enabled": true}) }},
+	{"vpn-off-and-used", func(c *stackConfig) {
+		c.set("homelab:customServices", object{"photos": photos()}).set("homelab:customServices.photos.uses", list{"qbittorrent"})
+	}},
 	{"downloads-small", func(c *stackConfig) { c.set("homelab:storage.downloads.sizeGB", 4) }},
 	{"downloads-large", func(c *stackConfig) { c.set("homelab:storage.downloads.sizeGB", 81) }},
 	{"wiring", func(c *stackConfig) {
