@@ -42,7 +42,7 @@ func TestOnce(t *testing.T) {
 	}
 	code, stdout, _ := once("--check")
 	assert.Equal(t, ExitDiffers, code)
-	assert.Contains(t, stdout, "jellyfin: would change: library Movies added; library Series added")
+	assert.Contains(t, stdout, "jellyfin: would change: API key homelab added; API key radarr added; API key sonarr added; library Movies added")
 	assert.Empty(t, stack.Writes())
 	entries, err := os.ReadDir(state)
 	require.NoError(t, err)
@@ -50,7 +50,7 @@ func TestOnce(t *testing.T) {
 
 	code, stdout, stderr := once()
 	assert.Equal(t, ExitOK, code, stderr)
-	assert.Contains(t, stdout, "jellyfin: library Movies added; library Series added\n")
+	assert.Contains(t, stdout, "; library Movies added; library Series added\n")
 	code, stdout, _ = once("--check")
 	assert.Equal(t, ExitOK, code)
 	assert.Contains(t, stdout, "sonarr: nothing to do\n")
@@ -67,9 +67,9 @@ func TestOnce(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
 	assert.True(t, report.Check)
-	assert.Equal(t, "radarr", report.Apps[1].App)
+	assert.Equal(t, "radarr", report.Apps[2].App)
 	assert.Equal(t, []string{"naming.renameMovies was changed by hand to false (the settings say true)"},
-		report.Apps[1].Drift)
+		report.Apps[2].Drift)
 	code, _, _ = once()
 	assert.Equal(t, ExitOK, code, "a change by hand is no failure")
 

@@ -36,7 +36,8 @@ const (
 	JackettKey          = "jackett-key-0123456789abcdef"
 	JackettPassword     = "jackett-password-12345678"
 	JellyfinPassword    = "jellyfin-password-12345678"
-	JellyseerrKey       = "jellyseerr-key-0123456789abcdef"
+	// JellyseerrKey is the key that Jellyseerr made itself; the plan does not have it.
+	JellyseerrKey = "jellyseerr-key-0123456789abcdef"
 )
 
 // object is a JSON object.
@@ -212,18 +213,19 @@ func (s *Stack) Plan() map[string]any {
 			},
 		},
 		"jellyseerr": object{
-			"url": s.Jellyseerr.URL(), "setting": "homelab:services.jellyseerr", "apiKey": JellyseerrKey,
+			"url": s.Jellyseerr.URL(), "setting": "homelab:services.jellyseerr",
 			"email":          Email,
 			"applicationUrl": "https://requests.example.com",
 		},
 	}
 }
 
-// Secrets are all secrets of the plan.
+// Secrets are all secrets of the plan, and how those begin that the apps make.
 func Secrets() []string {
 	return []string{
 		QBittorrentPassword, RadarrKey, RadarrPassword, SonarrKey, SonarrPassword, ProwlarrKey, ProwlarrPassword,
 		JackettKey, JackettPassword, JellyfinPassword, JellyseerrKey,
+		jellyfinKeyStart, jellyfinSessionStart, seerrSessionStart,
 	}
 }
 
@@ -318,6 +320,15 @@ type rssItem struct {
 	Link  string `xml:"link"`
 }
 
+// statusError is an answer that is no success.
+type statusError struct {
+	status int
+	text   string
+}
+
+// Error returns what was answered.
+func (e *statusError) Error() string { return e.text }
+
 // fetch sends a request as one app does to another, and returns the body of a success.
 func fetch(method, address string, header http.Header, body io.Reader) ([]byte, error) {
 	request, err := http.NewRequest(method, address, body)
@@ -338,7 +349,8 @@ func fetch(method, address string, header http.Header, body io.Reader) ([]byte, 
 		return nil, err
 	}
 	if response.StatusCode >= http.StatusMultipleChoices {
-		return nil, fmt.Errorf("%s answers %d: %s", request.URL.Path, response.StatusCode, data)
+		return nil, &statusError{response.StatusCode, fmt.Sprintf("%s answers %d: %s", request.URL.Path,
+			response.StatusCode, data)}
 	}
 	return data, nil
 }

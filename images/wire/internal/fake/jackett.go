@@ -13,13 +13,14 @@ type Jackett struct {
 	password   string
 	configured map[string]bool
 	order      []string
+	down       map[string]bool
 	// Releases are the titles that its indexers have.
 	Releases []string
 }
 
 func newJackett(t testing.TB) *Jackett {
 	j := &Jackett{
-		Server: newServer(t, "jackett"), password: JackettPassword, configured: map[string]bool{},
+		Server: newServer(t, "jackett"), password: JackettPassword, configured: map[string]bool{}, down: map[string]bool{},
 		order:    []string{"rarbg", "eztv", "private"},
 		Releases: []string{"The.Matrix.1999.1080p"},
 	}
@@ -48,6 +49,19 @@ func newJackett(t testing.TB) *Jackett {
 	j.mux.HandleFunc("GET /api/v2.0/indexers/{id}/results/torznab/api", j.torznab)
 	j.mux.HandleFunc("GET /dl/{id}/{file}", j.file)
 	return j
+}
+
+// SetSiteDown makes the site of an indexer not answer, or answer again.
+func (j *Jackett) SetSiteDown(id string, down bool) {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	j.down[id] = down
+}
+
+func (j *Jackett) isSiteDown(id string) bool {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	return j.down[id]
 }
 
 // Configure configures an indexer by hand.
@@ -130,6 +144,10 @@ func (j *Jackett) configure(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if j.down[id] {
+		answer(w, http.StatusInternalServerError, object{"error": "Exception (" + id + "): the site does not answer"})
+		return
+	}
 	j.configured[id] = true
 	j.wrote(r)
 	w.WriteHeader(http.StatusNoContent)
@@ -146,6 +164,11 @@ func (j *Jackett) torznab(w http.ResponseWriter, r *http.Request) {
 	if id != "all" && !j.Configured(id) {
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprint(w, `<error code="201" description="Indexer is not configured" />`)
+		return
+	}
+	if j.isSiteDown(id) {
+		w.WriteHeader(http.StatusInternalServerError)
+		fmt.Fprintf(w, `<error code="900" description="%s does not answer" />`, id)
 		return
 	}
 	switch query.Get("t") {

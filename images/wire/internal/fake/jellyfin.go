@@ -7,51 +7,93 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// Jellyfin is Jellyfin after its set-up, with an administrator and no library.
+const (
+	jellyfinKeyStart     = "jellyfin-api-key-"
+	jellyfinSessionStart = "jellyfin-session-"
+)
+
+// Jellyfin is Jellyfin 10.11 after its set-up, with an administrator and no library. Only where
+// Radarr and Sonarr call it does it take the headers that were there before Authorization.
 type Jellyfin struct {
 	*Server
+	// Twelve refuses those headers everywhere, as Jellyfin 12 does.
+	Twelve    bool
 	password  string
 	health    string
 	failures  int
 	logins    int
+	ours      int // of the logins
 	sessions  map[string]bool
-	keys      []string
+	keys      []jellyfinKey
+	made      map[string]int // keys by name
 	libraries []object
 	items     []string
 }
 
-var mediaBrowser = regexp.MustCompile(
-	`^MediaBrowser Client="[^"]+", Device="[^"]+", DeviceId="[^"]+", Version="[^"]+"(?:, Token="([^"]+)")?$`)
+// jellyfinKey is an API key, which is an administrator but no user.
+type jellyfinKey struct {
+	AppName, AccessToken string
+	DateCreated          string
+}
+
+var mediaBrowser = regexp.MustCompile(`^MediaBrowser (?:(Client="[^"]+", Device="[^"]+", DeviceId="[^"]+", ` +
+	`Version="[^"]+")(?:, )?)?(?:Token="([^"]+)")?$`)
+
+// access is who can call a route.
+type access int
+
+const (
+	anybody access = iota
+	whoHasToken
+	legacyToken
+)
 
 func newJellyfin(t testing.TB) *Jellyfin {
 	j := &Jellyfin{Server: newServer(t, "jellyfin"), password: JellyfinPassword, health: "Healthy",
-		sessions: map[string]bool{}}
+		sessions: map[string]bool{}, made: map[string]int{}}
 	j.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		j.mutex.Lock()
 		defer j.mutex.Unlock()
 		fmt.Fprint(w, j.health)
 	})
-	j.route("POST /Users/AuthenticateByName", false, j.authenticate)
-	j.route("POST /Sessions/Logout", true, func(w http.ResponseWriter, r *http.Request) {
+	j.route("POST /Users/AuthenticateByName", anybody, j.authenticate)
+	j.route("GET /Users/Me", whoHasToken, func(w http.ResponseWriter, r *http.Request) {
+		if !j.sessions[token(r)] {
+			w.WriteHeader(http.StatusBadRequest) // a key is no user
+			return
+		}
+		answer(w, http.StatusOK, object{"Name": User})
+	})
+	j.route("POST /Sessions/Logout", whoHasToken, func(w http.ResponseWriter, r *http.Request) {
 		delete(j.sessions, token(r))
 		w.WriteHeader(http.StatusNoContent)
 	})
-	j.route("GET /Library/VirtualFolders", true, func(w http.ResponseWriter, _ *http.Request) {
+	j.route("GET /Library/VirtualFolders", whoHasToken, func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, append([]object{}, j.libraries...))
 	})
-	j.route("POST /Library/VirtualFolders", true, j.addLibrary)
-	j.route("POST /Library/VirtualFolders/Paths", true, j.addPath)
-	j.route("POST /Auth/Keys", true, func(w http.ResponseWriter, _ *http.Request) {
-		j.keys = append(j.keys, fmt.Sprint("jellyfin-api-key-", len(j.keys)))
+	j.route("POST /Library/VirtualFolders", whoHasToken, j.addLibrary)
+	j.route("POST /Library/VirtualFolders/Paths", whoHasToken, j.addPath)
+	j.route("POST /Auth/Keys", whoHasToken, j.addKey)
+	j.route("GET /Auth/Keys", whoHasToken, func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, object{"Items": append([]jellyfinKey{}, j.keys...), "TotalRecordCount": len(j.keys)})
+	})
+	j.route("DELETE /Auth/Keys/{key}", whoHasToken, func(w http.ResponseWriter, r *http.Request) {
+		j.keys = slices.DeleteFunc(j.keys, func(key jellyfinKey) bool { return key.AccessToken == r.PathValue("key") })
+		j.wrote(r)
 		w.WriteHeader(http.StatusNoContent)
 	})
-	j.route("GET /Auth/Keys", true, func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, object{"Items": j.keys})
+	j.route("GET /System/Configuration", legacyToken, func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, object{"IsStartupWizardCompleted": true})
 	})
+	j.route("GET /Items", legacyToken, func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, object{"Items": []object{}})
+	})
+	j.route("POST /Library/Media/Updated", legacyToken, j.mediaUpdated)
 	return j
 }
 
@@ -83,7 +125,14 @@ func (j *Jellyfin) Sessions() int {
 	return len(j.sessions)
 }
 
-// Items returns the names of the files that it found at the latest scan.
+// Logins returns how many logins of ours succeeded.
+func (j *Jellyfin) Logins() int {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	return j.ours
+}
+
+// Items returns the names of the files that it has found.
 func (j *Jellyfin) Items() []string {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
@@ -98,30 +147,76 @@ func (j *Jellyfin) AddLibrary(name, kind string, paths ...string) {
 		"ItemId": "id-" + name})
 }
 
+// Keys returns the names of the API keys, sorted.
+func (j *Jellyfin) Keys() []string {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	return j.keyNames()
+}
+
+func (j *Jellyfin) keyNames() []string {
+	names := []string{}
+	for _, key := range j.keys {
+		names = append(names, key.AppName)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// RevokeKey removes the API keys of a name by hand.
+func (j *Jellyfin) RevokeKey(name string) {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	j.keys = slices.DeleteFunc(j.keys, func(key jellyfinKey) bool { return key.AppName == name })
+}
+
+func (j *Jellyfin) addKey(w http.ResponseWriter, r *http.Request) {
+	name := r.URL.Query().Get("app")
+	if name == "" {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	j.made[name]++
+	// The name is in it so that stacks can be compared whatever the order was.
+	j.keys = append(j.keys, jellyfinKey{name, fmt.Sprint(jellyfinKeyStart, name, "-", j.made[name]),
+		"2026-01-01T00:00:00Z"})
+	j.wrote(r)
+	w.WriteHeader(http.StatusNoContent)
+}
+
 func (j *Jellyfin) snapshot() any {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
-	return copyOf(j.libraries)
+	return copyOf(object{"libraries": j.libraries, "keys": j.keyNames()})
 }
 
 func token(r *http.Request) string {
 	if match := mediaBrowser.FindStringSubmatch(r.Header.Get("Authorization")); match != nil {
-		return match[1]
+		return match[2]
 	}
 	return ""
 }
 
-// route adds a route. It takes only the header that Jellyfin 12 takes, and its token or a key.
-func (j *Jellyfin) route(pattern string, needsToken bool, handler http.HandlerFunc) {
+// route adds a route. It takes only the header that Jellyfin 12 takes, with a session or a key, and
+// for legacyToken also the older header that Radarr and Sonarr send.
+func (j *Jellyfin) route(pattern string, need access, handler http.HandlerFunc) {
 	j.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		j.mutex.Lock()
 		defer j.mutex.Unlock()
-		known := j.sessions[token(r)]
+		sent := token(r)
+		if need == legacyToken && sent == "" && !j.Twelve {
+			sent = r.Header.Get("X-MediaBrowser-Token")
+		}
+		known := j.sessions[sent]
 		for _, key := range j.keys {
-			known = known || token(r) == key
+			known = known || sent == key.AccessToken
 		}
 		legacy := r.Header.Get("X-Emby-Token") + r.Header.Get("X-Emby-Authorization") + r.URL.Query().Get("api_key")
-		if !mediaBrowser.MatchString(r.Header.Get("Authorization")) || legacy != "" || needsToken && !known {
+		if need != legacyToken {
+			legacy += r.Header.Get("X-MediaBrowser-Token")
+			known = known && mediaBrowser.MatchString(r.Header.Get("Authorization"))
+		}
+		if legacy != "" || need != anybody && !known {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
@@ -130,6 +225,10 @@ func (j *Jellyfin) route(pattern string, needsToken bool, handler http.HandlerFu
 }
 
 func (j *Jellyfin) authenticate(w http.ResponseWriter, r *http.Request) {
+	if match := mediaBrowser.FindStringSubmatch(r.Header.Get("Authorization")); match == nil || match[1] == "" {
+		http.Error(w, "the client says not which it is", http.StatusBadRequest)
+		return
+	}
 	var body object
 	if err := readBody(r, &body); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -144,9 +243,12 @@ func (j *Jellyfin) authenticate(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	session := fmt.Sprint("jellyfin-session-", j.logins)
+	session := fmt.Sprint(jellyfinSessionStart, j.logins)
 	j.logins++
 	j.sessions[session] = true
+	if strings.Contains(r.Header.Get("Authorization"), `Client="homelab-wire"`) {
+		j.ours++
+	}
 	answer(w, http.StatusOK, object{"AccessToken": session,
 		"User": object{"Id": "1", "Policy": object{"IsAdministrator": true}}})
 }
@@ -208,20 +310,37 @@ func (j *Jellyfin) addPath(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// Scan looks for files below the libraries' paths, as Jellyfin does on its own.
-func (j *Jellyfin) Scan() {
-	j.mutex.Lock()
-	defer j.mutex.Unlock()
-	j.items = nil
-	for _, library := range j.libraries {
-		for _, root := range library["Locations"].([]string) {
-			// A folder that cannot be read has no items.
-			_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-				if err == nil && !entry.IsDir() {
-					j.items = append(j.items, fmt.Sprintf("%s: %s", library["Name"], filepath.Base(path)))
+// mediaUpdated looks for files below a path that lies in a library.
+func (j *Jellyfin) mediaUpdated(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Updates []struct{ Path, UpdateType string }
+	}
+	if err := readBody(r, &body); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	for _, update := range body.Updates {
+		for _, library := range j.libraries {
+			for _, root := range library["Locations"].([]string) {
+				if strings.HasPrefix(update.Path, root+"/") {
+					j.scan(library, update.Path)
 				}
-				return err
-			})
+			}
 		}
 	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// scan adds the files below a folder to the items.
+func (j *Jellyfin) scan(library object, folder string) {
+	// A folder that cannot be read has no items.
+	_ = filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			item := fmt.Sprintf("%s: %s", library["Name"], filepath.Base(path))
+			if !slices.Contains(j.items, item) {
+				j.items = append(j.items, item)
+			}
+		}
+		return err
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -14,8 +15,8 @@ type Jellyseerr struct {
 	*Server
 	// Legacy reads and enables libraries at a GET, as earlier versions do.
 	Legacy      bool
-	key         string
-	user        bool // the first login was made
+	users       []object
+	sessions    map[string]int // the index of the user
 	initialized bool
 	main        object
 	jellyfin    object
@@ -37,14 +38,16 @@ var (
 		"baseUrl": "string"}
 )
 
+const seerrSessionStart = "seerr-session-"
+
 const seerrDevice = `MediaBrowser Client="Seerr", Device="Seerr", DeviceId="BOT_seerr", Version="3.5.0"`
 
 func newJellyseerr(t testing.TB) *Jellyseerr {
 	s := &Jellyseerr{
-		Server: newServer(t, "jellyseerr"), key: JellyseerrKey,
+		Server: newServer(t, "jellyseerr"), sessions: map[string]int{},
 		servers: map[string][]object{"radarr": {}, "sonarr": {}},
 		main: object{
-			"apiKey": "shown", "applicationTitle": "Seerr", "applicationUrl": "", "localLogin": true,
+			"apiKey": JellyseerrKey, "applicationTitle": "Seerr", "applicationUrl": "", "localLogin": true,
 			"mediaServerLogin": true,
 			"newPlexLogin":     true, "mediaServerType": 4.0,
 		},
@@ -86,11 +89,29 @@ func (s *Jellyseerr) BreakFirstRun(host string, port int) {
 	s.jellyfin["ip"], s.jellyfin["port"] = host, float64(port)
 }
 
-// SetKey changes the API key, as a restored folder does.
+// SetKey changes the API key, as its page does on request.
 func (s *Jellyseerr) SetKey(key string) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	s.key = key
+	s.main["apiKey"] = key
+}
+
+// SetUpBySomebody leaves it as it is after another user's first login. Users that it does not know
+// are let in, as ordinary ones, or not.
+func (s *Jellyseerr) SetUpBySomebody(host string, port int, letsIn bool) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.jellyfin["ip"], s.jellyfin["port"] = host, float64(port)
+	s.main["mediaServerType"], s.main["newPlexLogin"] = 2.0, letsIn
+	s.users = append(s.users, object{"id": 1, "jellyfinUsername": "somebody", "permissions": 2})
+	s.initialized = true
+}
+
+// Logins returns how many logins succeeded.
+func (s *Jellyseerr) Logins() int {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return len(s.sessions)
 }
 
 // EnableOnly enables one library by hand, and disables all others.
@@ -133,18 +154,32 @@ func (s *Jellyseerr) snapshot() any {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	all := copyOf(object{"main": s.main, "jellyfin": s.jellyfin, "libraries": s.libraries,
-		"servers": s.servers, "initialized": s.initialized})
+		"servers": s.servers, "initialized": s.initialized, "users": s.users})
 	delete(all["jellyfin"].(map[string]any), "apiKey") // there is another for every login
 	return all
 }
 
-// route adds a route for who has the key, once there is a user. Its handler holds the mutex.
+// isAdmin reports whether a request is one of an administrator: the first user, for whom the key
+// stands, or one with a session.
+func (s *Jellyseerr) isAdmin(r *http.Request) bool {
+	if key := r.Header.Get("X-Api-Key"); key != "" {
+		return key == s.main["apiKey"] && len(s.users) > 0
+	}
+	cookie, err := r.Cookie("connect.sid")
+	if err != nil {
+		return false
+	}
+	user, known := s.sessions[cookie.Value]
+	return known && s.users[user]["permissions"] == 2
+}
+
+// route adds a route for administrators. Its handler holds the mutex.
 func (s *Jellyseerr) route(pattern string, handler http.HandlerFunc) {
 	method, path, _ := strings.Cut(pattern, " ")
 	s.mux.HandleFunc(method+" /api/v1"+path, func(w http.ResponseWriter, r *http.Request) {
 		s.mutex.Lock()
 		defer s.mutex.Unlock()
-		if !s.user || r.Header.Get("X-Api-Key") != s.key {
+		if !s.isAdmin(r) {
 			answer(w, http.StatusForbidden,
 				object{"status": 403, "error": "You do not have permission to access this endpoint"})
 			return
@@ -191,11 +226,20 @@ func (s *Jellyseerr) login(w http.ResponseWriter, r *http.Request) {
 	if body["hostname"] != nil {
 		address["ip"], address["port"] = body["hostname"], body["port"]
 	}
+	if s.main["mediaServerType"] != 4.0 && s.main["mediaServerLogin"] == false {
+		fail(http.StatusInternalServerError, "Jellyfin login is disabled")
+		return
+	}
 	var session struct{ AccessToken string }
 	err := s.ask(address, "", http.MethodPost, "/Users/AuthenticateByName",
 		object{"Username": body["username"], "Pw": body["password"]}, &session)
 	if err != nil {
-		fail(http.StatusUnauthorized, "INVALID_CREDENTIALS")
+		answer(w, http.StatusUnauthorized, object{"message": "INVALID_CREDENTIALS"})
+		return
+	}
+	user := slices.IndexFunc(s.users, func(user object) bool { return user["jellyfinUsername"] == body["username"] })
+	if s.main["mediaServerType"] != 4.0 && user < 0 && s.main["newPlexLogin"] == false {
+		answer(w, http.StatusForbidden, object{"message": "Access denied."})
 		return
 	}
 	s.inner = session.AccessToken
@@ -204,7 +248,7 @@ func (s *Jellyseerr) login(w http.ResponseWriter, r *http.Request) {
 			fail(http.StatusInternalServerError, "NO_ADMIN_USER")
 			return
 		}
-		var keys struct{ Items []string }
+		var keys struct{ Items []jellyfinKey }
 		if err := errors.Join(
 			s.ask(address, s.inner, http.MethodPost, "/Auth/Keys?app=Seerr", nil, nil),
 			s.ask(address, s.inner, http.MethodGet, "/Auth/Keys", nil, &keys),
@@ -217,12 +261,26 @@ func (s *Jellyseerr) login(w http.ResponseWriter, r *http.Request) {
 		if body["hostname"] != nil {
 			s.jellyfin["ip"], s.jellyfin["port"] = body["hostname"], body["port"]
 		}
-		s.jellyfin["apiKey"] = keys.Items[len(keys.Items)-1]
+		for _, key := range keys.Items {
+			if key.AppName == "Seerr" {
+				s.jellyfin["apiKey"] = key.AccessToken
+			}
+		}
 		s.main["mediaServerType"] = 2.0
 	}
-	s.user = true
-	s.wrote(r)
-	answer(w, http.StatusOK, object{"id": 1, "email": body["email"]})
+	if user < 0 {
+		permissions := 32 // may request
+		if len(s.users) == 0 {
+			permissions = 2
+		}
+		user = len(s.users)
+		s.users = append(s.users, object{"id": user + 1, "jellyfinUsername": body["username"], "permissions": permissions})
+		s.wrote(r)
+	}
+	id := fmt.Sprint(seerrSessionStart, len(s.sessions))
+	s.sessions[id] = user
+	http.SetCookie(w, &http.Cookie{Name: "connect.sid", Value: id, Path: "/", HttpOnly: true})
+	answer(w, http.StatusOK, s.users[user])
 }
 
 // ask calls Jellyfin at an address that is stored.

@@ -3,6 +3,7 @@ package fake
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -11,15 +12,18 @@ import (
 const mask = "********"
 
 // providers are the objects of a resource that can be tested: download clients, applications,
-// indexers.
+// indexers, notifications.
 type providers struct {
 	server  *Server
 	schema  []object
 	items   []object
 	secrets map[string]bool
 	test    func(item object) error
+	more    spec // fields that only this resource has
 	changed func(item object, removed bool) error
-	nextID  int
+	// leavesOut says that empty texts are read back without a value.
+	leavesOut bool
+	nextID    int
 }
 
 var providerSpec = spec{
@@ -72,6 +76,13 @@ func (p *providers) list() []object {
 				entry["value"] = mask
 			}
 		}
+		// A text that is empty is not there.
+		fields, _ := item["fields"].([]any)
+		for _, field := range fields {
+			if entry, ok := field.(map[string]any); ok && p.leavesOut && entry["value"] == "" {
+				delete(entry, "value")
+			}
+		}
 	}
 	if list == nil {
 		list = []object{}
@@ -103,16 +114,23 @@ func (p *providers) read(r *http.Request, id int) (object, error) {
 	if err := readBody(r, &item); err != nil {
 		return nil, err
 	}
-	if err := providerSpec.check(item); err != nil {
+	known := maps.Clone(providerSpec)
+	maps.Copy(known, p.more)
+	if err := known.check(item); err != nil {
 		return nil, err
+	}
+	for name, kind := range p.more {
+		if _, there := item[name]; !there {
+			return nil, fmt.Errorf("field %s is missing, which must be %s", name, kind)
+		}
 	}
 	if id == 0 {
 		if number, ok := item["id"].(float64); ok {
 			id = int(number)
 		}
 	}
-	known := p.find(id)
-	base := known
+	stored := p.find(id)
+	base := stored
 	if base == nil {
 		p.server.mutex.Lock()
 		for _, entry := range p.schema {
@@ -144,11 +162,14 @@ func (p *providers) read(r *http.Request, id int) (object, error) {
 		if old == nil {
 			return nil, fmt.Errorf("no field %q", name)
 		}
-		if kindOf(old["value"]) != kindOf(entry["value"]) {
+		if p.leavesOut && entry["value"] == nil && !is("int", old["value"]) && !is("bool", old["value"]) {
+			entry["value"] = ""
+		}
+		if kind := kindOf(old["value"]); kind != kindOf(entry["value"]) && (kind != "any" || !is("string", entry["value"])) {
 			return nil, fmt.Errorf("field %s must be %s", name, kindOf(old["value"]))
 		}
 		if p.secrets[name] && entry["value"] == mask {
-			if known == nil {
+			if stored == nil {
 				return nil, fmt.Errorf("field %s is masked, and there is nothing stored", name)
 			}
 			entry["value"] = old["value"]
@@ -188,7 +209,8 @@ func (p *providers) save(w http.ResponseWriter, r *http.Request, id int) {
 			return
 		}
 	}
-	if r.URL.Query().Get("forceSave") != "true" {
+	// What is disabled is saved without a test.
+	if r.URL.Query().Get("forceSave") != "true" && item["enable"] != false {
 		if err := p.test(item); err != nil {
 			refuse(w, "Host", err, item)
 			return

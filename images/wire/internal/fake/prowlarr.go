@@ -16,10 +16,18 @@ type Prowlarr struct {
 	indexers     *providers
 	// Syncs counts how often it was told to give its indexers to all.
 	Syncs int
+	down  map[string]bool // definitions whose sites do not answer
+}
+
+// SetSiteDown makes the site of a definition not answer, or answer again.
+func (p *Prowlarr) SetSiteDown(definition string, down bool) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.down[definition] = down
 }
 
 func newProwlarr(t testing.TB) *Prowlarr {
-	p := &Prowlarr{arr: newArr(t, "prowlarr", "v1", ProwlarrKey, "Prowlarr", "2.6.5.5000", mask)}
+	p := &Prowlarr{arr: newArr(t, "prowlarr", "v1", ProwlarrKey, "Prowlarr", "2.6.5.5000", mask), down: map[string]bool{}}
 	secrets := map[string]bool{"apiKey": true}
 	p.applications = &providers{server: p.Server, secrets: secrets, test: p.testApplication,
 		changed: p.applicationChanged}
@@ -87,6 +95,11 @@ func (p *Prowlarr) testIndexer(item object) error {
 		return errors.New("App profile does not exist")
 	}
 	if item["implementation"] != "Torznab" {
+		p.mutex.Lock()
+		defer p.mutex.Unlock()
+		if definition, _ := item["definitionName"].(string); p.down[definition] {
+			return fmt.Errorf("Unable to connect to indexer, check the log. %s does not answer", definition)
+		}
 		return nil
 	}
 	if strings.Contains(text(item, "baseUrl"), "/indexers/all/") {

@@ -20,6 +20,7 @@ type servarrKind struct {
 	name, title, version, key, shown, category, resource string
 	naming                                               object
 	enums                                                map[string][]any
+	events                                               []string // that a notification can be about
 }
 
 var (
@@ -34,6 +35,8 @@ var (
 			"colonReplacementFormat": {"delete", "dash", "spaceDash", "spaceDashSpace", "smart"},
 			"rescanAfterRefresh":     {"always", "afterManual", "never"},
 		},
+		events: []string{"onGrab", "onDownload", "onUpgrade", "onRename", "onMovieAdded", "onMovieDelete",
+			"onMovieFileDelete", "onMovieFileDeleteForUpgrade", "onHealthIssue", "includeHealthWarnings"},
 	}
 	sonarrKind = servarrKind{
 		name: "sonarr", title: "Sonarr", version: "4.0.19.3000", key: SonarrKey,
@@ -49,6 +52,8 @@ var (
 			"colonReplacementFormat": {0.0, 1.0, 2.0, 3.0, 4.0, 5.0},
 			"rescanAfterRefresh":     {"always", "afterManual", "never"},
 		},
+		events: []string{"onGrab", "onDownload", "onUpgrade", "onImportComplete", "onRename", "onSeriesAdd",
+			"onSeriesDelete", "onEpisodeFileDelete", "onEpisodeFileDeleteForUpgrade", "onHealthIssue", "includeHealthWarnings"},
 	}
 )
 
@@ -59,6 +64,8 @@ type Servarr struct {
 	roots    []object
 	clients  *providers
 	indexers *providers
+	// connects are its notifications.
+	connects *providers
 	media    []object
 	imported map[string]bool
 }
@@ -88,6 +95,8 @@ func newServarr(t testing.TB, kind servarrKind) *Servarr {
 				"enableAutomaticSearch": false, "enableInteractiveSearch": false, "priority": 25},
 				"baseUrl", "", "apiPath", "/api", "apiKey", ""),
 		}}
+	s.connects = s.newConnects()
+	s.connects.mount("/notification", s.route)
 	s.clients.mount("/downloadclient", s.route)
 	s.indexers.mount("/indexer", s.route)
 	s.route("GET /rootfolder", func(w http.ResponseWriter, _ *http.Request) {
@@ -103,8 +112,12 @@ func newServarr(t testing.TB, kind servarrKind) *Servarr {
 	return s
 }
 
-// DropField removes a field of the download client's schema, as a newer version can.
-func (s *Servarr) DropField(name string) { s.clients.drop(name) }
+// DropField removes a field of the download client's and the notification's schema, as a newer
+// version can.
+func (s *Servarr) DropField(name string) {
+	s.clients.drop(name)
+	s.connects.drop(name)
+}
 
 // Client returns the stored download client of a name with its secrets, nil if there is none.
 func (s *Servarr) Client(name string) map[string]any { return s.clients.named(name) }
@@ -116,6 +129,15 @@ func (s *Servarr) SetClientField(client, field string, value any) {
 
 // AddClient adds a download client by hand.
 func (s *Servarr) AddClient(name string) { s.clients.add("Transmission", name) }
+
+// Notification returns the stored notification of a name with its secrets, nil if there is none.
+func (s *Servarr) Notification(name string) map[string]any { return s.connects.named(name) }
+
+// SetNotification changes a field of a notification by hand.
+func (s *Servarr) SetNotification(name, field string, value any) { s.connects.set(name, field, value) }
+
+// AddNotification adds a notification by hand.
+func (s *Servarr) AddNotification(name string) { s.connects.add("Webhook", name) }
 
 // Indexers returns the names of the indexers that Prowlarr gave it.
 func (s *Servarr) Indexers() []string { return s.indexers.names() }
@@ -195,7 +217,7 @@ func (p *providers) snapshot() any {
 func (s *Servarr) snapshot() object {
 	all := s.arr.snapshot()
 	all["clients"], all["indexers"] = s.clients.snapshot(), s.indexers.snapshot()
-	all["roots"] = s.rootFolders()
+	all["roots"], all["notifications"] = s.rootFolders(), s.connects.snapshot()
 	return all
 }
 
@@ -426,20 +448,30 @@ func (s *Servarr) command(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusCreated, object{"id": 1, "name": command["name"]})
 }
 
-// importTorrent copies a file into the root folder, under another name if that is wanted.
+// importTorrent copies a file into the root folder, under another name if that is wanted, and then
+// tells who wants to know.
 func (s *Servarr) importTorrent(torrent object) error {
+	folder, err := s.copyTorrent(torrent)
+	if err == nil && folder != "" {
+		s.tell(folder)
+	}
+	return err
+}
+
+// copyTorrent returns the folder that it has copied the file into, "" if there was nothing to do.
+func (s *Servarr) copyTorrent(torrent object) (string, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	source, _ := torrent["content_path"].(string)
 	if s.imported[source] || torrent["progress"] != 1.0 {
-		return nil
+		return "", nil
 	}
 	if s.configs["mediamanagement"]["copyUsingHardlinks"] != false {
-		return errors.New("a hardlink does not reach the box")
+		return "", errors.New("a hardlink does not reach the box")
 	}
 	content, err := os.ReadFile(source)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, item := range s.media {
 		title, _ := item["title"].(string)
@@ -453,10 +485,10 @@ func (s *Servarr) importTorrent(torrent object) error {
 		folder := filepath.Join(item["rootFolderPath"].(string),
 			fmt.Sprintf("%s (1999) [tmdbid-%v]", title, item["tmdbId"]))
 		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return err
+			return "", err
 		}
 		s.imported[source] = true
-		return os.WriteFile(filepath.Join(folder, name), content, 0o600)
+		return folder, os.WriteFile(filepath.Join(folder, name), content, 0o600)
 	}
-	return nil
+	return "", nil
 }

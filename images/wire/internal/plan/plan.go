@@ -21,17 +21,18 @@ type App string
 // The apps that a plan can have, in the order in which a pass connects them.
 const (
 	QBittorrent App = "qbittorrent"
+	Jellyfin    App = "jellyfin"
 	Radarr      App = "radarr"
 	Sonarr      App = "sonarr"
 	Jackett     App = "jackett"
 	Prowlarr    App = "prowlarr"
-	Jellyfin    App = "jellyfin"
 	Jellyseerr  App = "jellyseerr"
 )
 
-// Apps returns every app in the order in which a pass connects them.
+// Apps returns every app in the order in which a pass connects them. Jellyfin comes before Radarr
+// and Sonarr, which are given its API keys.
 func Apps() []App {
-	return []App{QBittorrent, Radarr, Sonarr, Jackett, Prowlarr, Jellyfin, Jellyseerr}
+	return []App{QBittorrent, Jellyfin, Radarr, Sonarr, Jackett, Prowlarr, Jellyseerr}
 }
 
 // Plan says which apps run and how they are connected. An app that is absent does not run.
@@ -66,7 +67,8 @@ type JellyfinPlan struct {
 	Common
 	// User is the login of an administrator; required.
 	User string `json:"user"`
-	// Password is the user's password; required, at least 16 characters.
+	// Password is the user's password at the first login; required, at least 16 characters. After
+	// that we have API keys, and the password may be changed in Jellyfin.
 	Password Secret `json:"password"`
 	// Libraries are added where they are missing, and never removed.
 	Libraries []Library `json:"libraries,omitempty"`
@@ -82,12 +84,10 @@ type Library struct {
 	Path string `json:"path"`
 }
 
-// JellyseerrPlan is how we log in to Jellyseerr, now called Seerr. Its first user is the
-// administrator of Jellyfin.
+// JellyseerrPlan is what Jellyseerr, now called Seerr, is set to. Its first user is the
+// administrator of Jellyfin, as whom we log in once to read the API key that it made itself.
 type JellyseerrPlan struct {
 	Common
-	// APIKey is the key that its environment sets; required, at least 16 characters.
-	APIKey Secret `json:"apiKey"`
 	// Email is the address of its first user; required.
 	Email string `json:"email"`
 	// ApplicationURL is where people open it; required.
@@ -213,15 +213,16 @@ func (p *Plan) Has(app App) bool { return p.Common(app) != nil }
 // Enforces reports whether a change by hand is put back in the app.
 func (p *Plan) Enforces(app App) bool { return slices.Contains(p.Enforce, app) }
 
-// secretAt is a secret and the path by which problems name it.
-type secretAt struct {
-	path  string
-	value Secret
+// NamedSecret is a secret and the name that output has in its place.
+type NamedSecret struct {
+	Name  string
+	Value Secret
 }
 
-func (p *Plan) secrets() []secretAt {
-	var all []secretAt
-	add := func(path string, value Secret) { all = append(all, secretAt{path, value}) }
+// secrets returns the secrets of the plan by their path.
+func (p *Plan) secrets() []NamedSecret {
+	var all []NamedSecret
+	add := func(path string, value Secret) { all = append(all, NamedSecret{path, value}) }
 	if a := p.QBittorrent; a != nil {
 		add("qbittorrent.password", a.Password)
 	}
@@ -245,26 +246,23 @@ func (p *Plan) secrets() []secretAt {
 	if a := p.Jellyfin; a != nil {
 		add("jellyfin.password", a.Password)
 	}
-	if a := p.Jellyseerr; a != nil {
-		add("jellyseerr.apiKey", a.APIKey)
-	}
 	return all
 }
 
-// Redact replaces every secret of the plan in text, also where it is escaped for a URL or for JSON.
-// It is the last step before anything is printed, because a server's answer can repeat what it was
-// sent.
-func (p *Plan) Redact(text string) string {
-	secrets := p.secrets()
+// Redact replaces every secret of the plan, and more, in text, also where it is escaped for a URL
+// or for JSON. It is the last step before anything is printed, because a server's answer can repeat
+// what it was sent.
+func (p *Plan) Redact(text string, more ...NamedSecret) string {
+	secrets := append(p.secrets(), more...)
 	// A secret can be part of a longer one.
-	slices.SortStableFunc(secrets, func(a, b secretAt) int { return len(b.value) - len(a.value) })
+	slices.SortStableFunc(secrets, func(a, b NamedSecret) int { return len(b.Value) - len(a.Value) })
 	for _, secret := range secrets {
-		value := string(secret.value)
+		value := string(secret.Value)
 		if value == "" {
 			continue
 		}
 		for _, form := range []string{value, url.QueryEscape(value), url.PathEscape(value), escapeJSON(value)} {
-			text = strings.ReplaceAll(text, form, "("+secret.path+")")
+			text = strings.ReplaceAll(text, form, "("+secret.Name+")")
 		}
 	}
 	return text

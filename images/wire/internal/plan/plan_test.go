@@ -87,10 +87,11 @@ func TestSecretsAreNotShown(t *testing.T) {
 	require.NoError(t, err)
 	shown := fmt.Sprintf("%v %+v %#v %s", *p.Radarr, *p.Radarr, *p.Radarr, p.Radarr.APIKey)
 	for _, secret := range p.secrets() {
-		assert.NotContains(t, shown, string(secret.value))
-		text := p.Redact("before " + string(secret.value) + " after")
-		assert.Equal(t, "before ("+secret.path+") after", text)
+		assert.NotContains(t, shown, string(secret.Value))
+		text := p.Redact("before " + string(secret.Value) + " after")
+		assert.Equal(t, "before ("+secret.Name+") after", text)
 	}
+	assert.Equal(t, "token=(jellyfin)", p.Redact("token=made+later", NamedSecret{"jellyfin", "made later"}))
 	p.Sonarr.APIKey = "radarr-key-0123456789-and-more"
 	assert.Equal(t, "(sonarr.apiKey)", p.Redact("radarr-key-0123456789-and-more"), "the longer one first")
 	p.Radarr.APIKey = "a secret/with+signs&more"
@@ -158,7 +159,7 @@ func FuzzParse(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, p, again)
 		for _, secret := range p.secrets() {
-			require.NotContains(t, p.Redact("<"+string(secret.value)+">"), "<"+string(secret.value)+">")
+			require.NotContains(t, p.Redact("<"+string(secret.Value)+">"), "<"+string(secret.Value)+">")
 		}
 	})
 }

@@ -48,7 +48,7 @@ func (p *Plan) validate(problems *Problems) {
 		}
 	}
 	for _, secret := range p.secrets() {
-		strong(problems, secret.path, secret.value)
+		strong(problems, secret.Name, secret.Value)
 	}
 	p.validateApps(problems)
 	p.validateTogether(problems)

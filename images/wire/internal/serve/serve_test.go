@@ -90,7 +90,7 @@ func TestHealthAndMetrics(t *testing.T) {
 	_, metrics = get(t, web.URL+"/metrics")
 	for _, line := range []string{
 		`homelab_wire_up{app="radarr"} 1`, `homelab_wire_drift{app="radarr"} 1`, `homelab_wire_drift{app="sonarr"} 0`,
-		`homelab_wire_changes_total{app="radarr"} 5`,
+		`homelab_wire_changes_total{app="radarr"} 6`,
 		`homelab_wire_last_success_timestamp_seconds{app="jellyseerr"} 1.`,
 	} {
 		assert.Contains(t, metrics, line)

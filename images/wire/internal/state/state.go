@@ -1,6 +1,6 @@
 // Package state remembers what was last written to the apps, so that a later pass can tell a
 // setting that changed from a change that somebody made by hand. Of a secret it keeps only a keyed
-// digest.
+// digest. Beside that it keeps the API keys that apps made for us, in a file of their own.
 package state
 
 import (
@@ -21,11 +21,12 @@ import (
 )
 
 const (
-	appliedFile = "applied.json"
-	keyFile     = "key"
-	lockFile    = "lock"
-	keySize     = 32
-	version     = 1
+	appliedFile     = "applied.json"
+	credentialsFile = "credentials.json"
+	keyFile         = "key"
+	lockFile        = "lock"
+	keySize         = 32
+	version         = 1
 )
 
 // Object is what we know of one object in an app.
@@ -46,18 +47,28 @@ type content struct {
 	Pending map[string]bool `json:"pending,omitempty"`
 }
 
+// credentials are the API keys that apps made for us, by the name of the app.
+type credentials struct {
+	Version int               `json:"version"`
+	Keys    map[string]string `json:"keys"`
+}
+
 // State is what we remember. Each change is on disk when the method that makes it returns.
 type State struct {
-	dir     string
-	key     []byte
-	lock    *os.File
-	content content
+	dir         string
+	key         []byte
+	lock        *os.File
+	content     content
+	credentials credentials
 }
 
 // Open reads the state in a folder, which must exist. Only one at a time can have it open. With
 // readOnly nothing is written and nothing is locked: changes are kept in memory alone.
 func Open(dir string, readOnly bool) (_ *State, err error) {
-	s := &State{content: content{Version: version, Objects: map[string]*Object{}, Pending: map[string]bool{}}}
+	s := &State{
+		content:     content{Version: version, Objects: map[string]*Object{}, Pending: map[string]bool{}},
+		credentials: credentials{Version: version, Keys: map[string]string{}},
+	}
 	if !readOnly {
 		s.dir = dir
 		if s.lock, err = lock(filepath.Join(dir, lockFile)); err != nil {
@@ -69,30 +80,44 @@ func Open(dir string, readOnly bool) (_ *State, err error) {
 			}
 		}()
 	}
-	data, err := os.ReadFile(filepath.Join(dir, appliedFile))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return nil, fmt.Errorf("reading the state: %w", err)
-	default:
-		if err := json.Unmarshal(data, &s.content); err != nil {
-			return nil, fmt.Errorf("reading the state in %s: %w; remove the file to start without it", dir, err)
-		}
-		if s.content.Version != version {
-			return nil, fmt.Errorf("reading the state in %s: its version is %d, not %d", dir,
-				s.content.Version, version)
-		}
-		if s.content.Objects == nil {
-			s.content.Objects = map[string]*Object{}
-		}
-		if s.content.Pending == nil {
-			s.content.Pending = map[string]bool{}
-		}
+	if err := load(filepath.Join(dir, appliedFile), &s.content, &s.content.Version); err != nil {
+		return nil, err
+	}
+	if s.content.Objects == nil {
+		s.content.Objects = map[string]*Object{}
+	}
+	if s.content.Pending == nil {
+		s.content.Pending = map[string]bool{}
+	}
+	if err := load(filepath.Join(dir, credentialsFile), &s.credentials, &s.credentials.Version); err != nil {
+		return nil, err
+	}
+	if s.credentials.Keys == nil {
+		s.credentials.Keys = map[string]string{}
 	}
 	if err := s.loadKey(filepath.Join(dir, keyFile), readOnly); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// load reads a file, which need not be there. The error says nothing of its content.
+func load(path string, into any, found *int) error {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the state: %w", err)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("reading the state in %s: it is not what was written; remove the file to start without it",
+			path)
+	}
+	if *found != version {
+		return fmt.Errorf("reading the state in %s: its version is %d, not %d", path, *found, version)
+	}
+	return nil
 }
 
 func lock(path string) (*os.File, error) {
@@ -222,15 +247,29 @@ func (s *State) SetPending(job string, pending bool) error {
 	return s.save()
 }
 
-func (s *State) save() error {
+// Credential returns the API key that an app made for us, or "".
+func (s *State) Credential(app string) string { return s.credentials.Keys[app] }
+
+// SetCredential remembers the API key that an app made for us. Only its owner can read the file.
+func (s *State) SetCredential(app, key string) error {
+	if s.credentials.Keys[app] == key {
+		return nil
+	}
+	s.credentials.Keys[app] = key
+	return s.store(credentialsFile, s.credentials)
+}
+
+func (s *State) save() error { return s.store(appliedFile, s.content) }
+
+func (s *State) store(name string, content any) error {
 	if s.dir == "" {
 		return nil
 	}
-	data, err := json.MarshalIndent(s.content, "", "  ")
+	data, err := json.MarshalIndent(content, "", "  ")
 	if err != nil {
 		return fmt.Errorf("writing the state: %w", err)
 	}
-	return replace(filepath.Join(s.dir, appliedFile), append(data, '\n'))
+	return replace(filepath.Join(s.dir, name), append(data, '\n'))
 }
 
 // replace writes a file so that after a crash it is either the old one or the new one.

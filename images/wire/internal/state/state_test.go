@@ -25,6 +25,8 @@ func TestStateIsKept(t *testing.T) {
 	require.NoError(t, s.Record("radarr/a", map[string]json.RawMessage{"y": json.RawMessage(`"z"`)}))
 	require.NoError(t, s.Record("sonarr/b", nil))
 	require.NoError(t, s.SetPending("prowlarr/sync", true))
+	require.NoError(t, s.SetCredential("jellyfin", "a-first-key"))
+	require.NoError(t, s.SetCredential("jellyfin", "a-key"))
 	digest := s.Digest("a secret")
 	require.NoError(t, s.Close())
 
@@ -36,18 +38,20 @@ func TestStateIsKept(t *testing.T) {
 	assert.False(t, s.Object("sonarr/b").Made)
 	assert.True(t, s.Pending("prowlarr/sync"))
 	assert.Equal(t, digest, s.Digest("a secret"))
+	assert.Equal(t, "a-key", s.Credential("jellyfin"))
+	assert.Empty(t, s.Credential("jellyseerr"))
 	require.NoError(t, s.Forget("radarr/"))
 	assert.Empty(t, s.Keys("radarr/"))
 	require.NoError(t, s.Close())
 
-	for _, name := range []string{appliedFile, keyFile} {
+	for _, name := range []string{appliedFile, credentialsFile, keyFile} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		require.NoError(t, err)
 		assert.Equal(t, os.FileMode(0o600), info.Mode().Perm(), name)
 	}
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
-	assert.Len(t, entries, 3, "no temporary file is left")
+	assert.Len(t, entries, 4, "no temporary file is left")
 }
 
 func TestOnlyOneWriter(t *testing.T) {
@@ -57,19 +61,27 @@ func TestOnlyOneWriter(t *testing.T) {
 	assert.ErrorContains(t, err, "another pass is running")
 	reader := open(t, dir, true)
 	require.NoError(t, reader.Record("radarr/a", nil))
+	require.NoError(t, reader.SetCredential("jellyfin", "a-key"))
+	assert.Equal(t, "a-key", reader.Credential("jellyfin"))
 	require.NoError(t, reader.Close())
 	require.NoError(t, s.Close())
 	s = open(t, dir, false)
 	assert.Empty(t, s.Keys(""), "a reader writes nothing")
+	assert.Empty(t, s.Credential("jellyfin"))
 	require.NoError(t, s.Close())
 }
 
 func TestBadState(t *testing.T) {
-	for name, content := range map[string]string{"not JSON": "{", "newer": `{"version":2}`} {
-		dir := t.TempDir()
-		require.NoError(t, os.WriteFile(filepath.Join(dir, appliedFile), []byte(content), 0o600))
-		_, err := Open(dir, false)
-		assert.ErrorContains(t, err, "reading the state", name)
+	for _, file := range []string{appliedFile, credentialsFile} {
+		for name, content := range map[string]string{
+			"not JSON": "{", "newer": `{"version":2}`, "wrong type": `{"version":1,"keys":["a-key"],"objects":["a-key"]}`,
+		} {
+			dir := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600))
+			_, err := Open(dir, false)
+			require.ErrorContains(t, err, "reading the state", name)
+			assert.NotContains(t, err.Error(), "a-key")
+		}
 	}
 	_, err := Open(filepath.Join(t.TempDir(), "missing"), false)
 	assert.Error(t, err)

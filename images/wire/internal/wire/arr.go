@@ -96,9 +96,9 @@ func (c *arr) explain(err error) error {
 	case answer.Code == http.StatusUnauthorized:
 		return c.refusal("its API key", "key", answer.Code, "apiKey")
 	case answer.Name != "":
-		return &statusError{answer.Code, short(answer.Name + ": " + answer.Msg)}
+		return &statusError{code: answer.Code, message: short(answer.Name + ": " + answer.Msg), property: answer.Name}
 	}
-	return &statusError{answer.Code, short(answer.Msg)}
+	return &statusError{code: answer.Code, message: short(answer.Msg)}
 }
 
 // identify reads the app's name and version, which also shows whether it takes our key.
@@ -171,16 +171,22 @@ func (c *arr) forgetIfReset(host map[string]any) error {
 	return nil
 }
 
-// provider keeps an object that the app can test: a download client, an application, an indexer.
-// The app tests what differs before it is saved. What is unchanged but has a secret that we cannot
-// see is tested as it is stored, and written again if that fails.
+// testError is that an app says of an object that it does not work.
+type testError struct {
+	label string
+	err   error
+}
+
+// Error says which object it is, and what the app says.
+func (e *testError) Error() string { return fmt.Sprintf("testing %s: %v", e.label, e.err) }
+
+// Unwrap returns what the app says.
+func (e *testError) Unwrap() error { return e.err }
+
+// provider keeps an object that the app can test: a download client, an application, an indexer, a
+// notification. The app tests what differs before it is saved. What is unchanged but has a secret
+// that we cannot see is tested as it is stored, and written again if that fails.
 func (c *arr) provider(ctx context.Context, resource string, o object) error {
-	save := func(ctx context.Context, merged map[string]any) error {
-		if o.actual == nil {
-			return c.send(ctx, http.MethodPost, resource, merged)
-		}
-		return c.send(ctx, http.MethodPut, fmt.Sprintf("%s/%v", resource, merged["id"]), merged)
-	}
 	d := c.compare(o)
 	c.result.Drift = append(c.result.Drift, d.drift...)
 	if len(d.written) == 0 && d.unseen && c.mayTest(d) {
@@ -189,7 +195,7 @@ func (c *arr) provider(ctx context.Context, resource string, o object) error {
 			return c.state.Record(o.key, d.settled)
 		}
 		if code(err) != http.StatusBadRequest {
-			return fmt.Errorf("testing %s: %w", o.label, err)
+			return &testError{o.label, err}
 		}
 		for _, f := range o.fields {
 			if f.secret {
@@ -201,12 +207,29 @@ func (c *arr) provider(ctx context.Context, resource string, o object) error {
 	if len(d.written) == 0 {
 		return c.state.Record(o.key, d.settled)
 	}
-	if !c.options.Check {
+	if c.maySend(resource, o) {
 		if err := c.send(ctx, http.MethodPost, resource+"/test", d.merged); err != nil {
-			return fmt.Errorf("testing %s before it is saved: %w", o.label, err)
+			return &testError{o.label + " before it is saved", err}
 		}
 	}
-	return c.write(ctx, o, d, save)
+	return c.write(ctx, o, d, c.save(resource, o))
+}
+
+// maySend reports whether what is to be saved may be tested. A check tests nothing that is not there
+// yet: it can need what the check has not written to other apps either. Of an indexer that is there,
+// only the test tells whether it would be enabled.
+func (c *arr) maySend(resource string, o object) bool {
+	return !c.options.Check || (resource == indexerResource && o.actual != nil)
+}
+
+// save returns what saves an object of a resource.
+func (c *arr) save(resource string, o object) func(context.Context, map[string]any) error {
+	return func(ctx context.Context, merged map[string]any) error {
+		if o.actual == nil {
+			return c.send(ctx, http.MethodPost, resource, merged)
+		}
+		return c.send(ctx, http.MethodPut, fmt.Sprintf("%s/%v", resource, merged["id"]), merged)
+	}
 }
 
 // mayTest reports whether a stored object may be tested. Testing a download client makes Radarr add

@@ -100,8 +100,8 @@ func TestLostState(t *testing.T) {
 	l.dir = memoryDir(t)
 	report := l.connect()
 	assert.Equal(t, want, l.stack.Snapshot(), "nothing is there twice")
-	assert.Equal(t, []string{"host updated (password)", "download client qBittorrent updated (password)"},
-		report.App(plan.Radarr).Changes,
+	assert.Equal(t, []string{"host updated (password)", "download client qBittorrent updated (password)",
+		"notification Jellyfin updated (apiKey)"}, report.App(plan.Radarr).Changes,
 		"of a secret nobody can see whether it is ours")
 	l.writesNothing()
 }
@@ -122,6 +122,7 @@ func TestRemovedApps(t *testing.T) {
 	l := newLab(t)
 	l.connect()
 	l.stack.Radarr.AddClient("Transmission by hand")
+	l.stack.Radarr.AddNotification("Webhook by hand")
 	l.stack.Prowlarr.AddIndexer("thepiratebay")
 	l.stack.Jackett.Configure("eztv")
 	l.stack.Jellyseerr.AddServer("sonarr", "Sonarr 4K by hand")
@@ -134,6 +135,8 @@ func TestRemovedApps(t *testing.T) {
 	assert.Equal(t, []string{"application Sonarr removed", "indexer 1337x removed", "indexer rarbg (Jackett) removed"},
 		report.App(plan.Prowlarr).Changes)
 	assert.Equal(t, []string{"server Sonarr removed"}, report.App(plan.Jellyseerr).Changes)
+	assert.Equal(t, []string{"API key sonarr removed"}, report.App(plan.Jellyfin).Changes)
+	assert.Equal(t, []string{"Seerr", "homelab", "radarr"}, l.stack.Jellyfin.Keys())
 	assert.Equal(t, []string{"thepiratebay"}, l.stack.Prowlarr.Indexers(), "what we did not make is not touched")
 	assert.True(t, l.stack.Jackett.Configured("eztv"))
 	assert.Len(t, l.stack.Jellyseerr.Servers("sonarr"), 1)
@@ -148,6 +151,14 @@ func TestRemovedApps(t *testing.T) {
 	assert.Equal(t, []string{"download client qBittorrent removed"}, report.App(plan.Radarr).Changes)
 	assert.Nil(t, l.stack.Radarr.Client("qBittorrent"))
 	assert.NotNil(t, l.stack.Radarr.Client("Transmission by hand"))
+	l.writesNothing()
+
+	delete(l.plan, "jellyfin")
+	delete(l.plan, "jellyseerr")
+	report = l.connect()
+	assert.Equal(t, []string{"notification Jellyfin removed"}, report.App(plan.Radarr).Changes)
+	assert.Nil(t, l.stack.Radarr.Notification("Jellyfin"))
+	assert.NotNil(t, l.stack.Radarr.Notification("Webhook by hand"))
 	l.writesNothing()
 }
 

@@ -19,6 +19,8 @@ const maxAnswer = 64 << 20
 type statusError struct {
 	code    int
 	message string
+	// property is the property that the app finds wrong, if it says so.
+	property string
 }
 
 // Error returns the status, and what the app says about it.
@@ -36,6 +38,18 @@ func code(err error) int {
 		return answer.code
 	}
 	return 0
+}
+
+// why returns what an app says of a site that it has asked for us, without the app's status.
+func why(err error) string {
+	var answer *statusError
+	if errors.As(err, &answer) && answer.message != "" {
+		return strings.TrimPrefix(answer.message, answer.property+": ")
+	}
+	for errors.Unwrap(err) != nil {
+		err = errors.Unwrap(err)
+	}
+	return err.Error()
 }
 
 // api calls an app that speaks JSON.
@@ -83,7 +97,7 @@ func (c *api) call(ctx context.Context, method, path string, body, into any) (_ 
 	}
 	// A redirect is no success: it leads to a login.
 	if response.StatusCode >= http.StatusMultipleChoices {
-		return response, &statusError{response.StatusCode, message(data)}
+		return response, &statusError{code: response.StatusCode, message: message(data)}
 	}
 	if into == nil {
 		return response, nil

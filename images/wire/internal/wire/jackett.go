@@ -15,7 +15,8 @@ const (
 	jackettCookie   = "Jackett"
 )
 
-// jackett configures the indexers of the plan in Jackett. Its API key opens only the search; what
+// jackett configures the indexers of the plan in Jackett. One of which the site does not answer is
+// left out until a later pass. Its API key opens only the search; what
 // is administration needs the cookie of a login.
 func (a *app) jackett(ctx context.Context) error {
 	j := a.plan.Jackett
@@ -45,7 +46,8 @@ func (a *app) jackett(ctx context.Context) error {
 	var problems []error
 	for _, id := range j.Indexers {
 		if named(have, "id", id) == nil {
-			a.problem("it has no indexer %s", id)
+			a.left[id] = true
+			a.warning("there is no indexer %s; correct homelab:wiring.jackettIndexers", id)
 			continue
 		}
 		o := object{key: "jackett/indexer/" + id, label: "indexer " + id}
@@ -53,9 +55,16 @@ func (a *app) jackett(ctx context.Context) error {
 			problems = append(problems, a.state.Record(o.key, nil))
 			continue
 		}
-		problems = append(problems, a.write(ctx, o, decision{}, func(ctx context.Context, _ map[string]any) error {
+		err := a.write(ctx, o, decision{}, func(ctx context.Context, _ map[string]any) error {
 			return configure(ctx, web, id)
-		}))
+		})
+		if code(err) == http.StatusInternalServerError || errors.Is(err, errTimeout) {
+			// Jackett asks the site before it saves anything.
+			a.left[id] = true
+			a.warning("the indexer %s cannot be configured: %s", id, why(err))
+			continue
+		}
+		problems = append(problems, err)
 	}
 	problems = append(problems, a.prune(ctx, "jackett/indexer/", "indexer", j.Indexers, configured,
 		func(ctx context.Context, indexer map[string]any) error {

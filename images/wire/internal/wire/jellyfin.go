@@ -12,7 +12,7 @@ import (
 	"homelab/images/wire/internal/plan"
 )
 
-// device is how Jellyfin knows us. The header is the only one that Jellyfin 12 still takes.
+// device is how Jellyfin knows us at a login. The header is the only one that Jellyfin 12 still takes.
 const device = `MediaBrowser Client="homelab-wire", Device="homelab-wire", DeviceId="homelab-wire", Version="1"`
 
 // library is a library that Jellyfin has.
@@ -27,15 +27,22 @@ func (l library) requestable() bool {
 	return l.CollectionType == "movies" || l.CollectionType == "tvshows"
 }
 
-// jellyfin adds what is missing of the libraries. It removes none, nor a path of one: they hold
-// what people have seen.
+// jellyfin makes the API keys, and adds what is missing of the libraries. It removes no library, nor
+// a path of one: they hold what people have seen.
 func (a *app) jellyfin(ctx context.Context) (err error) {
 	web := &api{base: string(a.common.URL), client: a.client()}
-	logOut, err := a.jellyfinLogin(ctx, web)
+	keys, logOut, err := a.openJellyfin(ctx, web)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, logOut(ctx)) }()
+	if err := a.keepKeys(ctx, web, keys); err != nil {
+		return err
+	}
+	return a.addLibraries(ctx, web)
+}
+
+func (a *app) addLibraries(ctx context.Context, web *api) error {
 	const folders = "/Library/VirtualFolders"
 	var have []library
 	if _, err := web.call(ctx, http.MethodGet, folders, nil, &have); err != nil {
@@ -79,8 +86,8 @@ func (a *app) typeOf(have library, want plan.Library) {
 
 // jellyfinLogin logs in, and returns what ends the session.
 func (a *app) jellyfinLogin(ctx context.Context, web *api) (logOut func(context.Context) error, err error) {
-	if err := a.mayLogIn(); err != nil {
-		return nil, err
+	if err := a.mayLogIn(a.name); err != nil {
+		return nil, fmt.Errorf("%s: %w", a.oldPassword(), err)
 	}
 	web.header = func(h http.Header) { h.Set("Authorization", device) }
 	var session struct {
@@ -94,11 +101,12 @@ func (a *app) jellyfinLogin(ctx context.Context, web *api) (logOut func(context.
 	_, err = web.call(ctx, http.MethodPost, "/Users/AuthenticateByName", body, &session)
 	if status := code(err); status == http.StatusUnauthorized || status == http.StatusForbidden {
 		a.refuse()
-		return nil, a.refusal("the login of its administrator", "password", status, "password")
+		return nil, refusedError(fmt.Sprintf("refuses the login of its administrator (%d): %s", status, a.oldPassword()))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("logging in: %w", err)
 	}
+	a.hide("session of Jellyfin", session.AccessToken)
 	token := fmt.Sprintf("%s, Token=%q", device, session.AccessToken)
 	web.header = func(h http.Header) { h.Set("Authorization", token) }
 	logOut = func(ctx context.Context) error {

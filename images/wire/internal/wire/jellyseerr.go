@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ const (
 	seerrNoServer = 4 // its number for no media server yet
 	seerrInUse    = "already configured"
 	seerrObjects  = "jellyseerr/"
+	seerrAdmin    = 2 // the bit of its administrators in a user's permissions
 )
 
 // seerr is Jellyseerr, or Seerr, as it is called by now.
@@ -33,10 +35,7 @@ type public struct {
 }
 
 func (a *app) jellyseerr(ctx context.Context) error {
-	j := a.plan.Jellyseerr
-	s := &seerr{a, &api{base: string(j.URL) + seerrAPI, client: a.client(), header: func(h http.Header) {
-		h.Set("X-Api-Key", string(j.APIKey))
-	}}}
+	s := &seerr{a, &api{base: string(a.common.URL) + seerrAPI, client: a.client()}}
 	var public public
 	if _, err := s.web.call(ctx, http.MethodGet, "/settings/public", nil, &public); err != nil {
 		return fmt.Errorf("reading the public settings: %w", err)
@@ -65,59 +64,138 @@ func (a *app) jellyseerr(ctx context.Context) error {
 		})
 }
 
-// open returns the main settings, after the first login if there was none: until then Jellyseerr
-// has no user for whom the API key could stand. It reports whether there is more to do.
+// open returns the main settings, which it reads with the API key that Jellyseerr has made itself.
+// Where we do not have it, or it is refused, it logs in to read it. It reports whether there is more
+// to do.
 func (s *seerr) open(ctx context.Context, public public) (main map[string]any, more bool, err error) {
-	_, err = s.web.call(ctx, http.MethodGet, "/settings/main", nil, &main)
-	refused := code(err) == http.StatusForbidden || code(err) == http.StatusUnauthorized
-	switch {
-	case err == nil && public.MediaServerType != seerrNoServer:
-		return main, true, nil
-	case err != nil && !refused:
-		return nil, false, fmt.Errorf("reading the main settings: %w", err)
-	case refused && public.Initialized:
-		return nil, false, s.refusal("its API key", "key", code(err), "apiKey")
+	isNew := public.MediaServerType == seerrNoServer
+	if key := s.state.Credential(string(plan.Jellyseerr)); key != "" {
+		s.useKey(key)
+		main, err = s.main(ctx, s.web)
+		if !refused(err) && (err != nil || !isNew) {
+			return main, err == nil, err
+		}
 	}
-	if !s.usable(plan.Jellyfin) {
-		s.blocked("the first login", plan.Jellyfin)
-		return nil, false, nil
-	}
-	// Nothing that we wrote to an earlier Jellyseerr is in this one.
-	if refused {
+	label := "login"
+	if isNew {
+		label = "first login"
+		// Nothing that we wrote to an earlier Jellyseerr is in this one.
 		if err := s.state.Forget(seerrObjects); err != nil {
 			return nil, false, err
 		}
 	}
-	err = s.write(ctx, object{key: "jellyseerr/login", label: "first login"}, decision{},
-		func(ctx context.Context, _ map[string]any) error { return s.logIn(ctx) })
-	if err != nil || s.options.Check {
-		return nil, false, err
+	if !s.usable(plan.Jellyfin) {
+		s.blocked("the "+label, plan.Jellyfin)
+		return nil, false, nil
 	}
-	_, err = s.web.call(ctx, http.MethodGet, "/settings/main", nil, &main)
-	if code(err) == http.StatusForbidden || code(err) == http.StatusUnauthorized {
-		return nil, false, s.refusal("its API key", "key", code(err), "apiKey")
+	err = s.write(ctx, object{key: "jellyseerr/login", label: label}, decision{},
+		func(ctx context.Context, _ map[string]any) error {
+			main, err = s.logIn(ctx)
+			return err
+		})
+	var told refusedError
+	if errors.As(err, &told) { // it says enough by itself
+		err = told
 	}
-	return main, err == nil, err
+	return main, err == nil && !s.options.Check, err
 }
 
-// logIn makes Jellyfin's administrator the first user. After a first run that broke off Jellyseerr
-// knows the host already, and refuses to be told again.
-func (s *seerr) logIn(ctx context.Context) error {
+func refused(err error) bool {
+	return code(err) == http.StatusForbidden || code(err) == http.StatusUnauthorized
+}
+
+func (s *seerr) useKey(key string) {
+	s.web.header = func(h http.Header) { h.Set("X-Api-Key", key) }
+}
+
+func (s *seerr) main(ctx context.Context, web *api) (main map[string]any, err error) {
+	if _, err := web.call(ctx, http.MethodGet, "/settings/main", nil, &main); err != nil {
+		return nil, fmt.Errorf("reading the main settings: %w", err)
+	}
+	return main, nil
+}
+
+// logIn logs in as Jellyfin's administrator, who becomes the first user if there is none, and
+// returns the main settings. It remembers the API key that is in them.
+func (s *seerr) logIn(ctx context.Context) (map[string]any, error) {
+	for _, name := range []plan.App{plan.Jellyfin, plan.Jellyseerr} { // it is the same password
+		if err := s.mayLogIn(name); err != nil {
+			return nil, refusedError(fmt.Sprintf("%s: %v", s.oldPassword(), err))
+		}
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	client := s.client()
+	client.Jar = jar
+	session := &api{base: s.web.base, client: client}
+	var user struct {
+		Permissions *int64 `json:"permissions"`
+	}
+	response, err := s.authenticate(ctx, session, &user)
+	switch code(err) {
+	case http.StatusUnauthorized:
+		s.refuse()
+		return nil, refusedError(fmt.Sprintf("jellyseerr refuses the login (401): %s", s.oldPassword()))
+	case http.StatusForbidden:
+		return nil, s.notAdministrator()
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, cookie := range response.Cookies() {
+		s.hide("session of Jellyseerr", cookie.Value)
+	}
+	if user.Permissions != nil && *user.Permissions&seerrAdmin == 0 {
+		return nil, s.notAdministrator()
+	}
+	main, err := s.main(ctx, session)
+	if refused(err) {
+		return nil, s.notAdministrator()
+	}
+	if err != nil {
+		return nil, err
+	}
+	key, ok := main["apiKey"].(string)
+	if !ok || key == "" {
+		return nil, errors.New("its main settings have no API key")
+	}
+	s.hide("jellyseerr API key", key)
+	s.useKey(key)
+	return main, s.state.SetCredential(string(plan.Jellyseerr), key)
+}
+
+// notAdministrator is the error for a Jellyseerr that another user set up.
+func (s *seerr) notAdministrator() error {
+	setting := s.common.Setting
+	if setting == "" {
+		setting = "the plan's jellyseerr"
+	}
+	user := s.plan.Jellyfin.User
+	return refusedError(fmt.Sprintf("the login %s is not its administrator: somebody else set it up first; make %s "+
+		"an administrator there, or, if nobody should have been there yet, move /opt/homelab/jellyseerr away and deploy "+
+		"%s again", user, user, setting))
+}
+
+// authenticate sends the login. After a first run that broke off Jellyseerr knows the host already,
+// as it does after every later one, and refuses to be told again.
+func (s *seerr) authenticate(ctx context.Context, session *api, user any) (*http.Response, error) {
 	j := s.plan.Jellyfin
 	body := map[string]any{
 		"username": j.User, "password": string(j.Password), "email": s.plan.Jellyseerr.Email,
 		"serverType": seerrJellyfin,
 		"hostname":   j.URL.Host(), "port": j.URL.Port(), "useSsl": j.URL.TLS(), "urlBase": "",
 	}
-	_, err := s.web.call(ctx, http.MethodPost, "/auth/jellyfin", body, nil)
+	response, err := session.call(ctx, http.MethodPost, "/auth/jellyfin", body, user)
 	var answer *statusError
 	if errors.As(err, &answer) && strings.Contains(answer.message, seerrInUse) {
 		for _, name := range []string{"hostname", "port", "useSsl", "urlBase"} {
 			delete(body, name)
 		}
-		_, err = s.web.call(ctx, http.MethodPost, "/auth/jellyfin", body, nil)
+		response, err = session.call(ctx, http.MethodPost, "/auth/jellyfin", body, user)
 	}
-	return err
+	return response, err
 }
 
 // seerrMedia is what Jellyseerr knows of Jellyfin.

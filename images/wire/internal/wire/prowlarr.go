@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"homelab/images/wire/internal/plan"
 )
+
+// indexerResource is Prowlarr's resource of indexers.
+const indexerResource = "indexer"
 
 // syncJob is remembered until Prowlarr was told to give its indexers to Radarr and Sonarr.
 const syncJob = "prowlarr/sync"
@@ -59,7 +63,7 @@ func (a *app) prowlarr(ctx context.Context) error {
 		return err
 	}
 	problems := c.keepAll(ctx, "applications", "application", have.applications, have.wantedApplications)
-	problems = append(problems, c.keepAll(ctx, "indexer", "indexer", have.indexers, have.wantedIndexers)...)
+	problems = append(problems, c.keepAll(ctx, indexerResource, "indexer", have.indexers, have.wantedIndexers)...)
 	problems = append(problems, c.sync(ctx))
 	return errors.Join(problems...)
 }
@@ -126,7 +130,7 @@ func (c *arr) wantIndexers(ctx context.Context, have *prowlarrState) error {
 				return err
 			}
 			if template == nil {
-				c.problem("%s has no indexer %s", c.title, definition)
+				c.warning("there is no indexer %s; correct homelab:wiring.prowlarrIndexers", definition)
 				continue
 			}
 			o.template = template
@@ -138,6 +142,9 @@ func (c *arr) wantIndexers(ctx context.Context, have *prowlarrState) error {
 		return nil
 	}
 	for _, id := range jackett.Indexers {
+		if c.left[id] {
+			continue
+		}
 		o := object{
 			key: "prowlarr/indexer/" + torznabName(id), label: "indexer " + torznabName(id),
 			actual: named(have.indexers, "name", torznabName(id)),
@@ -220,11 +227,18 @@ func (c *arr) keepAll(ctx context.Context, resource, label string, have []map[st
 			c.blocked(o.label, app)
 			continue
 		}
-		err := c.provider(ctx, resource, o)
-		problems = append(problems, err)
+		keepOne := c.provider
+		if resource == indexerResource {
+			keepOne = c.indexer
+		}
+		problems = append(problems, keepOne(ctx, resource, o))
 	}
-	for _, definition := range c.plan.Prowlarr.Indexers {
-		keep = append(keep, definition) // also one that Prowlarr does not have at present
+	// Also one that Prowlarr or Jackett does not have at present.
+	keep = append(keep, c.plan.Prowlarr.Indexers...)
+	if c.plan.Jackett != nil {
+		for _, id := range c.plan.Jackett.Indexers {
+			keep = append(keep, torznabName(id))
+		}
 	}
 	err := c.prune(ctx, prefix, label, keep, func(name string) map[string]any {
 		if o := named(have, "name", name); o != nil {
@@ -233,6 +247,48 @@ func (c *arr) keepAll(ctx context.Context, resource, label string, have []map[st
 		return named(have, "definitionName", name)
 	}, c.remove(resource))
 	return append(problems, err)
+}
+
+// indexer keeps an indexer. One whose site does not answer is saved disabled, and enabled by the
+// first pass that finds it answering. One that is enabled stays so, unless something else about it
+// is to be written: Prowlarr saves an enabled one only if its site answers.
+func (c *arr) indexer(ctx context.Context, resource string, o object) error {
+	err := c.provider(ctx, resource, o)
+	if !ofSite(err) {
+		return err
+	}
+	c.warning("the %s does not answer: %s", o.label, why(err))
+	if o.actual != nil && len(c.compare(o).written) == 0 {
+		return nil
+	}
+	disabled := o
+	disabled.fields = slices.Clone(o.fields)
+	i := slices.IndexFunc(o.fields, func(f field) bool { return f.name == "enable" })
+	if o.actual == nil {
+		disabled.label += ", disabled,"
+	}
+	if o.actual != nil && o.actual["enable"] == false {
+		disabled.fields = slices.Delete(disabled.fields, i, i+1)
+	} else {
+		disabled.fields[i].want = false
+	}
+	d := c.compare(disabled)
+	if len(d.written) == 0 {
+		return nil
+	}
+	if err := c.write(ctx, disabled, d, c.save(resource, o)); !ofSite(err) {
+		return err
+	}
+	return nil // it is left out
+}
+
+// ofSite reports whether an error is what an app says of an indexer's site, and not of what we sent.
+func ofSite(err error) bool {
+	var answer *statusError
+	if errors.As(err, &answer) && answer.code == http.StatusBadRequest {
+		return !slices.Contains([]string{"Name", "AppProfileId", "Implementation", "ConfigContract", "Priority"}, answer.property)
+	}
+	return errors.Is(err, errTimeout)
 }
 
 // noteSync remembers, before an application or an indexer is written, that Radarr and Sonarr are to

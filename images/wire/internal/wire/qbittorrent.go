@@ -46,7 +46,7 @@ func (a *app) preferences() []field {
 
 func (a *app) qbittorrent(ctx context.Context) error {
 	q := a.plan.QBittorrent
-	if err := a.mayLogIn(); err != nil {
+	if err := a.mayLogIn(a.name); err != nil {
 		return err
 	}
 	transport := &lastStatus{next: a.options.Transport}

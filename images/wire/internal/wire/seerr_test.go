@@ -51,8 +51,8 @@ func TestLibrariesThatAreThere(t *testing.T) {
 	l := newLab(t)
 	l.stack.Jellyfin.AddLibrary("movies", "movies", "/elsewhere")
 	report := l.connect()
-	require.Len(t, report.App(plan.Jellyfin).Changes, 2)
-	assert.Equal(t, "library Movies updated ("+l.stack.Dir+"/box/movies)", report.App(plan.Jellyfin).Changes[0],
+	require.Len(t, report.App(plan.Jellyfin).Changes, 5)
+	assert.Equal(t, "library Movies updated ("+l.stack.Dir+"/box/movies)", report.App(plan.Jellyfin).Changes[3],
 		"the path is added to the library of that name, whatever its case")
 	l.writesNothing()
 	l.app("jellyfin")["libraries"].([]any)[0].(map[string]any)["type"] = "music"

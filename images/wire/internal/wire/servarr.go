@@ -12,22 +12,31 @@ import (
 // downloadClient is the name of the download client in Radarr and Sonarr.
 const downloadClient = "qBittorrent"
 
+// notification is the name in Radarr and Sonarr of the notification ("Connect") of Jellyfin, so that
+// what they import, rename or delete is in the library at once.
+const notification = "Jellyfin"
+
 // kind is what differs between Radarr and Sonarr.
 type kind struct {
-	category string // the field of the download client that holds the category
+	category string   // the field of the download client that holds the category
+	events   []string // of which Jellyfin is told
 	naming   []field
 }
 
 // Names are such that Jellyfin recognizes the film or series, by its number in the folder's name.
 var (
-	radarrKind = kind{"movieCategory", []field{
+	radarrKind = kind{"movieCategory", []string{
+		"onDownload", "onUpgrade", "onRename", "onMovieDelete", "onMovieFileDelete", "onMovieFileDeleteForUpgrade",
+	}, []field{
 		{name: "renameMovies", want: true},
 		{name: "replaceIllegalCharacters", want: true},
 		{name: "colonReplacementFormat", want: "smart"},
 		{name: "standardMovieFormat", want: "{Movie CleanTitle} ({Release Year}) {[Quality Full]}{-Release Group}"},
 		{name: "movieFolderFormat", want: "{Movie CleanTitle} ({Release Year}) [tmdbid-{TmdbId}]"},
 	}}
-	sonarrKind = kind{"tvCategory", []field{
+	sonarrKind = kind{"tvCategory", []string{
+		"onDownload", "onUpgrade", "onRename", "onSeriesDelete", "onEpisodeFileDelete", "onEpisodeFileDeleteForUpgrade",
+	}, []field{
 		{name: "renameEpisodes", want: true},
 		{name: "replaceIllegalCharacters", want: true},
 		{name: "colonReplacementFormat", want: 4}, // smart
@@ -65,8 +74,9 @@ func (a *app) sonarr(ctx context.Context) error {
 
 // servarrState is what Radarr or Sonarr has before we write.
 type servarrState struct {
-	host, naming, media          map[string]any
-	roots, clients, clientSchema []map[string]any
+	host, naming, media               map[string]any
+	roots, clients, clientSchema      []map[string]any
+	notifications, notificationSchema []map[string]any
 }
 
 func (a *app) servarr(ctx context.Context, s *plan.ServarrPlan, k kind) error {
@@ -79,6 +89,7 @@ func (a *app) servarr(ctx context.Context, s *plan.ServarrPlan, k kind) error {
 		read{"config/host", &have.host}, read{"rootfolder", &have.roots},
 		read{"config/naming", &have.naming}, read{"config/mediamanagement", &have.media},
 		read{"downloadclient", &have.clients}, read{"downloadclient/schema", &have.clientSchema},
+		read{"notification", &have.notifications}, read{"notification/schema", &have.notificationSchema},
 	); err != nil {
 		return err
 	}
@@ -88,11 +99,17 @@ func (a *app) servarr(ctx context.Context, s *plan.ServarrPlan, k kind) error {
 	if err != nil {
 		return err
 	}
+	connect, err := c.template(have.notificationSchema, "notification", "MediaBrowser")
+	if err != nil {
+		return err
+	}
+	told := c.notificationFields(k, connect)
 	if err := errors.Join(
 		c.needs(have.host, "config/host", user),
 		c.needs(have.naming, "config/naming", k.naming),
 		c.needs(have.media, "config/mediamanagement", mediaManagement()),
 		c.needs(template, "QBittorrent", client),
+		c.needs(connect, "MediaBrowser", told),
 	); err != nil {
 		return err
 	}
@@ -108,6 +125,7 @@ func (a *app) servarr(ctx context.Context, s *plan.ServarrPlan, k kind) error {
 		c.config(ctx, "naming", "naming", have.naming, k.naming),
 		c.config(ctx, "mediamanagement", "mediaManagement", have.media, mediaManagement()),
 		c.downloadClient(ctx, have.clients, template, client),
+		c.notification(ctx, have.notifications, connect, told),
 	)
 }
 
@@ -161,5 +179,53 @@ func (c *arr) downloadClient(ctx context.Context, clients []map[string]any, temp
 	return c.provider(ctx, resource, object{
 		key: prefix + downloadClient, label: label,
 		actual: named(clients, "name", downloadClient), template: template, fields: fields,
+	})
+}
+
+// notificationFields are the fields of the notification, nil if Jellyfin does not run. Each app has
+// an API key of its own in Jellyfin.
+func (c *arr) notificationFields(k kind, template map[string]any) []field {
+	j := c.plan.Jellyfin
+	if j == nil {
+		return nil
+	}
+	fields := []field{{name: "onGrab", want: false}}
+	for _, event := range k.events {
+		fields = append(fields, field{name: event, want: true})
+	}
+	fields = append(fields,
+		field{name: "fields.host", want: j.URL.Host()},
+		field{name: "fields.port", want: j.URL.Port()},
+		field{name: "fields.useSsl", want: j.URL.TLS()},
+		field{name: "fields.apiKey", want: c.keys[c.name], secret: true},
+		field{name: "fields.notify", want: false}, // Jellyfin shows no messages
+		field{name: "fields.updateLibrary", want: true},
+		field{name: "fields.mapFrom", want: "", plain: orEmpty}, // both have the same paths
+		field{name: "fields.mapTo", want: "", plain: orEmpty},
+	)
+	if entryOf(template, "urlBase") != nil {
+		fields = append(fields, field{name: "fields.urlBase", want: "", plain: orEmpty})
+	}
+	return fields
+}
+
+func (c *arr) notification(ctx context.Context, notifications []map[string]any, template map[string]any,
+	fields []field) error {
+	const resource = "notification"
+	prefix := fmt.Sprintf("%s/%s/", c.name, resource)
+	label := resource + " " + notification
+	if !c.plan.Has(plan.Jellyfin) {
+		return c.prune(ctx, prefix, resource, nil, func(name string) map[string]any {
+			return named(notifications, "name", name)
+		}, c.remove(resource))
+	}
+	if c.keys[c.name] == "" {
+		c.blocked(label, plan.Jellyfin)
+		return nil
+	}
+	template["name"] = notification
+	return c.provider(ctx, resource, object{
+		key: prefix + notification, label: label,
+		actual: named(notifications, "name", notification), template: template, fields: fields,
 	})
 }

@@ -38,6 +38,14 @@ func folder(value any) any {
 	return value
 }
 
+// orEmpty takes a text that is not there for an empty one.
+func orEmpty(value any) any {
+	if value == nil {
+		return ""
+	}
+	return value
+}
+
 // anyCase takes a name for the same whatever its case.
 func anyCase(value any) any {
 	if text, ok := value.(string); ok {

@@ -48,7 +48,7 @@ func (a *app) wait(ctx context.Context, deadline time.Time) error {
 		if text := reason.Error(); text != told {
 			told = text
 			line := fmt.Sprintf("waiting for %s, at most %s more: %s", a.name, left.Round(time.Second), text)
-			a.options.Log(a.plan.Redact(line))
+			a.options.Log(a.redact(line))
 		}
 		select {
 		case <-ctx.Done():
@@ -84,6 +84,9 @@ func (a *app) notReady(ctx context.Context) (reason error) {
 	return nil
 }
 
+// errTimeout is that an app takes longer than timeout.
+var errTimeout = errors.New("it does not answer in time")
+
 // plain returns an error of the network without the URL, which can hold a key, and in short words.
 func plain(err error) error {
 	var dns *net.DNSError
@@ -94,7 +97,7 @@ func plain(err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return errors.New("it refuses the connection")
 	case errors.Is(err, context.DeadlineExceeded):
-		return errors.New("it does not answer in time")
+		return errTimeout
 	case errors.As(err, &outer):
 		return outer.Err
 	}

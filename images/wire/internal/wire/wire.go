@@ -6,6 +6,7 @@ package wire
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -44,6 +45,7 @@ type Wirer struct {
 	plan    *plan.Plan
 	options Options
 	refused map[plan.App]time.Time
+	hidden  map[string]string // what apps gave us and no output shows, and the name that it has instead
 }
 
 // New returns a Wirer for the plan.
@@ -60,7 +62,7 @@ func New(p *plan.Plan, options Options) *Wirer {
 	if options.Transport == nil {
 		options.Transport = http.DefaultTransport
 	}
-	return &Wirer{plan: p, options: options, refused: map[plan.App]time.Time{}}
+	return &Wirer{plan: p, options: options, refused: map[plan.App]time.Time{}, hidden: map[string]string{}}
 }
 
 // pass is one pass.
@@ -69,7 +71,9 @@ type pass struct {
 	state     *state.State
 	report    *Report
 	failed    map[plan.App]bool
-	libraries []library // of Jellyfin, for Jellyseerr
+	libraries []library           // of Jellyfin, for Jellyseerr
+	keys      map[plan.App]string // of Jellyfin, for Radarr and Sonarr
+	left      map[string]bool     // indexers that Jackett could not configure
 }
 
 // app is one app in one pass.
@@ -106,8 +110,11 @@ func (a *app) connect(ctx context.Context) error {
 func (w *Wirer) Pass(ctx context.Context, st *state.State) *Report {
 	p := &pass{
 		Wirer: w, state: st,
-		report: &Report{Check: w.options.Check, plan: w.plan},
-		failed: map[plan.App]bool{},
+		report: &Report{Check: w.options.Check, redact: w.redact},
+		failed: map[plan.App]bool{}, keys: map[plan.App]string{}, left: map[string]bool{},
+	}
+	for _, name := range plan.Apps() {
+		w.hide(string(name)+" API key", st.Credential(string(name)))
 	}
 	deadline := time.Now().Add(w.options.Patience)
 	var apps []*app
@@ -116,7 +123,7 @@ func (w *Wirer) Pass(ctx context.Context, st *state.State) *Report {
 		if common == nil {
 			// What we wrote to an app that no longer runs says nothing about one that runs later.
 			if err := st.Forget(string(name) + "/"); err != nil {
-				p.report.add(name).problem(w.plan, "%v", err)
+				p.report.add(name).problem("%v", err)
 			}
 			continue
 		}
@@ -143,11 +150,17 @@ func (p *pass) usable(name plan.App) bool { return p.plan.Has(name) && !p.failed
 // fail reports that the app could not be connected.
 func (a *app) fail(err error) {
 	a.failed[a.name] = true
-	a.result.problem(a.plan, "%v", err)
+	a.result.problem("%v", err)
 }
 
 // problem reports what concerns one object only.
-func (a *app) problem(format string, args ...any) { a.result.problem(a.plan, format, args...) }
+func (a *app) problem(format string, args ...any) { a.result.problem(format, args...) }
+
+// warning reports what does not work, but is up to a site on the Internet or to a name in the
+// settings. The pass succeeds nevertheless, and the next one tries again.
+func (a *app) warning(format string, args ...any) {
+	a.result.Warnings = append(a.result.Warnings, a.redact(fmt.Sprintf(format, args...)))
+}
 
 // blocked reports that an object is left as it is because another app has failed.
 func (a *app) blocked(label string, by plan.App) {
@@ -155,7 +168,23 @@ func (a *app) blocked(label string, by plan.App) {
 }
 
 func (a *app) changed(format string, args ...any) {
-	a.result.Changes = append(a.result.Changes, a.plan.Redact(fmt.Sprintf(format, args...)))
+	a.result.Changes = append(a.result.Changes, a.redact(fmt.Sprintf(format, args...)))
+}
+
+// hide keeps a secret that is not in the plan out of all output from now on.
+func (w *Wirer) hide(name, value string) {
+	if value != "" {
+		w.hidden[value] = name
+	}
+}
+
+// redact returns text without secrets.
+func (w *Wirer) redact(text string) string {
+	var more []plan.NamedSecret
+	for _, value := range slices.Sorted(maps.Keys(w.hidden)) {
+		more = append(more, plan.NamedSecret{Name: w.hidden[value], Value: plan.Secret(value)})
+	}
+	return w.plan.Redact(text, more...)
 }
 
 func (a *app) client() *http.Client {
@@ -183,12 +212,12 @@ func (a *app) refusal(what, noun string, code int, field string) error {
 		a.name, what, code, noun, a.name, source))
 }
 
-// mayLogIn returns an error while a refused password must not be tried again.
-func (a *app) mayLogIn() error {
-	if at, ok := a.refused[a.name]; ok && time.Since(at) < holdOff {
+// mayLogIn returns an error while a password that an app has refused must not be tried again.
+func (a *app) mayLogIn(name plan.App) error {
+	if at, ok := a.refused[name]; ok && time.Since(at) < holdOff {
 		return fmt.Errorf("%s has refused the password at %s; it is not tried again before %s, "+
 			"because the app locks out who fails often",
-			a.name, at.Format(time.TimeOnly), at.Add(holdOff).Format(time.TimeOnly))
+			name, at.Format(time.TimeOnly), at.Add(holdOff).Format(time.TimeOnly))
 	}
 	return nil
 }
@@ -202,7 +231,7 @@ type Report struct {
 	// Apps are the apps of the plan, in the order of the pass.
 	Apps []*AppReport `json:"apps"`
 
-	plan *plan.Plan
+	redact func(string) string
 }
 
 // AppReport is what a pass did with one app.
@@ -212,18 +241,22 @@ type AppReport struct {
 	Changes []string `json:"changes,omitempty"`
 	// Drift is what somebody changed by hand and what was left so.
 	Drift []string `json:"drift,omitempty"`
+	// Warnings are indexers that do not work. They are no failure: the sites are those of others.
+	Warnings []string `json:"warnings,omitempty"`
 	// Problems are why something could not be done.
 	Problems []string `json:"problems,omitempty"`
+
+	redact func(string) string
 }
 
 func (r *Report) add(name plan.App) *AppReport {
-	result := &AppReport{App: name}
+	result := &AppReport{App: name, redact: r.redact}
 	r.Apps = append(r.Apps, result)
 	return result
 }
 
-func (r *AppReport) problem(p *plan.Plan, format string, args ...any) {
-	text := p.Redact(fmt.Sprintf(format, args...))
+func (r *AppReport) problem(format string, args ...any) {
+	text := r.redact(fmt.Sprintf(format, args...))
 	text = strings.TrimPrefix(text, string(r.App)+" ")
 	if !slices.Contains(r.Problems, text) {
 		r.Problems = append(r.Problems, text)
@@ -250,7 +283,7 @@ func (r *Report) App(name plan.App) *AppReport {
 	return &AppReport{App: name}
 }
 
-// Lines returns the report as text: a line per app, and one per change by hand and per problem.
+// Lines returns the report as text: a line per app, and one per change by hand, warning and problem.
 func (r *Report) Lines() []string {
 	var lines []string
 	for _, a := range r.Apps {
@@ -259,11 +292,14 @@ func (r *Report) Lines() []string {
 			lines = append(lines, fmt.Sprintf("%s: would change: %s", a.App, strings.Join(a.Changes, "; ")))
 		case len(a.Changes) > 0:
 			lines = append(lines, fmt.Sprintf("%s: %s", a.App, strings.Join(a.Changes, "; ")))
-		case len(a.Drift)+len(a.Problems) == 0:
+		case len(a.Drift)+len(a.Warnings)+len(a.Problems) == 0:
 			lines = append(lines, fmt.Sprintf("%s: nothing to do", a.App))
 		}
 		for _, drift := range a.Drift {
 			lines = append(lines, fmt.Sprintf("%s: %s", a.App, drift))
+		}
+		for _, warning := range a.Warnings {
+			lines = append(lines, fmt.Sprintf("%s: warning: %s", a.App, warning))
 		}
 		for _, problem := range a.Problems {
 			// Some texts name the app themselves, at their start; see problem.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -16,11 +17,11 @@ func TestFirstPass(t *testing.T) {
 	lines := strings.ReplaceAll(strings.Join(report.Lines(), "\n"), l.stack.Dir, "")
 	assert.Equal(t, strings.TrimSpace(`
 qbittorrent: preferences updated (save_path, temp_path_enabled, temp_path, auto_tmm_enabled, current_network_interface, max_ratio_act, upnp, web_ui_upnp); category radarr added; category sonarr added
-radarr: host updated (authenticationMethod, username, password); root folder /box/movies added; naming updated (renameMovies, colonReplacementFormat, standardMovieFormat, movieFolderFormat); mediaManagement updated (copyUsingHardlinks, rescanAfterRefresh, minimumFreeSpaceWhenImporting, deleteEmptyFolders); download client qBittorrent added
-sonarr: host updated (authenticationMethod, username, password); root folder /box/tv added; naming updated (renameEpisodes, colonReplacementFormat, standardEpisodeFormat, dailyEpisodeFormat, animeEpisodeFormat, seriesFolderFormat, seasonFolderFormat, specialsFolderFormat); mediaManagement updated (copyUsingHardlinks, rescanAfterRefresh, minimumFreeSpaceWhenImporting, deleteEmptyFolders); download client qBittorrent added
+jellyfin: API key homelab added; API key radarr added; API key sonarr added; library Movies added; library Series added
+radarr: host updated (authenticationMethod, username, password); root folder /box/movies added; naming updated (renameMovies, colonReplacementFormat, standardMovieFormat, movieFolderFormat); mediaManagement updated (copyUsingHardlinks, rescanAfterRefresh, minimumFreeSpaceWhenImporting, deleteEmptyFolders); download client qBittorrent added; notification Jellyfin added
+sonarr: host updated (authenticationMethod, username, password); root folder /box/tv added; naming updated (renameEpisodes, colonReplacementFormat, standardEpisodeFormat, dailyEpisodeFormat, animeEpisodeFormat, seriesFolderFormat, seasonFolderFormat, specialsFolderFormat); mediaManagement updated (copyUsingHardlinks, rescanAfterRefresh, minimumFreeSpaceWhenImporting, deleteEmptyFolders); download client qBittorrent added; notification Jellyfin added
 jackett: indexer rarbg added
 prowlarr: host updated (authenticationMethod, username, password); application Radarr added; application Sonarr added; indexer 1337x added; indexer rarbg (Jackett) added
-jellyfin: library Movies added; library Series added
 jellyseerr: first login added; libraries read from Jellyfin; libraries updated (id-Movies, id-Series); server Radarr added; server Sonarr added; settings updated (applicationUrl, localLogin, newPlexLogin); set-up updated (completed)
 `), lines)
 
@@ -31,8 +32,16 @@ jellyseerr: first login added; libraries read from Jellyfin; libraries updated (
 	assert.Equal(t, []string{"Movies", "Series"}, l.stack.Jellyseerr.Enabled())
 	assert.True(t, l.stack.Jellyseerr.Initialized())
 	assert.Equal(t, 1, l.stack.Jellyfin.Sessions(), "only Jellyseerr's own session is left")
+	assert.Equal(t, []string{"Seerr", "homelab", "radarr", "sonarr"}, l.stack.Jellyfin.Keys())
+	for _, name := range []string{"applied.json", "credentials.json"} {
+		info, err := os.Stat(l.dir + "/" + name)
+		require.NoError(t, err)
+		assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	}
 
 	l.writesNothing()
+	assert.Equal(t, 1, l.stack.Jellyfin.Logins(), "after the first pass there are keys")
+	assert.Equal(t, 1, l.stack.Jellyseerr.Logins())
 	check := l.check()
 	assert.False(t, check.Differs() || check.Failed())
 }
