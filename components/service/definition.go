@@ -230,7 +230,8 @@ func On(definition func() Definition) Use { return Use{definition: definition} }
 // OnIfThere is the use of a service that may be off.
 func OnIfThere(definition func() Definition) Use { return Use{definition: definition, optional: true} }
 
-func (u Use) name() string { return u.definition().Name }
+// Name is the name of the service that is used.
+func (u Use) Name() string { return u.definition().Name }
 
 // Offer is what the settings need to know of the service.
 func (d Definition) Offer() offer.Offer {
@@ -240,7 +241,7 @@ func (d Definition) Offer() offer.Offer {
 	}
 	for _, use := range d.Uses {
 		if !use.optional {
-			out.Uses = append(out.Uses, use.name())
+			out.Uses = append(out.Uses, use.Name())
 		}
 	}
 	return out

@@ -77,7 +77,7 @@ func (a *Args) Validate() error {
 	}
 	for _, d := range a.Deployments {
 		for _, use := range d.Definition.Uses {
-			p.Require(use.optional || names[use.name()], "%s uses %s, which does not run", d.Definition.Name, use.name())
+			p.Require(use.optional || names[use.Name()], "%s uses %s, which does not run", d.Definition.Name, use.Name())
 		}
 	}
 	return p.Err()
@@ -158,7 +158,7 @@ func allowLater(ctx *pulumi.Context, deployments []Deployment, services []*Servi
 	for i, d := range deployments {
 		var uses []workload.Endpoint
 		for _, use := range d.Definition.Later {
-			if endpoint, runs := endpoints[use.name()]; runs {
+			if endpoint, runs := endpoints[use.Name()]; runs {
 				uses = append(uses, endpoint)
 			}
 		}
@@ -191,10 +191,10 @@ func inOrder(deployments []Deployment) ([]Deployment, error) {
 			return fmt.Errorf("services use each other in a circle: %s", strings.Join(append(way, name), " uses "))
 		}
 		for _, use := range byName[name].Definition.Uses {
-			if _, runs := byName[use.name()]; !runs {
+			if _, runs := byName[use.Name()]; !runs {
 				continue // it may be off: Validate has looked
 			}
-			if err := add(use.name(), append(slices.Clone(way), name)); err != nil {
+			if err := add(use.Name(), append(slices.Clone(way), name)); err != nil {
 				return err
 			}
 		}
@@ -232,12 +232,12 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]wor
 	spec.Env["TZ"] = args.Timezone
 	given := Given{Timezone: args.Timezone, Hostname: d.Hostname, Login: d.Login, endpoints: map[string]workload.Endpoint{}}
 	for _, use := range def.Uses {
-		endpoint, runs := endpoints[use.name()]
+		endpoint, runs := endpoints[use.Name()]
 		if !runs {
 			continue
 		}
 		spec.Uses = append(spec.Uses, endpoint)
-		given.endpoints[use.name()] = endpoint
+		given.endpoints[use.Name()] = endpoint
 	}
 	folders, err := s.folders(ctx, def, given)
 	if err != nil {

@@ -3,7 +3,6 @@
 package host
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"time"
@@ -15,11 +14,12 @@ import (
 
 // dialing begins a connection in a namespace and does not wait for it, so that hundreds of refused
 // ones take as long as one.
-func dialing(n *netns.Namespace, address string) (fd int, remote unix.Sockaddr, err error) {
+func dialing(n *netns.Namespace, address string) (fd int, err error) {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return 0, nil, err
+		return 0, err
 	}
+	var remote unix.Sockaddr
 	family := unix.AF_INET
 	if at.Addr().Is4() {
 		remote = &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}
@@ -36,19 +36,38 @@ func dialing(n *netns.Namespace, address string) (fd int, remote unix.Sockaddr, 
 		}
 		return nil
 	})
-	return fd, remote, err
+	return fd, err
 }
 
-// established waits for the connection, and closes it.
-func established(ctx context.Context, fd int, remote unix.Sockaddr) bool {
-	defer unix.Close(fd)
-	for ctx.Err() == nil {
-		polled := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-		if ready, err := unix.Poll(polled, 10); err == nil && ready == 1 {
-			failed, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-			return err == nil && failed == 0
+// established waits for connections that were begun, closes them, and returns those that came about.
+func established(begun map[int]string) []string {
+	var answered []string
+	for deadline := time.Now().Add(patience); len(begun) > 0; {
+		polled := make([]unix.PollFd, 0, len(begun))
+		for fd := range begun {
+			polled = append(polled, unix.PollFd{Fd: int32(fd), Events: unix.POLLOUT})
 		}
-		time.Sleep(5 * time.Millisecond)
+		left := time.Until(deadline)
+		if _, err := unix.Poll(polled, int(max(left, 0).Milliseconds())); err != nil && err != unix.EINTR {
+			break
+		}
+		for _, p := range polled {
+			if p.Revents == 0 {
+				continue
+			}
+			fd := int(p.Fd)
+			if failed, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && failed == 0 {
+				answered = append(answered, begun[fd])
+			}
+			_ = unix.Close(fd)
+			delete(begun, fd)
+		}
+		if left <= 0 {
+			break
+		}
 	}
-	return false
+	for fd := range begun {
+		_ = unix.Close(fd)
+	}
+	return answered
 }

@@ -22,8 +22,8 @@ import (
 // downloads is homelab-downloads with a disk of its own in the place of the machine's, so that a
 // test can fill it.
 type downloads struct {
-	t                              *testing.T
-	dir, system, files, point, env string
+	t                         *testing.T
+	dir, system, files, point string
 }
 
 // onLoop leaves a test to a machine where root may use loop devices.

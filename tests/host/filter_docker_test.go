@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -15,7 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,8 +25,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/dns/dnsmessage"
 
+	components "homelab/components/host"
 	"homelab/tests/internal/netns"
 )
+
+// theMachinesResolver is the name server in the resolv.conf of a machine with an engine.
+const theMachinesResolver = theInternet
 
 // dockerEngine is a real Docker engine in the machine's network namespace, with folders of its own.
 type dockerEngine struct {
@@ -42,8 +47,11 @@ func startDocker(t *testing.T, machine *netns.Namespace) *dockerEngine {
 	e := &dockerEngine{t: t, dir: dir, socket: "unix://" + dir + "/docker.sock"}
 	log, err := os.Create(dir + "/log")
 	require.NoError(t, err)
-	daemon := exec.Command("dockerd", "--data-root", dir+"/data", "--exec-root", dir+"/exec", "--pidfile", dir+"/pid", "--host", e.socket,
-		"--dns", theInternet, "--ip", "127.0.0.1", "--bip", "172.17.0.1/16", "--userland-proxy=false", "--storage-driver", "vfs", "--config-file", dir+"/none.json")
+	require.NoError(t, os.WriteFile(dir+"/resolv.conf", []byte("nameserver "+theMachinesResolver+"\n"), 0o644))
+	// In a mount namespace of its own, where the machine's resolv.conf is.
+	daemon := exec.Command("unshare", "--mount", "sh", "-ec", `mount --bind "$0" "$(readlink -f /etc/resolv.conf)"; exec "$@"`, dir+"/resolv.conf",
+		"dockerd", "--data-root", dir+"/data", "--exec-root", dir+"/exec", "--pidfile", dir+"/pid", "--host", e.socket,
+		"--ip", "127.0.0.1", "--bip", "172.17.0.1/16", "--userland-proxy=false", "--storage-driver", "vfs", "--config-file", dir+"/none.json")
 	daemon.Stdout, daemon.Stderr = log, log
 	require.NoError(t, os.WriteFile(dir+"/none.json", []byte("{}"), 0o600))
 	require.NoError(t, machine.Start(daemon))
@@ -136,6 +144,16 @@ func (e *dockerEngine) addContainer(f *filtered, r apitype.ResourceV3) {
 	name := fmt.Sprint(r.Inputs["name"])
 	c := &filteredContainer{addresses: map[string]netip.Addr{}}
 	words := []string{"run", "--detach", "--name", name, "--cap-drop", "ALL", "--security-opt", "no-new-privileges"}
+	if f.isBehind(r) {
+		require.Empty(e.t, r.Inputs["dns"], "Docker refuses name servers for %s", name)
+		e.run(append(words, "--network", "container:"+theTunnel, "sample", "/bin/busybox", "sleep", "100000")...)
+		return
+	}
+	servers, _ := r.Inputs["dns"].([]any)
+	require.NotEmpty(e.t, servers, "%s has no name servers of its own", name)
+	for _, server := range servers {
+		words = append(words, "--dns", fmt.Sprint(server))
+	}
 	list := r.Inputs["networksAdvanced"].([]any)
 	for i, n := range list {
 		of := n.(map[string]any)
@@ -177,7 +195,7 @@ func TestTheFilterOnARealEngine(t *testing.T) {
 			e.addNetwork(f, r)
 		}
 	}
-	for _, r := range deployment {
+	for _, r := range deployment { // what is behind the tunnel depends on it, so it comes after it
 		if r.Type == "docker:index/container:Container" {
 			e.addContainer(f, r)
 		}
@@ -233,54 +251,107 @@ func (f *filtered) build(t *testing.T, e *dockerEngine) {
 	assert.Len(t, connect(step, []string{theInternet + ":80"}), 1, "a build fetches modules")
 }
 
-// names asks Docker's own resolver, in containers, for a name that only the internet knows: it asks
-// from inside the container, so who has no way out cannot send anything out in the names that it
-// asks for.
+// names asks Docker's own resolver, in containers, for a name that only the internet knows: whoever
+// has no way out cannot send anything out in the names that it asks for.
+//
+// The resolver asks the name servers that the container is given from inside the container. Those of
+// the machine's resolv.conf, which it asks where the container has none, Debian's Docker (20.10) asks
+// from there too. From version 28 on Docker asks them from the machine's own namespace, past the
+// filter, and a container with a way to nothing has one by name. So this test holds every container
+// to name servers of its own, and no container to what Docker does with the machine's.
 func (f *filtered) names(t *testing.T, e *dockerEngine) {
-	var server net.PacketConn
-	require.NoError(t, f.outside.Do(func() (err error) {
-		server, err = net.ListenPacket("udp", theInternet+":53")
-		return err
-	}))
-	t.Cleanup(func() { _ = server.Close() })
-	var asked atomic.Int32
-	go func() {
-		buffer := make([]byte, 512)
-		for {
-			n, from, err := server.ReadFrom(buffer)
-			if err != nil {
+	asked := f.nameServers(t)
+	query := func(container string) (string, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		out, err := exec.CommandContext(ctx, "docker", "--host", e.socket, "exec", container, "/bin/busybox", "nslookup", "secret."+container+".example", "127.0.0.11").CombinedOutput()
+		return string(out), err
+	}
+	var wg sync.WaitGroup
+	for _, name := range append(slices.Collect(maps.Keys(f.containers)), f.behind...) {
+		wg.Go(func() {
+			out, err := query(name)
+			if f.internet[name] {
+				assert.NoError(t, err, "%s: %s", name, out)
+				assert.Contains(t, components.Resolvers(), asked(name), name)
 				return
 			}
-			var m dnsmessage.Message
-			if m.Unpack(buffer[:n]) != nil || len(m.Questions) != 1 {
-				continue
-			}
-			asked.Add(1)
-			m.Response = true
-			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
-				m.Answers = []dnsmessage.Resource{{
-					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 60},
-					Body:   &dnsmessage.AResource{A: netip.MustParseAddr(theInternet).As4()},
-				}}
-			}
-			m.Additionals = nil
-			if answer, err := m.Pack(); err == nil {
-				_, _ = server.WriteTo(answer, from)
-			}
+			assert.Error(t, err, "%s resolves names of the internet: %s", name, out)
+			assert.Empty(t, asked(name), "%s sent a name out", name)
+		})
+	}
+	wg.Wait()
+
+	// A container that is given no name servers.
+	for name := range f.networks {
+		container := "stray-" + name
+		e.run("run", "--detach", "--name", container, "--network", name, "sample", "/bin/busybox", "sleep", "1000")
+		if out, err := query(container); e.asksFromTheMachine() {
+			t.Logf("on %s, a container without name servers of its own asked %q: %v %s", name, asked(container), err, out)
+		} else {
+			assert.Error(t, err, "on %s: %s", name, out)
+			assert.Empty(t, asked(container), "on %s", name)
 		}
-	}()
-	for name := range f.containers {
-		before := asked.Load()
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-		out, err := exec.CommandContext(ctx, "docker", "--host", e.socket, "exec", name, "/bin/busybox", "nslookup", "secret."+name+".example", "127.0.0.11").CombinedOutput()
-		cancel()
-		if f.internet[name] {
-			assert.NoError(t, err, "%s: %s", name, out)
-			assert.Greater(t, asked.Load(), before, name)
+	}
+	// The build of an image may reach the internet, and finds the machine's name server.
+	e.run("run", "--rm", "sample", "/bin/busybox", "nslookup", "secret.build.example", theMachinesResolver)
+	assert.Equal(t, theMachinesResolver, asked("build"), "nobody answers there, so this test proves nothing")
+}
+
+// asksFromTheMachine reports whether the engine asks the machine's name servers from the machine's
+// namespace.
+func (e *dockerEngine) asksFromTheMachine() bool {
+	version := e.run("version", "--format", "{{.Server.Version}}")
+	major, err := strconv.Atoi(strings.Split(version, ".")[0])
+	require.NoError(e.t, err, version)
+	return major >= 28
+}
+
+// nameServers are those of the containers and of the machine. The function that it returns says
+// which of them was asked for secret.NAME.example, if any.
+func (f *filtered) nameServers(t *testing.T) func(name string) string {
+	var asked sync.Map
+	for _, address := range append(components.Resolvers(), theMachinesResolver) {
+		_ = f.outside.IP("address add " + address + "/32 dev lo")
+		var server net.PacketConn
+		require.NoError(t, f.outside.Do(func() (err error) {
+			server, err = net.ListenPacket("udp", address+":53")
+			return err
+		}))
+		t.Cleanup(func() { _ = server.Close() })
+		go answerNames(server, func(name string) { asked.Store(name, address) })
+	}
+	return func(name string) string {
+		address, _ := asked.Load("secret." + name + ".example.")
+		text, _ := address.(string)
+		return text
+	}
+}
+
+// answerNames gives every name an address, and tells of each.
+func answerNames(server net.PacketConn, tell func(name string)) {
+	buffer := make([]byte, 512)
+	for {
+		n, from, err := server.ReadFrom(buffer)
+		if err != nil {
+			return
+		}
+		var m dnsmessage.Message
+		if m.Unpack(buffer[:n]) != nil || len(m.Questions) != 1 {
 			continue
 		}
-		assert.Error(t, err, "%s resolves names of the internet: %s", name, out)
-		assert.Equal(t, before, asked.Load(), "%s sent a name out", name)
+		tell(m.Questions[0].Name.String())
+		m.Response = true
+		if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
+			m.Answers = []dnsmessage.Resource{{
+				Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 60},
+				Body:   &dnsmessage.AResource{A: netip.MustParseAddr(theInternet).As4()},
+			}}
+		}
+		m.Additionals = nil
+		if answer, err := m.Pack(); err == nil {
+			_, _ = server.WriteTo(answer, from)
+		}
 	}
 }
 

@@ -29,9 +29,9 @@ type filtered struct {
 	outside    *netns.Namespace
 	containers map[string]*filteredContainer
 	networks   map[string]filteredNetwork
+	behind     []string // containers in the tunnel's namespace
 	ports      []int
-	edges      map[pair]bool
-	internet   map[string]bool
+	graph
 }
 
 type filteredContainer struct {
@@ -57,7 +57,7 @@ func newFiltered(t *testing.T) *filtered {
 	}
 	for _, r := range deployment {
 		if r.Type == "docker:index/container:Container" {
-			f.addContainer(fmt.Sprint(r.Inputs["name"]), r.Inputs["networksAdvanced"].([]any))
+			f.addContainer(r)
 		}
 	}
 	f.load()
@@ -70,7 +70,7 @@ func newFilter(t *testing.T) (*filtered, []apitype.ResourceV3) {
 	t.Helper()
 	w := simulate(t, ownServices)
 	f := &filtered{t: t, dir: t.TempDir(), containers: map[string]*filteredContainer{}, networks: map[string]filteredNetwork{}}
-	f.edges, f.internet = whatTheGraphSays()
+	f.graph = whatTheGraphSays(t)
 	f.ports = slices.Clone(temptations)
 	for p := range f.edges {
 		f.ports = append(f.ports, p.port)
@@ -122,6 +122,12 @@ func (f *filtered) wireOutside() {
 		f.ip(f.outside, "address add "+address+"/32 dev lo")
 		f.serve(f.outside, address, 80)
 	}
+	f.ip(f.outside, fmt.Sprintf("address add %s/32 dev lo", f.vpn.Addr()))
+	for _, at := range []netip.AddrPort{f.vpn, netip.AddrPortFrom(f.vpn.Addr(), 53)} {
+		f.serve(f.outside, at.Addr().String(), int(at.Port()))
+		f.echo(f.outside, at.String())
+	}
+	f.echo(f.outside, theInternet+":80")
 	for _, address := range machines {
 		for _, port := range []int{22, 80, 41641} {
 			f.serve(f.machine, address, port)
@@ -166,6 +172,27 @@ func (f *filtered) serve(n *netns.Namespace, address string, port int) net.Liste
 	return listener
 }
 
+// echo answers every datagram with what it is.
+func (f *filtered) echo(n *netns.Namespace, address string) {
+	f.t.Helper()
+	var server net.PacketConn
+	require.NoError(f.t, n.Do(func() (err error) {
+		server, err = net.ListenPacket("udp", address)
+		return err
+	}))
+	f.t.Cleanup(func() { _ = server.Close() })
+	go func() {
+		buffer := make([]byte, 64)
+		for {
+			read, from, err := server.ReadFrom(buffer)
+			if err != nil {
+				return
+			}
+			_, _ = server.WriteTo(buffer[:read], from)
+		}
+	}()
+}
+
 func (f *filtered) addNetwork(name string, ipam map[string]any) {
 	subnet := netip.MustParsePrefix(fmt.Sprint(ipam["subnet"]))
 	n := filteredNetwork{bridge: fmt.Sprintf("br-%d", len(f.networks)), subnet: subnet, gateway: fmt.Sprint(ipam["gateway"])}
@@ -175,8 +202,22 @@ func (f *filtered) addNetwork(name string, ipam map[string]any) {
 	f.serve(f.machine, n.gateway, 80)
 }
 
-func (f *filtered) addContainer(name string, networks []any) {
-	t := f.t
+// isBehind notes a container that has the tunnel's network in place of its own.
+func (f *filtered) isBehind(r apitype.ResourceV3) bool {
+	mode, _ := r.Inputs["networkMode"].(string)
+	if !strings.HasPrefix(mode, "container:") {
+		return false
+	}
+	require.Empty(f.t, r.Inputs["networksAdvanced"])
+	f.behind = append(f.behind, fmt.Sprint(r.Inputs["name"]))
+	return true
+}
+
+func (f *filtered) addContainer(r apitype.ResourceV3) {
+	if f.isBehind(r) {
+		return // it can do what the tunnel can
+	}
+	t, name, networks := f.t, fmt.Sprint(r.Inputs["name"]), r.Inputs["networksAdvanced"].([]any)
 	space, err := netns.New(name)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = space.Close() })

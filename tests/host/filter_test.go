@@ -18,7 +18,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"homelab/components/media"
 	"homelab/tests/internal/netns"
 )
 
@@ -39,79 +38,20 @@ var (
 	machines = []string{machinesPublic, machinesTail}
 )
 
-// pair is one container's connection to a port of another.
-type pair struct {
-	from, to string
-	port     int
-}
-
-// whatTheGraphSays is what may talk to what, from the declarations and not from the filter's files.
-func whatTheGraphSays() (edges map[pair]bool, internet map[string]bool) {
-	edges = map[pair]bool{
-		{"caddy", "crowdsec", 8080}: true, {"caddy", "crowdsec", 7422}: true, {"caddy", "authelia", 9091}: true, {"authelia", "authelia-store", 6379}: true, {"authelia-store", "authelia", 9091}: true,
-		{"caddy", "custom-homepage", 3000}: true, {"custom-homepage", "jellyfin", 8096}: true, {"custom-homepage", "jellyseerr", 5055}: true,
-		{"caddy", "custom-quiet", 8080}: true,
-	}
-	internet = map[string]bool{"caddy": true, "crowdsec": true, "custom-homepage": true}
-	ports := map[string]int{}
-	for _, d := range media.Catalog() {
-		ports[d.Name] = d.Port
-	}
-	for _, d := range media.Catalog() {
-		if d.Default.Off {
-			continue
-		}
-		edges[pair{"caddy", d.Name, d.Port}] = true
-		for _, used := range d.Offer().Uses {
-			edges[pair{d.Name, used, ports[used]}] = true
-		}
-		if d.WayOut != (media.Jellyfin().WayOut) {
-			continue
-		}
-		internet[d.Name] = true
-	}
-	return edges, internet
-}
-
-const anyDigest = "sha256:753eeb0cc22ab7baad39ed47cbd1aae14e193dd1b264e965f193a9ea1d1e1bdd"
-
-// ownServices are two of the operator's own: one with all ways, one with none.
-var ownServices = map[string]any{"homelab:customServices": map[string]any{
-	"homepage": map[string]any{
-		"image": "ghcr.io/gethomepage/homepage:v2.2.0@" + anyDigest, "port": 3000, "user": "2002:2002", "memoryMiB": 64,
-		"health": map[string]any{"path": "/"}, "uses": []any{"jellyfin", "jellyseerr"}, "reaches": "internet",
-	},
-	"quiet": map[string]any{
-		"image": "ghcr.io/gethomepage/homepage:v2.2.0@" + anyDigest, "port": 8080, "user": "2002:2002", "memoryMiB": 64,
-		"health": map[string]any{"path": "/"},
-	},
-}}
-
 // patience is how long a connection may take; on one machine an answer takes less than a
 // millisecond.
 const patience = 400 * time.Millisecond
 
-// connect tries many addresses at once from one namespace and returns those that answered.
+// connect tries many addresses at once from one namespace and returns those that answered. The time
+// runs once all are being tried: hundreds of them take a while on a busy machine.
 func connect(n *netns.Namespace, addresses []string) []string {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	var mu sync.Mutex
-	var answered []string
-	var wg sync.WaitGroup
+	begun := map[int]string{}
 	for _, address := range addresses {
-		fd, remote, err := dialing(n, address)
-		if err != nil {
-			continue
+		if fd, err := dialing(n, address); err == nil {
+			begun[fd] = address
 		}
-		wg.Go(func() {
-			if established(ctx, fd, remote) {
-				mu.Lock()
-				defer mu.Unlock()
-				answered = append(answered, address)
-			}
-		})
 	}
-	wg.Wait()
+	answered := established(begun)
 	slices.Sort(answered)
 	return answered
 }
@@ -225,8 +165,23 @@ func (f *filtered) ownAddresses(c *filteredContainer) map[netip.Addr]bool {
 }
 
 func (f *filtered) waysOut(t *testing.T) {
+	other := netip.AddrPortFrom(f.vpn.Addr(), 53)
+	var byTCP, byUDP []string
+	for _, at := range []netip.AddrPort{f.vpn, other, netip.MustParseAddrPort(theInternet + ":80")} {
+		byTCP, byUDP = append(byTCP, at.String()), append(byUDP, at.String())
+	}
+	slices.Sort(byTCP)
+	slices.Sort(byUDP)
 	for name, c := range f.containers {
-		assert.Equal(t, f.internet[name], len(connect(c.Namespace, []string{theInternet + ":80"})) == 1, "%s and the internet", name)
+		var wantTCP, wantUDP []string
+		switch {
+		case f.internet[name]:
+			wantTCP, wantUDP = byTCP, byUDP
+		case name == theTunnel:
+			wantUDP = []string{f.vpn.String()}
+		}
+		assert.Equal(t, wantTCP, connect(c.Namespace, byTCP), "%s and the internet", name)
+		assert.Equal(t, wantUDP, ask(t, c.Namespace, byUDP), "%s and the internet by UDP", name)
 		var closed []string
 		for _, address := range mustStayClosed {
 			closed = append(closed, address+":80")
@@ -239,6 +194,34 @@ func (f *filtered) waysOut(t *testing.T) {
 		}
 		assert.Empty(t, connect(c.Namespace, closed), "from %s", name)
 	}
+}
+
+// ask sends a datagram to each address and returns those that answered.
+func ask(t *testing.T, n *netns.Namespace, addresses []string) []string {
+	var mu sync.Mutex
+	var answered []string
+	var wg sync.WaitGroup
+	for _, address := range addresses {
+		conn, err := n.DialContext(t.Context(), "udp", address)
+		if err != nil {
+			continue // it has no route
+		}
+		wg.Go(func() {
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			if _, err := conn.Write([]byte("hello")); err != nil {
+				return
+			}
+			if _, err := conn.Read(make([]byte, 64)); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				answered = append(answered, address)
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(answered)
+	return answered
 }
 
 // fromOutside tries the way past the published ports, and who asks for the metadata on the machine.

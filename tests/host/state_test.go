@@ -3,6 +3,7 @@
 package host
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"homelab/components/media"
+	"homelab/components/service"
 	"homelab/internal/workspace"
 )
 
@@ -38,6 +41,7 @@ case "$*" in
 "inspect --type container --format {{.State.Pid}} ${6:-}")
 	cat "$6/pid" ;;
 "restart $2")
+	[ ! -e "$2/joins" ] || cp "$(cat "$2/joins")/pid" "$2/pid"
 	echo running >"$2/state"
 	echo 'Up 1 second (health: starting)' >"$2/status"
 	echo "$2" >>"$home/restarts" ;;
@@ -330,6 +334,7 @@ func (e *engine) tunnelled() {
 		e.becomes(name, "exited", "Exited (137) 1 minute ago")
 	}
 	e.put("containers/gluetun/tunnel", "", 0o644)
+	e.put("containers/qbittorrent/joins", "gluetun\n", 0o644)
 	e.in("gluetun", "101")
 	e.in("qbittorrent", "101")
 }
@@ -365,17 +370,16 @@ func TestWhatIsBehindATunnelFollowsIt(t *testing.T) {
 	assert.Empty(t, e.read("restarts"), "the tunnel is not up yet")
 	e.healthy("gluetun")
 	require.Eventually(t, func() bool { return e.read("restarts") != "" }, 20*time.Second, 20*time.Millisecond)
-	e.in("qbittorrent", "202")
 	e.healthy("qbittorrent")
+	e.shows("8 of 8 containers healthy")
+	e.settles()
 	assert.DirExists(t, e.dir+"/run/gates/tunnel-gluetun")
 	assert.Contains(t, e.read("journal"), "qbittorrent is in a network that gluetun has left: starting it again")
-	before := e.read("restarts")
-	e.settles()
-	assert.Equal(t, before, e.read("restarts"), "it follows once")
+	assert.Equal(t, "qbittorrent\n", e.read("restarts"), "it follows once")
 
 	// A tunnel that is gone leaves no gate behind.
 	require.NoError(t, os.RemoveAll(e.dir+"/containers/gluetun"))
-	e.shows("6 of 7 containers healthy")
+	e.shows("7 of 7 containers healthy")
 	assert.NoDirExists(t, e.dir+"/run/gates/tunnel-gluetun")
 }
 
@@ -400,12 +404,17 @@ func TestTheGatesOfANewMachine(t *testing.T) {
 	}
 }
 
-// The player sees the library's parent, read-only, and a mount that comes later; nobody else sees
-// it at all.
+// A service sees the library's parent, as it is defined, and a mount that comes later; nobody else
+// sees it at all.
 func TestWhoSeesTheLibrary(t *testing.T) {
 	deployment, err := simulate(t, nil).Deployment()
 	require.NoError(t, err)
-	seen := 0
+	want, seen := map[string]service.Library{}, map[string]service.Library{}
+	for _, d := range media.Catalog() {
+		if d.Library != (service.Library{}) && !d.Default.Off {
+			want[d.Name] = d.Library
+		}
+	}
 	for _, r := range deployment.Resources {
 		if r.Type != "docker:index/container:Container" {
 			continue
@@ -417,13 +426,17 @@ func TestWhoSeesTheLibrary(t *testing.T) {
 				assert.NotContains(t, source, "/mnt")
 				continue
 			}
-			seen++
-			assert.Equal(t, "jellyfin", r.Inputs["name"])
-			assert.Equal(t, true, mount["readOnly"])
+			name, target := fmt.Sprint(r.Inputs["name"]), fmt.Sprint(mount["target"])
+			assert.NotContains(t, seen, name, "it sees the library twice")
+			seen[name] = service.WriteLibrary(target)
+			if mount["readOnly"] == true {
+				seen[name] = service.ReadLibrary(target)
+			}
 			assert.Equal(t, map[string]any{"propagation": "rslave"}, mount["bindOptions"])
 		}
 	}
-	assert.Equal(t, 1, seen)
+	assert.Equal(t, want, seen)
+	assert.Equal(t, service.ReadLibrary("/media"), seen["jellyfin"], "the player changes nothing")
 }
 
 // What systemctl status shows of the containers follows what Docker says of them.
