@@ -43,6 +43,7 @@ func (r *Resource) Text(keys ...string) string { return r.At(keys...).Text() }
 type Graph struct {
 	resources []*Resource
 	byURN     map[string]*Resource
+	byType    map[string][]*Resource
 	closure   map[string]map[string]bool
 	layers    *layers
 }
@@ -50,7 +51,7 @@ type Graph struct {
 // New makes a graph. A resource without a URN or a type, or with the URN of another, is an error.
 // Dependencies on what is not in the stack are dropped.
 func New(resources []Resource) (*Graph, error) {
-	g := &Graph{byURN: map[string]*Resource{}, closure: map[string]map[string]bool{}}
+	g := &Graph{byURN: map[string]*Resource{}, byType: map[string][]*Resource{}, closure: map[string]map[string]bool{}}
 	var problems []error
 	for _, r := range resources {
 		switch {
@@ -74,6 +75,9 @@ func New(resources []Resource) (*Graph, error) {
 		r.Dependencies = slices.Compact(r.Dependencies)
 	}
 	slices.SortFunc(g.resources, func(a, b *Resource) int { return strings.Compare(a.URN, b.URN) })
+	for _, r := range g.resources {
+		g.byType[r.Type] = append(g.byType[r.Type], r)
+	}
 	g.layers = findLayers(g)
 	return g, nil
 }
@@ -85,15 +89,7 @@ func (g *Graph) Resources() []*Resource { return slices.Clone(g.resources) }
 func (g *Graph) Get(urn string) *Resource { return g.byURN[urn] }
 
 // Of returns the resources of a type, sorted by URN.
-func (g *Graph) Of(token string) []*Resource {
-	var out []*Resource
-	for _, r := range g.resources {
-		if r.Type == token {
-			out = append(out, r)
-		}
-	}
-	return out
-}
+func (g *Graph) Of(token string) []*Resource { return slices.Clone(g.byType[token]) }
 
 // Needs reports whether a resource depends on another, directly or through others: on what its
 // properties and options name, and on its provider. A circle, which no engine makes, ends.

@@ -51,6 +51,9 @@ type layers struct {
 	routes map[string][]*Resource
 	// sites are the proxy's hostnames, as its configuration has them.
 	sites map[string]site
+	// reachFiles are the files of the packet filter that allow something, or say that a container may
+	// reach nothing.
+	reachFiles []*Resource
 	// reaches are what containers may reach, by the container's URN.
 	reaches map[string][]reach
 }
@@ -93,6 +96,9 @@ func (l *layers) command(g *Graph, c *Resource) {
 	create, stdin := c.Text("create"), c.Text("stdin")
 	if m := puts.FindStringSubmatch(create); m != nil {
 		l.files[m[1]] = c
+		if strings.Contains(m[1], "/firewall/container-") {
+			l.reachFiles = append(l.reachFiles, c)
+		}
 	}
 	switch {
 	case enforces.MatchString(create):

@@ -59,19 +59,6 @@ func (l *layers) findReaches(g *Graph) {
 	}
 }
 
-// reachFiles are the files of the packet filter that allow something, or say that a container may
-// reach nothing.
-func (g *Graph) reachFiles() []*Resource {
-	var out []*Resource
-	for _, c := range g.Of(typeCommand) {
-		m := puts.FindStringSubmatch(c.Text("create"))
-		if m != nil && strings.Contains(m[1], "/firewall/container-") {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
 // isReachOf reports whether a file of the packet filter is a container's own, or what it may reach
 // later.
 func isReachOf(file, c *Resource) bool {
@@ -109,7 +96,7 @@ var networkRules = []Rule{
 				return // it may reach what the tunnel may
 			}
 			var own *Resource
-			for _, f := range g.reachFiles() {
+			for _, f := range g.layers.reachFiles {
 				if strings.Contains(f.Text("create"), "/firewall/container-"+c.Text("name")+".nft") {
 					own = f
 				}
@@ -138,7 +125,7 @@ var networkRules = []Rule{
 					judgeEdge(g, r, out)
 				}
 			}
-			for _, f := range g.reachFiles() {
+			for _, f := range g.layers.reachFiles {
 				if f.At("stdin").Hidden() {
 					out.undecided(f, "what it allows is not known")
 					continue

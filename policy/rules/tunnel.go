@@ -129,7 +129,7 @@ var tunnelRules = []Rule{
 
 // judgeTunnel judges where a tunnel may go.
 func judgeTunnel(g *Graph, t *Resource, told map[string]string, out *report) {
-	for _, f := range g.reachFiles() {
+	for _, f := range g.layers.reachFiles {
 		if isReachOf(f, t) && f.At("stdin").Hidden() {
 			out.undecided(f, "what %s may reach is not known", t.Name())
 			return
@@ -163,7 +163,7 @@ func judgeTunnel(g *Graph, t *Resource, told map[string]string, out *report) {
 
 func judgeBehind(g *Graph, c, tunnel *Resource, out *report) {
 	out.require(len(c.At("networksAdvanced").List()) == 0, c, "%s has a network beside that of %s", c.Name(), tunnel.Name())
-	for _, f := range g.reachFiles() {
+	for _, f := range g.layers.reachFiles {
 		out.require(!isReachOf(f, c), f, "the filter lets %s out past %s", c.Name(), tunnel.Name())
 	}
 	waits := slices.ContainsFunc(g.layers.gates[tunnel.URN], func(gate *Resource) bool { return g.Needs(c, gate) })
