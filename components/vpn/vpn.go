@@ -141,9 +141,9 @@ func (t *Tunnel) Ready() error {
 	return nil
 }
 
-// noRoutes is the control server's configuration: a single route, for nobody. Without any role,
-// Gluetun 3.41 lets everybody who reaches it stop the tunnel.
-const noRoutes = `[[roles]]
+// oneRoute is the control server's configuration: a single route, which says whether the tunnel
+// runs. Without any role, Gluetun 3.41 lets everybody who reaches it stop the tunnel.
+const oneRoute = `[[roles]]
 name = "health"
 routes = ["GET /v1/vpn/status"]
 auth = "none"
@@ -165,7 +165,7 @@ func folders(args *Args) []workload.Folder {
 	}
 	return []workload.Folder{
 		{Base: "secrets", Target: secretFolder, Files: secrets},
-		{Base: "auth", Target: roleFolder, Files: []workload.File{{Base: "config.toml", Content: pulumi.String(noRoutes)}}},
+		{Base: "auth", Target: roleFolder, Files: []workload.File{{Base: "config.toml", Content: pulumi.String(oneRoute)}}},
 		{Base: "bin", Target: programFolder, Files: []workload.File{{Base: "forwarded", Content: pulumi.String(forwardedProgram)}}},
 	}
 }
