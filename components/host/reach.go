@@ -12,6 +12,7 @@ import (
 	"github.com/pulumi/pulumi-command/sdk/go/command/remote"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"homelab/components/internal/internet"
 	"homelab/components/internal/validate"
 )
 
@@ -30,13 +31,6 @@ const (
 // metadata is the address of Hetzner's metadata service. It answers everybody on the machine,
 // without a login, and gives out the user data of the first boot.
 const metadata = "169.254.169.254"
-
-// closed are the IPv4 ranges that are not the internet: what RFC 6890 and its successors reserve,
-// with private networks, the tailnet's 100.64.0.0/10 and the metadata service's link-local range.
-var closed = []string{
-	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
-	"192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
-}
 
 // Edge is a TCP port of one container that another may connect to.
 type Edge struct {
@@ -104,7 +98,7 @@ func (r Reach) Validate() error {
 	}
 	for _, w := range r.Tunnel {
 		p.Require(private(w.From), "the tunnel's own address %s is not a private IPv4 address", w.From)
-		p.Require(public(w.To), "the VPN server's address %s is not a public IPv4 address", w.To)
+		p.Require(internet.Public(w.To), "the VPN server's address %s is not a public IPv4 address", w.To)
 		p.Require(w.Protocol == UDP || w.Protocol == TCP, "%q is not the protocol of a tunnel: %s or %s", string(w.Protocol), UDP, TCP)
 		p.Require(w.Port > 0 && w.Port < 1<<16, "%d is not a port", w.Port)
 	}
@@ -118,20 +112,12 @@ func reachFile(container string) string { return "container-" + container + ".nf
 
 func private(a netip.Addr) bool { return a.Is4() && a.IsPrivate() }
 
-// public reports whether an IPv4 address is in none of the closed ranges.
-func public(a netip.Addr) bool {
-	return a.Is4() && !slices.ContainsFunc(closed, func(r string) bool {
-		prefix, err := netip.ParsePrefix(r)
-		return err != nil || prefix.Contains(a)
-	})
-}
-
 // renderContainers writes the tables in which everything between containers is dropped.
 func renderContainers() (string, error) {
 	return renderFilter("containers.nft.tmpl", struct {
 		Closed   []string
 		Metadata string
-	}{closed, metadata})
+	}{internet.Closed(), metadata})
 }
 
 // Render writes what a container may reach, as elements of the tables' sets.

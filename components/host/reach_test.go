@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"homelab/components/internal/internet"
 )
 
 func address(last byte) netip.Addr { return netip.AddrFrom4([4]byte{172, 30, 1, last}) }
@@ -57,10 +59,10 @@ func TestTunnelThatIsRefused(t *testing.T) {
 		_, err := way(func(w *TunnelWay) { w.To = netip.MustParseAddr(to) }).Render()
 		require.ErrorContains(t, err, "the VPN server's address "+to+" is not a public IPv4 address")
 	}
-	for _, r := range closed {
+	for _, r := range internet.Closed() {
 		prefix, err := netip.ParsePrefix(r)
 		require.NoError(t, err)
-		assert.False(t, public(prefix.Addr()), r)
+		assert.False(t, internet.Public(prefix.Addr()), r)
 	}
 	both := way(func(*TunnelWay) {})
 	both.Internet = []netip.Addr{address(9)}

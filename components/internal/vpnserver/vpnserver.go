@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"homelab/components/internal/internet"
 )
 
 // Provider is whose VPN it is, named as Gluetun names it.
@@ -116,8 +118,6 @@ type Problem struct {
 	Remedy string
 }
 
-var tailnet = netip.MustParsePrefix("100.64.0.0/10")
-
 // Check returns everything wrong with a VPN that is not off.
 func (v VPN) Check() []Problem {
 	var out []Problem
@@ -130,7 +130,7 @@ func (v VPN) Check() []Problem {
 			"a name would be asked for outside the tunnel")
 	case !a.Is4():
 		add(group+"address", a.String()+" is not an IPv4 address", "use the server's IPv4 address: containers have no IPv6")
-	case !a.IsGlobalUnicast() || a.IsPrivate() || tailnet.Contains(a):
+	case !internet.Public(a):
 		add(group+"address", a.String()+" is not a public address", "write the address that the internet knows the server by")
 	}
 	if v.Port < 1 || v.Port > 65535 {

@@ -46,6 +46,7 @@ func TestCheck(t *testing.T) {
 	}{
 		"nothing":               {func(v *VPN) { *v = VPN{Provider: "mullvad", Protocol: UDP} }, []string{"wireguard.address", "wireguard.port", "wireguard.publicKey", "wireguard.addresses"}},
 		"a private server":      {func(v *VPN) { v.Address = netip.MustParseAddr("192.168.1.1") }, []string{"wireguard.address"}},
+		"a documented server":   {func(v *VPN) { v.Address = netip.MustParseAddr("203.0.113.7") }, []string{"wireguard.address"}},
 		"a server in a tailnet": {func(v *VPN) { v.Address = netip.MustParseAddr("100.100.1.1") }, []string{"wireguard.address"}},
 		"an IPv6 server":        {func(v *VPN) { v.Address = netip.MustParseAddr("2001:db8::1") }, []string{"wireguard.address"}},
 		"a short key":           {func(v *VPN) { v.PublicKey = "AAAA" }, []string{"wireguard.publicKey"}},
