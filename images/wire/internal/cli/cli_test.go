@@ -80,6 +80,22 @@ func TestOnce(t *testing.T) {
 	assert.Contains(t, stderr, "something could not be done")
 }
 
+func TestWarningsAreNoFailure(t *testing.T) {
+	stack := fake.New(t)
+	stack.Prowlarr.SetSiteDown("1337x", true)
+	args := []string{"once", "--plan", write(t, stack.Plan()), "--state", t.TempDir(), "--patience", "1ms"}
+	code, stdout, stderr := run(t, args...)
+	assert.Equal(t, ExitOK, code, stderr)
+	assert.Contains(t, stdout, "prowlarr: warning: the indexer 1337x does not answer: ")
+	code, stdout, _ = run(t, append(args, "--json")...)
+	assert.Equal(t, ExitOK, code)
+	var report struct{ Apps []struct{ Warnings []string } }
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
+	assert.Len(t, report.Apps[5].Warnings, 1)
+	code, _, _ = run(t, append(args, "--check")...)
+	assert.Equal(t, ExitOK, code)
+}
+
 func TestBadPlan(t *testing.T) {
 	for _, command := range []string{"once", "run"} {
 		code, _, stderr := run(t, command, "--plan", write(t, map[string]any{"version": 2, "radar": 1}),

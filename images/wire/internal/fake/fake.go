@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -171,7 +172,8 @@ func (s *Stack) Snapshot() string {
 	text := strings.ReplaceAll(string(data), s.Dir, "DIR")
 	for name, server := range s.Servers() {
 		text = strings.ReplaceAll(text, server.URL(), "http://"+name)
-		text = strings.ReplaceAll(text, strconv.Itoa(server.port()), "PORT-"+name)
+		// Its digits can also be in a key.
+		text = regexp.MustCompile(fmt.Sprintf(`\b%d\b`, server.port())).ReplaceAllString(text, "PORT-"+name)
 	}
 	return text
 }

@@ -181,8 +181,71 @@ func TestJellyfinIsStrict(t *testing.T) {
 	j.is(204, "", "POST", add+url.QueryEscape(s.Dir), `{}`)
 	j.is(204, "", "POST", add+url.QueryEscape(s.Dir), `{}`)
 	j.is(200, "Movies2", "GET", "/Library/VirtualFolders", "")
+	j.is(204, "", "POST", "/Auth/Keys?app=a", "")
+	j.is(204, "", "POST", "/Auth/Keys?app=a", "")
+	j.is(400, "", "POST", "/Auth/Keys", "")
+	j.is(200, "jellyfin-api-key-a-2", "GET", "/Auth/Keys", "")
+	j.is(200, User, "GET", "/Users/Me", "")
 	j.is(204, "", "POST", "/Sessions/Logout", "")
 	j.is(401, "", "GET", "/Library/VirtualFolders", "")
+
+	// A key is an administrator, but no user.
+	key := newCaller(t, s.Jellyfin.URL(), "Authorization", `MediaBrowser Token="jellyfin-api-key-a-1"`)
+	key.is(200, "Movies2", "GET", "/Library/VirtualFolders", "")
+	key.is(400, "", "GET", "/Users/Me", "")
+	key.is(400, "", "POST", "/Users/AuthenticateByName", credentials)
+	anonymous.is(401, "", "POST", "/Users/AuthenticateByName", fmt.Sprintf(`{"Username":%q,"Pw":"wrong"}`, User))
+	key.is(404, "", "POST", "/Notifications/Admin", "{}")
+
+	// Only where Radarr and Sonarr call it does it take the header of old, and Jellyfin 12 nowhere.
+	old := newCaller(t, s.Jellyfin.URL(), "X-MediaBrowser-Token", "jellyfin-api-key-a-2")
+	old.is(401, "", "GET", "/Library/VirtualFolders", "")
+	old.is(401, "", "GET", "/Auth/Keys", "")
+	old.is(200, "", "GET", "/System/Configuration", "")
+	old.is(204, "", "POST", "/Library/Media/Updated", `{"Updates":[{"Path":"/a","UpdateType":"Created"}]}`)
+	s.Jellyfin.Twelve = true
+	old.is(401, "", "GET", "/System/Configuration", "")
+	key.is(200, "", "GET", "/System/Configuration", "")
+	s.Jellyfin.Twelve = false
+	key.is(204, "", "DELETE", "/Auth/Keys/jellyfin-api-key-a-2", "")
+	old.is(401, "", "GET", "/System/Configuration", "")
+}
+
+func TestNotificationsAreStrict(t *testing.T) {
+	s := New(t)
+	s.Jellyfin.AddKey("sonarr")
+	sonarr := newCaller(t, s.Sonarr.URL(), "X-Api-Key", SonarrKey)
+	_, schema := sonarr.send("GET", "/api/v3/notification/schema", "")
+	assert.Contains(t, schema, `"MediaBrowserSettings"`)
+	body := func(key, host, from string) string {
+		return fmt.Sprintf(`{"name":"a","implementation":"MediaBrowser","configContract":"MediaBrowserSettings","tags":[],`+
+			`"onGrab":false,"onDownload":true,"onUpgrade":true,"onImportComplete":false,"onRename":true,"onSeriesAdd":false,`+
+			`"onSeriesDelete":true,"onEpisodeFileDelete":true,"onEpisodeFileDeleteForUpgrade":true,"onHealthIssue":false,`+
+			`"includeHealthWarnings":false,"fields":[{"name":"host","value":%q},{"name":"port","value":%d},`+
+			`{"name":"useSsl","value":false},{"name":"urlBase"},{"name":"apiKey","value":%q},{"name":"notify","value":false},`+
+			`{"name":"updateLibrary","value":true},{"name":"mapFrom","value":%q},{"name":"mapTo","value":""}]}`,
+			host, s.Jellyfin.port(), key, from)
+	}
+	good := body("jellyfin-api-key-sonarr-1", "127.0.0.1", "")
+	const path = "/api/v3/notification"
+	sonarr.is(400, "is invalid", "POST", path, body("wrong", "127.0.0.1", ""))
+	sonarr.is(400, "masked", "POST", path, body(mask, "127.0.0.1", ""))
+	sonarr.is(400, "Unable to send", "POST", path, body("jellyfin-api-key-sonarr-1", "127.0.0.2", ""))
+	sonarr.is(400, "belong together", "POST", path, body("jellyfin-api-key-sonarr-1", "127.0.0.1", "/a"))
+	sonarr.is(400, "unknown field", "POST", path, strings.Replace(good, `"onSeriesDelete"`, `"onMovieDelete"`, 1))
+	sonarr.is(400, "is missing", "POST", path, strings.Replace(good, `"onRename":true,`, ``, 1))
+	sonarr.is(400, "must be bool", "POST", path, strings.Replace(good, `"onRename":true`, `"onRename":"yes"`, 1))
+	sonarr.is(201, "", "POST", path, good)
+	_, list := sonarr.send("GET", path, "")
+	assert.NotContains(t, list, "jellyfin-api-key")
+	assert.Contains(t, list, mask)
+
+	// Radarr 6.0 does not notice a wrong key.
+	radarr := newCaller(t, s.Radarr.URL(), "X-Api-Key", RadarrKey)
+	forRadarr := strings.NewReplacer("onSeriesAdd", "onMovieAdded", "onSeriesDelete", "onMovieDelete", "onEpisodeFile",
+		"onMovieFile", `"onImportComplete":false,`, "")
+	radarr.is(400, "Unable to send", "POST", path, forRadarr.Replace(body("wrong", "127.0.0.2", "")))
+	radarr.is(201, "", "POST", path, forRadarr.Replace(body("wrong", "127.0.0.1", "")))
 }
 
 func TestJellyseerrIsStrict(t *testing.T) {
@@ -194,9 +257,14 @@ func TestJellyseerrIsStrict(t *testing.T) {
 	host := fmt.Sprintf(`,"hostname":"127.0.0.1","port":%d,"useSsl":false,"urlBase":""`, s.Jellyfin.port())
 	j.is(200, `"initialized":false`, "GET", "/settings/public", "")
 	j.is(403, "", "GET", "/settings/main", "")
+	session := newCaller(t, s.Jellyseerr.URL()+"/api/v1")
+	session.is(403, "", "GET", "/settings/main", "")
 	j.is(500, "No hostname", "POST", "/auth/jellyfin", login(""))
 	j.is(400, "unknown field", "POST", "/auth/jellyfin", login(`,"host":"a"`))
-	j.is(200, "", "POST", "/auth/jellyfin", login(host))
+	session.is(200, `"permissions":2`, "POST", "/auth/jellyfin", login(host))
+	session.is(200, JellyseerrKey, "GET", "/settings/main", "")
+	j.is(401, "INVALID_CREDENTIALS", "POST", "/auth/jellyfin", strings.Replace(login(""), JellyfinPassword, "wrong", 1))
+	newCaller(t, s.Jellyseerr.URL()+"/api/v1", "X-Api-Key", "wrong").is(403, "", "GET", "/settings/main", "")
 	j.is(500, "already configured", "POST", "/auth/jellyfin", login(host))
 	j.is(200, "", "GET", "/settings/main", "")
 	j.is(400, "unknown field apiKey", "POST", "/settings/main", `{"apiKey":"a"}`)
@@ -213,6 +281,21 @@ func TestJellyseerrIsStrict(t *testing.T) {
 	assert.Equal(t, []string{"Movies", "Series"}, s.Jellyseerr.Enabled())
 	j.is(200, "", "GET", "/settings/jellyfin/library", "")
 	assert.Empty(t, s.Jellyseerr.Enabled(), "a call that enables none disables all")
+}
+
+func TestJellyseerrOfSomebodyElse(t *testing.T) {
+	for _, letsIn := range []bool{true, false} {
+		s := New(t)
+		s.Jellyseerr.SetUpBySomebody("127.0.0.1", s.Jellyfin.port(), letsIn)
+		session := newCaller(t, s.Jellyseerr.URL()+"/api/v1")
+		login := fmt.Sprintf(`{"username":%q,"password":%q,"serverType":2}`, User, JellyfinPassword)
+		if letsIn {
+			session.is(200, `"permissions":32`, "POST", "/auth/jellyfin", login)
+		} else {
+			session.is(403, "Access denied", "POST", "/auth/jellyfin", login)
+		}
+		session.is(403, "", "GET", "/settings/main", "")
+	}
 }
 
 func TestJackettIsStrict(t *testing.T) {

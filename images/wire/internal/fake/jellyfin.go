@@ -170,16 +170,27 @@ func (j *Jellyfin) RevokeKey(name string) {
 	j.keys = slices.DeleteFunc(j.keys, func(key jellyfinKey) bool { return key.AppName == name })
 }
 
+// AddKey adds an API key by hand.
+func (j *Jellyfin) AddKey(name string) {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	j.newKey(name)
+}
+
+// newKey makes a key. The name is in it so that stacks can be compared whatever the order was.
+func (j *Jellyfin) newKey(name string) {
+	j.made[name]++
+	j.keys = append(j.keys, jellyfinKey{name, fmt.Sprint(jellyfinKeyStart, name, "-", j.made[name]),
+		"2026-01-01T00:00:00Z"})
+}
+
 func (j *Jellyfin) addKey(w http.ResponseWriter, r *http.Request) {
 	name := r.URL.Query().Get("app")
 	if name == "" {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	j.made[name]++
-	// The name is in it so that stacks can be compared whatever the order was.
-	j.keys = append(j.keys, jellyfinKey{name, fmt.Sprint(jellyfinKeyStart, name, "-", j.made[name]),
-		"2026-01-01T00:00:00Z"})
+	j.newKey(name)
 	j.wrote(r)
 	w.WriteHeader(http.StatusNoContent)
 }

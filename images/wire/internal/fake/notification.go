@@ -61,7 +61,7 @@ func (s *Servarr) testConnect(connect object) error {
 		return errors.New("must not be empty")
 	}
 	if (text(connect, "mapFrom") == "") != (text(connect, "mapTo") == "") {
-		return errors.New("mapFrom and mapTo belong together")
+		return fmt.Errorf("mapFrom and mapTo belong together with key %s", text(connect, "apiKey"))
 	}
 	method, path, body := http.MethodPost, "/Notifications/Admin", any(object{"Name": "Test from Radarr"})
 	if s.kind.name == "sonarr" {

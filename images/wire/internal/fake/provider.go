@@ -19,8 +19,10 @@ type providers struct {
 	items   []object
 	secrets map[string]bool
 	test    func(item object) error
-	more    spec // fields that only this resource has
-	changed func(item object, removed bool) error
+	// validate says what is wrong with an item whether it is enabled or not; nil if there is nothing.
+	validate func(item object) (property string, err error)
+	more     spec // fields that only this resource has
+	changed  func(item object, removed bool) error
 	// leavesOut says that empty texts are read back without a value.
 	leavesOut bool
 	nextID    int
@@ -184,11 +186,26 @@ func (p *providers) testOnly(w http.ResponseWriter, r *http.Request) {
 		refuse(w, "", err, item)
 		return
 	}
+	if p.invalid(w, item) {
+		return
+	}
 	if err := p.test(item); err != nil {
 		refuse(w, "Host", err, item)
 		return
 	}
 	answer(w, http.StatusOK, object{})
+}
+
+// invalid answers and returns true if there is something wrong with an item.
+func (p *providers) invalid(w http.ResponseWriter, item object) bool {
+	if p.validate == nil {
+		return false
+	}
+	property, err := p.validate(item)
+	if err != nil {
+		refuse(w, property, err, item)
+	}
+	return err != nil
 }
 
 func (p *providers) save(w http.ResponseWriter, r *http.Request, id int) {
@@ -208,6 +225,9 @@ func (p *providers) save(w http.ResponseWriter, r *http.Request, id int) {
 			answer(w, http.StatusAccepted, item)
 			return
 		}
+	}
+	if p.invalid(w, item) {
+		return
 	}
 	// What is disabled is saved without a test.
 	if r.URL.Query().Get("forceSave") != "true" && item["enable"] != false {

@@ -17,6 +17,22 @@ type Prowlarr struct {
 	// Syncs counts how often it was told to give its indexers to all.
 	Syncs int
 	down  map[string]bool // definitions whose sites do not answer
+	// noProfile and noSaving refuse every indexer.
+	noProfile, noSaving bool
+}
+
+// RefuseProfile makes it refuse the sync profile of indexers.
+func (p *Prowlarr) RefuseProfile(refuse bool) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.noProfile = refuse
+}
+
+// RefuseSaving makes it refuse indexers also when they are disabled.
+func (p *Prowlarr) RefuseSaving(refuse bool) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.noSaving = refuse
 }
 
 // SetSiteDown makes the site of a definition not answer, or answer again.
@@ -41,7 +57,7 @@ func newProwlarr(t testing.TB) *Prowlarr {
 			"appProfileId": 0, "protocol": "torrent",
 		}, "baseUrl", "", "apiPath", "/api", "apiKey", "", "additionalParameters", "")
 	}
-	p.indexers = &providers{server: p.Server, secrets: secrets, test: p.testIndexer,
+	p.indexers = &providers{server: p.Server, secrets: secrets, test: p.testIndexer, validate: p.validateIndexer,
 		changed: p.indexerChanged, schema: []object{
 			generic("AnimeTosho"), generic("Generic Torznab"),
 		}}
@@ -91,9 +107,6 @@ func (p *Prowlarr) snapshot() object {
 }
 
 func (p *Prowlarr) testIndexer(item object) error {
-	if item["appProfileId"] != 1.0 {
-		return errors.New("App profile does not exist")
-	}
 	if item["implementation"] != "Torznab" {
 		p.mutex.Lock()
 		defer p.mutex.Unlock()
@@ -106,9 +119,22 @@ func (p *Prowlarr) testIndexer(item object) error {
 		return errors.New("the all indexer of Jackett is not supported")
 	}
 	if _, err := torznab(item, url.Values{"t": {"caps"}}); err != nil {
-		return fmt.Errorf("Unable to connect to indexer, %w", err)
+		return fmt.Errorf("Unable to connect to indexer with key %s, %w", text(item, "apiKey"), err)
 	}
 	return nil
+}
+
+// validateIndexer checks what is checked also of an indexer that is disabled.
+func (p *Prowlarr) validateIndexer(item object) (property string, err error) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	switch {
+	case item["appProfileId"] != 1.0 || p.noProfile:
+		return "AppProfileId", errors.New("App profile does not exist")
+	case p.noSaving:
+		return "", errors.New("the indexer cannot be used")
+	}
+	return "", nil
 }
 
 // testApplication has the app test an indexer that is this Prowlarr: it must know the key, and

@@ -81,7 +81,8 @@ func TestHealthAndMetrics(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(body, "\n"), "one line")
 
 	stack.Radarr.SetDown(false)
-	require.NoError(t, s.pass(t.Context()))
+	stack.Jackett.SetSiteDown("rarbg", true) // which is configured by now
+	require.NoError(t, s.pass(t.Context()), "a warning is no failure")
 	stack.Radarr.Set("naming", "renameMovies", false)
 	require.NoError(t, s.pass(t.Context()))
 	status, body = get(t, web.URL+"/healthz")
@@ -91,6 +92,7 @@ func TestHealthAndMetrics(t *testing.T) {
 	for _, line := range []string{
 		`homelab_wire_up{app="radarr"} 1`, `homelab_wire_drift{app="radarr"} 1`, `homelab_wire_drift{app="sonarr"} 0`,
 		`homelab_wire_changes_total{app="radarr"} 6`,
+		`homelab_wire_warnings{app="prowlarr"} 1`, `homelab_wire_warnings{app="jackett"} 0`, `homelab_wire_up{app="prowlarr"} 1`,
 		`homelab_wire_last_success_timestamp_seconds{app="jellyseerr"} 1.`,
 	} {
 		assert.Contains(t, metrics, line)

@@ -120,13 +120,17 @@ func (a *app) servarr(ctx context.Context, s *plan.ServarrPlan, k kind) error {
 	if err := c.config(ctx, hostResource, "host", have.host, user); err != nil {
 		return err
 	}
-	return errors.Join(
+	err = errors.Join(
 		c.rootFolder(ctx, s.RootFolder, have.roots),
 		c.config(ctx, "naming", "naming", have.naming, k.naming),
 		c.config(ctx, "mediamanagement", "mediaManagement", have.media, mediaManagement()),
 		c.downloadClient(ctx, have.clients, template, client),
-		c.notification(ctx, have.notifications, connect, told),
 	)
+	// Nothing else needs the notification.
+	if err := c.notification(ctx, have.notifications, connect, told); err != nil {
+		c.problem("%v", err)
+	}
+	return err
 }
 
 // rootFolder adds the root folder. An earlier one stays, because films can be in it.
