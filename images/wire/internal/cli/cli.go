@@ -122,8 +122,8 @@ func onceCommand() *cobra.Command {
 		Use:   "once",
 		Short: "Connects the apps once and says what it changed",
 		Long: "Connects the apps once and says what it changed, in a line per app.\n\n" +
-			"Exit codes: 0 all is well, also with warnings about indexers; 1 something could not be done; 2 the plan is not valid; " +
-			"3 --check found something to change or changed by hand.",
+			"Exit codes: 0 all is well, also with warnings about indexers; 1 something could not be done; " +
+			"2 the plan is not valid; 3 --check found something to change or changed by hand.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			p, err := plan.Read(flags.plan)

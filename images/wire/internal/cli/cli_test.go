@@ -42,7 +42,8 @@ func TestOnce(t *testing.T) {
 	}
 	code, stdout, _ := once("--check")
 	assert.Equal(t, ExitDiffers, code)
-	assert.Contains(t, stdout, "jellyfin: would change: API key homelab added; API key radarr added; API key sonarr added; library Movies added")
+	assert.Contains(t, stdout, "jellyfin: would change: API key homelab added; API key radarr added; "+
+		"API key sonarr added; library Movies added")
 	assert.Empty(t, stack.Writes())
 	entries, err := os.ReadDir(state)
 	require.NoError(t, err)

@@ -43,7 +43,10 @@ func (p *Prowlarr) SetSiteDown(definition string, down bool) {
 }
 
 func newProwlarr(t testing.TB) *Prowlarr {
-	p := &Prowlarr{arr: newArr(t, "prowlarr", "v1", ProwlarrKey, "Prowlarr", "2.6.5.5000", mask), down: map[string]bool{}}
+	p := &Prowlarr{
+		arr:  newArr(t, "prowlarr", "v1", ProwlarrKey, "Prowlarr", "2.6.5.5000", mask),
+		down: map[string]bool{},
+	}
 	secrets := map[string]bool{"apiKey": true}
 	p.applications = &providers{server: p.Server, secrets: secrets, test: p.testApplication,
 		changed: p.applicationChanged}

@@ -92,7 +92,8 @@ func TestHealthAndMetrics(t *testing.T) {
 	for _, line := range []string{
 		`homelab_wire_up{app="radarr"} 1`, `homelab_wire_drift{app="radarr"} 1`, `homelab_wire_drift{app="sonarr"} 0`,
 		`homelab_wire_changes_total{app="radarr"} 6`,
-		`homelab_wire_warnings{app="prowlarr"} 1`, `homelab_wire_warnings{app="jackett"} 0`, `homelab_wire_up{app="prowlarr"} 1`,
+		`homelab_wire_warnings{app="prowlarr"} 1`, `homelab_wire_warnings{app="jackett"} 0`,
+		`homelab_wire_up{app="prowlarr"} 1`,
 		`homelab_wire_last_success_timestamp_seconds{app="jellyseerr"} 1.`,
 	} {
 		assert.Contains(t, metrics, line)

@@ -87,7 +87,8 @@ func TestJellyfinHearsOfImportsOnlyThroughTheNotification(t *testing.T) {
 			require.Equal(t, http.StatusCreated, l.request())
 			require.Equal(t, http.StatusCreated, post(t, l.stack.Radarr.URL()+"/api/v3/command", fake.RadarrKey,
 				`{"name":"RefreshMonitoredDownloads"}`))
-			assert.FileExists(t, filepath.Join(l.stack.Dir, "box/movies/The.Matrix (1999) [tmdbid-603]/The.Matrix (1999).mkv"))
+			assert.FileExists(t, filepath.Join(l.stack.Dir,
+				"box/movies/The.Matrix (1999) [tmdbid-603]/The.Matrix (1999).mkv"))
 			assert.Empty(t, l.stack.Jellyfin.Items())
 		})
 	}
@@ -177,7 +178,14 @@ func interrupted() map[string]func(*lab) {
 	return map[string]func(*lab){
 		"first": func(*lab) {},
 		"changed settings": func(l *lab) {
+			l.stack.Prowlarr.SetSiteDown("1337x", true)
+			l.stack.Jackett.SetSiteDown("rarbg", true)
 			l.connect()
+			l.stack.Prowlarr.SetSiteDown("1337x", false)
+			l.stack.Jackett.SetSiteDown("rarbg", false)
+			l.stack.Jellyfin.RevokeKey("homelab")
+			l.stack.Jellyfin.RevokeKey("radarr")
+			l.stack.Jellyseerr.SetKey(otherPassword)
 			l.stack.QBittorrent.SetPassword(otherPassword)
 			l.app("qbittorrent")["password"] = otherPassword
 			l.app("qbittorrent")["savePath"] = l.stack.Dir + "/downloads/elsewhere"
@@ -185,29 +193,11 @@ func interrupted() map[string]func(*lab) {
 			l.app("sonarr")["qualityProfile"] = "Any"
 			l.app("jellyseerr")["applicationUrl"] = "https://other.example.com"
 		},
-		"refused keys": func(l *lab) {
-			l.connect()
-			l.stack.Jellyfin.RevokeKey("homelab")
-			l.stack.Jellyfin.RevokeKey("radarr")
-			l.stack.Jellyseerr.SetKey(otherPassword)
-		},
 		"indexers that do not answer": func(l *lab) {
 			l.app("prowlarr")["indexers"] = []any{"1337x", "thepiratebay", "nope"}
 			l.app("jackett")["indexers"] = []any{"rarbg", "eztv"}
 			l.stack.Prowlarr.SetSiteDown("1337x", true)
 			l.stack.Jackett.SetSiteDown("eztv", true)
-		},
-		"indexers that answer again": func(l *lab) {
-			l.stack.Prowlarr.SetSiteDown("1337x", true)
-			l.stack.Jackett.SetSiteDown("rarbg", true)
-			l.connect()
-			l.stack.Prowlarr.SetSiteDown("1337x", false)
-			l.stack.Jackett.SetSiteDown("rarbg", false)
-		},
-		"without Jellyfin": func(l *lab) {
-			l.connect()
-			delete(l.plan, "jellyfin")
-			delete(l.plan, "jellyseerr")
 		},
 		"fewer apps": func(l *lab) {
 			l.connect()
@@ -215,6 +205,11 @@ func interrupted() map[string]func(*lab) {
 			delete(l.plan, "sonarr")
 			delete(l.plan, "qbittorrent")
 			l.app("prowlarr")["indexers"] = []any{"thepiratebay"}
+		},
+		"without Jellyfin": func(l *lab) {
+			l.connect()
+			delete(l.plan, "jellyfin")
+			delete(l.plan, "jellyseerr")
 		},
 	}
 }

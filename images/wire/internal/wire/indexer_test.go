@@ -51,15 +51,16 @@ func TestAnIndexerThatStopsToAnswer(t *testing.T) {
 	before := l.stack.Writes()
 	report := l.connect()
 	assert.Len(t, report.App(plan.Prowlarr).Warnings, 1)
-	assert.Contains(t, report.App(plan.Prowlarr).Warnings[0], "the indexer rarbg (Jackett) does not answer: Unable to connect to indexer with key (jackett.apiKey), ")
+	assert.Contains(t, report.App(plan.Prowlarr).Warnings[0],
+		"the indexer rarbg (Jackett) does not answer: Unable to connect to indexer with key (jackett.apiKey), ")
 	assert.Equal(t, true, l.stack.Prowlarr.Indexer("rarbg (Jackett)")["enable"])
 	assert.Equal(t, before, l.stack.Writes(), "it stays enabled while nothing else is to be written")
 
-	l.app("jackett")["url"] = l.stack.Jackett.URL() // another name for the same
 	l.stack.Prowlarr.SetIndexerField("rarbg (Jackett)", "apiPath", "")
 	l.plan["enforce"] = []any{"prowlarr"}
 	report = l.connect()
-	assert.Equal(t, []string{"indexer rarbg (Jackett) updated (enable, apiPath put back)"}, report.App(plan.Prowlarr).Changes)
+	assert.Equal(t, []string{"indexer rarbg (Jackett) updated (enable, apiPath put back)"},
+		report.App(plan.Prowlarr).Changes)
 	assert.Equal(t, false, l.stack.Prowlarr.Indexer("rarbg (Jackett)")["enable"])
 	l.writesNothing()
 	l.stack.Jackett.SetSiteDown("rarbg", false)

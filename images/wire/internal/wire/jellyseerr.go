@@ -76,28 +76,27 @@ func (s *seerr) open(ctx context.Context, public public) (main map[string]any, m
 			return main, err == nil, err
 		}
 	}
-	label := "login"
 	if isNew {
-		label = "first login"
 		// Nothing that we wrote to an earlier Jellyseerr is in this one.
 		if err := s.state.Forget(seerrObjects); err != nil {
 			return nil, false, err
 		}
 	}
 	if !s.usable(plan.Jellyfin) {
-		s.blocked("the "+label, plan.Jellyfin)
+		s.blocked("the login", plan.Jellyfin)
 		return nil, false, nil
 	}
-	err = s.write(ctx, object{key: "jellyseerr/login", label: label}, decision{},
-		func(ctx context.Context, _ map[string]any) error {
-			main, err = s.logIn(ctx)
-			return err
-		})
-	var told refusedError
-	if errors.As(err, &told) { // it says enough by itself
-		err = told
+	if !s.options.Check {
+		if main, err = s.logIn(ctx); err != nil {
+			return nil, false, err
+		}
 	}
-	return main, err == nil && !s.options.Check, err
+	if isNew {
+		s.changed("first login made")
+	} else {
+		s.changed("API key read after a login")
+	}
+	return main, !s.options.Check, nil
 }
 
 func refused(err error) bool {
@@ -120,7 +119,7 @@ func (s *seerr) main(ctx context.Context, web *api) (main map[string]any, err er
 func (s *seerr) logIn(ctx context.Context) (map[string]any, error) {
 	for _, name := range []plan.App{plan.Jellyfin, plan.Jellyseerr} { // it is the same password
 		if err := s.mayLogIn(name); err != nil {
-			return nil, refusedError(fmt.Sprintf("%s: %v", s.oldPassword(), err))
+			return nil, fmt.Errorf("%s: %w", s.oldPassword(), err)
 		}
 	}
 	jar, err := cookiejar.New(nil)
@@ -142,7 +141,7 @@ func (s *seerr) logIn(ctx context.Context) (map[string]any, error) {
 		return nil, s.notAdministrator()
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("logging in: %w", err)
 	}
 	for _, cookie := range response.Cookies() {
 		s.hide("session of Jellyseerr", cookie.Value)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"homelab/images/wire/internal/fake"
 	"homelab/images/wire/internal/plan"
 )
 
@@ -23,6 +24,15 @@ func TestAPasswordChangedInJellyfinIsNoError(t *testing.T) {
 		map[string]any{"name": "More", "type": "movies", "path": l.stack.Dir})
 	assert.Equal(t, []string{"library More added"}, l.connect().App(plan.Jellyfin).Changes)
 	l.writesNothing()
+}
+
+func TestCredentialsAreOnlyTheKeys(t *testing.T) {
+	l := newLab(t)
+	l.connect()
+	content, err := os.ReadFile(l.dir + "/credentials.json")
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"version":1,"keys":{"jellyfin":"jellyfin-api-key-homelab-1","jellyseerr":"`+
+		fake.JellyseerrKey+`"}}`, string(content))
 }
 
 func TestARevokedKeyOfJellyfin(t *testing.T) {
@@ -57,11 +67,12 @@ func TestLostCredentials(t *testing.T) {
 	want := l.stack.Snapshot()
 	require.NoError(t, os.Remove(l.dir+"/credentials.json"))
 	assert.Empty(t, l.check().App(plan.Jellyfin).Changes)
-	assert.Equal(t, []string{"login added"}, l.check().App(plan.Jellyseerr).Changes, "a check does not log in there")
+	assert.Equal(t, []string{"API key read after a login"}, l.check().App(plan.Jellyseerr).Changes,
+		"a check does not log in there")
 	assert.Equal(t, 1, l.stack.Jellyseerr.Logins())
 	report := l.connect()
 	assert.Empty(t, report.App(plan.Jellyfin).Changes, "no second key is made")
-	assert.Equal(t, []string{"login added"}, report.App(plan.Jellyseerr).Changes)
+	assert.Equal(t, []string{"API key read after a login"}, report.App(plan.Jellyseerr).Changes)
 	assert.Equal(t, want, l.stack.Snapshot())
 	l.writesNothing()
 }
@@ -70,7 +81,7 @@ func TestAKeyThatJellyseerrMadeAnew(t *testing.T) {
 	l := newLab(t)
 	l.connect()
 	l.stack.Jellyseerr.SetKey(otherPassword) // which is in no output
-	assert.Equal(t, []string{"login added"}, l.connect().App(plan.Jellyseerr).Changes)
+	assert.Equal(t, []string{"API key read after a login"}, l.connect().App(plan.Jellyseerr).Changes)
 	assert.Equal(t, 2, l.stack.Jellyseerr.Logins())
 	l.writesNothing()
 	assert.Equal(t, 2, l.stack.Jellyseerr.Logins(), "the new key is kept")

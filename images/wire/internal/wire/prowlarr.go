@@ -285,10 +285,11 @@ func (c *arr) indexer(ctx context.Context, resource string, o object) error {
 // ofSite reports whether an error is what an app says of an indexer's site, and not of what we sent.
 func ofSite(err error) bool {
 	var answer *statusError
-	if errors.As(err, &answer) && answer.code == http.StatusBadRequest {
-		return !slices.Contains([]string{"Name", "AppProfileId", "Implementation", "ConfigContract", "Priority"}, answer.property)
+	if !errors.As(err, &answer) {
+		return errors.Is(err, errTimeout)
 	}
-	return errors.Is(err, errTimeout)
+	ours := []string{"Name", "AppProfileId", "Implementation", "ConfigContract", "Priority"}
+	return answer.code == http.StatusBadRequest && answer.message != "" && !slices.Contains(ours, answer.property)
 }
 
 // noteSync remembers, before an application or an indexer is written, that Radarr and Sonarr are to

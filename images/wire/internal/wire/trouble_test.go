@@ -53,7 +53,7 @@ func TestAnAppThatDoesNotAnswerFailsOnlyWhatNeedsIt(t *testing.T) {
 			plan.Jellyfin:   {"is not ready after 1ms: /health answers 503"},
 			plan.Radarr:     {"notification Jellyfin is left as it is, because jellyfin has a problem"},
 			plan.Sonarr:     {"notification Jellyfin is left as it is, because jellyfin has a problem"},
-			plan.Jellyseerr: {"the first login is left as it is, because jellyfin has a problem"},
+			plan.Jellyseerr: {"the login is left as it is, because jellyfin has a problem"},
 		},
 		"jellyseerr": {plan.Jellyseerr: {"is not ready after 1ms: /api/v1/settings/public answers 503"}},
 	}

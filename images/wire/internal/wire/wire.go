@@ -1,6 +1,15 @@
 // Package wire connects the apps of a plan with each other over their HTTP APIs. A pass reads what
 // an app has before it writes there, writes only what differs, and leaves a change that somebody
 // made by hand as it is, unless the plan says otherwise.
+//
+// Into Radarr, Sonarr, Prowlarr, Jackett and qBittorrent it gets with the plan's keys and passwords.
+// The plan's password of Jellyfin is only for the first login there and in Jellyseerr: a pass makes
+// API keys in Jellyfin, reads the one that Jellyseerr has made itself, keeps both in the state, and
+// uses the password again only if there is no key or it is refused.
+//
+// What fails is a problem, and the pass has failed. An indexer that does not work is only a warning,
+// because its site is somebody else's: Prowlarr gets it disabled, or it is left out, and the next
+// pass tries again.
 package wire
 
 import (

@@ -22,7 +22,7 @@ radarr: host updated (authenticationMethod, username, password); root folder /bo
 sonarr: host updated (authenticationMethod, username, password); root folder /box/tv added; naming updated (renameEpisodes, colonReplacementFormat, standardEpisodeFormat, dailyEpisodeFormat, animeEpisodeFormat, seriesFolderFormat, seasonFolderFormat, specialsFolderFormat); mediaManagement updated (copyUsingHardlinks, rescanAfterRefresh, minimumFreeSpaceWhenImporting, deleteEmptyFolders); download client qBittorrent added; notification Jellyfin added
 jackett: indexer rarbg added
 prowlarr: host updated (authenticationMethod, username, password); application Radarr added; application Sonarr added; indexer 1337x added; indexer rarbg (Jackett) added
-jellyseerr: first login added; libraries read from Jellyfin; libraries updated (id-Movies, id-Series); server Radarr added; server Sonarr added; settings updated (applicationUrl, localLogin, newPlexLogin); set-up updated (completed)
+jellyseerr: first login made; libraries read from Jellyfin; libraries updated (id-Movies, id-Series); server Radarr added; server Sonarr added; settings updated (applicationUrl, localLogin, newPlexLogin); set-up updated (completed)
 `), lines)
 
 	assert.Equal(t, "kept", l.stack.Radarr.Get("naming", "newerThanUs"), "what we do not know is kept")
