@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -117,4 +118,23 @@ func TestWhatIsNotOfASite(t *testing.T) {
 	report = l.connect()
 	assert.Len(t, report.App(plan.Prowlarr).Warnings, 2)
 	assert.Empty(t, l.stack.Prowlarr.Indexers(), "what cannot be saved even disabled is left out")
+}
+
+func TestAnIndexerThatIsDisabledByHandAndDoesNotAnswer(t *testing.T) {
+	l := newLab(t)
+	l.connect()
+	l.stack.Prowlarr.SetIndexerField("rarbg (Jackett)", "enable", false)
+	l.stack.Jackett.SetSiteDown("rarbg", true)
+	address := strings.Replace(l.stack.Jackett.URL(), "127.0.0.1", "localhost", 1)
+	l.app("jackett")["url"] = address
+	report := l.connect()
+	assert.Equal(t, []string{"indexer rarbg (Jackett) updated (baseUrl)"}, report.App(plan.Prowlarr).Changes)
+	assert.Len(t, report.App(plan.Prowlarr).Warnings, 1)
+	for _, down := range []bool{true, false} {
+		l.stack.Jackett.SetSiteDown("rarbg", down)
+		report = l.connect()
+		assert.Equal(t, []string{"indexer rarbg (Jackett).enable was changed by hand to false (the settings say true)"},
+			report.App(plan.Prowlarr).Drift)
+		assert.Empty(t, report.App(plan.Prowlarr).Changes)
+	}
 }
