@@ -204,9 +204,11 @@ func (r *restore) follow(t *testing.T, b block) {
 		assert.Len(t, kept, 1, "what was there before is gone")
 	case strings.Contains(b.script, "restore all"):
 		r.requireWhole(t, r.databases("/opt/homelab"))
-		running, err := filepath.Glob(r.at(dockerFolder + "/*/running"))
+		all, err := filepath.Glob(r.at(dockerFolder + "/*"))
 		require.NoError(t, err)
-		assert.Len(t, running, 6)
+		for _, container := range all {
+			assert.FileExists(t, container+"/running")
+		}
 	}
 	if strings.Contains(b.script, "backup clean") {
 		assert.NoDirExists(t, r.at("/opt/homelab/backup/scratch"))
