@@ -168,6 +168,19 @@ var networkRules = []Rule{
 		},
 	},
 	{
+		ID: "network-names", Title: "A container asks name servers from its own network, where the filter decides", Severity: High, Layer: LayerNetwork,
+		Remedy:  "give the container name servers (dns): those of the machine Docker asks from the machine's network, from version 28 on always",
+		Unknown: unknownOpen,
+		check: eachContainer(func(_ *Graph, c *Resource, out *report) {
+			networks, servers := c.At("networksAdvanced"), c.At("dns")
+			if servers.Hidden() || networks.Hidden() {
+				out.undecided(c, "the name servers of %s are not known", c.Name())
+				return
+			}
+			out.require(len(networks.List()) == 0 || len(servers.List()) > 0, c, "%s asks for names past the filter", c.Name())
+		}),
+	},
+	{
 		ID: "network-monitoring", Title: "The network of the monitoring leads nowhere", Severity: High, Layer: LayerNetwork,
 		Remedy: "make the network internal", Unknown: unknownOpen,
 		check: func(g *Graph, out *report) {

@@ -12,6 +12,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"homelab/components/media"
+	"homelab/components/service"
+	"homelab/components/stack"
 	"homelab/internal/simcloud"
 	"homelab/internal/workspace"
 )
@@ -35,6 +38,29 @@ func (f failure) String() string {
 	return name
 }
 
+// oneOfEachShape are the services of the catalogue without those that are made as another one is:
+// what can fail of them fails of that one, and costs minutes less. A service of a new shape is in
+// it without anybody remembering.
+func oneOfEachShape() []definition {
+	type shape struct {
+		library                           service.Library
+		downloads, behind, ready, rewrite bool
+	}
+	seen := map[shape]bool{}
+	var out []definition
+	for _, d := range media.Catalog() {
+		is := shape{d.Library, d.Downloads != "", d.BehindTunnel, d.Prepare != nil, len(d.Seeds) > 0}
+		needed := slices.ContainsFunc(out, func(o definition) bool { return slices.Contains(o.Offer().Uses, d.Name) })
+		if !seen[is] || needed {
+			out = append(out, d)
+		}
+		seen[is] = true
+	}
+	return out
+}
+
+func ofEachShape(o *workspace.Options) { o.Program = stack.FromCatalog(oneOfEachShape()) }
+
 // Each resource's creation fails in turn. After the failed deployment nothing is published without
 // its whole chain, and the next ones complete the work. The table is made from the resources of a
 // complete deployment, so a new resource is covered without anybody remembering.
@@ -43,7 +69,7 @@ func (f failure) String() string {
 // runs into the next, and the last one into none. So a failure costs one deployment, of which most
 // is there already, instead of two whole ones.
 func TestEveryCreationMayFail(t *testing.T) {
-	w := open(t)
+	w := open(t, ofEachShape)
 	up(t, w)
 	complete := state(t, w)
 	left := failures(t, w, complete)
@@ -114,7 +140,7 @@ func failAll(t *testing.T, name string, complete []apitype.ResourceV3, all []fai
 // failInTurn runs a deployment per failure, and a last one that must complete the work. It returns
 // the failures that could not happen.
 func failInTurn(t *testing.T, complete []apitype.ResourceV3, all []failure) (missed []failure) {
-	w := open(t)
+	w := open(t, ofEachShape)
 	for _, f := range all {
 		exists := slices.ContainsFunc(state(t, w), func(r apitype.ResourceV3) bool { return r.URN == f.resource.URN })
 		if exists {
@@ -158,7 +184,7 @@ func fail(t *testing.T, w *workspace.Simulation, complete []apitype.ResourceV3, 
 // Each deletion fails once: every destroy stops at the next resource whose deletion has not failed
 // yet, and the last one at none. Whatever is published in between has its whole chain.
 func TestEveryDeletionMayFail(t *testing.T) {
-	w := unprotected(t)
+	w := unprotected(t, ofEachShape)
 	complete := state(t, w)
 	for _, r := range complete {
 		if isCloud(r) {

@@ -22,8 +22,8 @@ const (
 )
 
 // unprotected deploys without protection, as somebody must who wants another machine.
-func unprotected(t *testing.T) *workspace.Simulation {
-	w := open(t, func(o *workspace.Options) { o.Config = map[string]any{"homelab:protect": false} })
+func unprotected(t *testing.T, change ...func(*workspace.Options)) *workspace.Simulation {
+	w := open(t, append(change, func(o *workspace.Options) { o.Config = map[string]any{"homelab:protect": false} })...)
 	up(t, w)
 	return w
 }
@@ -176,7 +176,7 @@ func TestAProtectedMachineStays(t *testing.T) {
 // The replacement fails at a step of each kind. Until another deployment completes it, no hostname
 // is there whose chain is not. Each case replaces the machine that the one before it made.
 func TestAnotherMachineMayFailToCome(t *testing.T) {
-	w := unprotected(t)
+	w := unprotected(t, ofEachShape)
 	complete := state(t, w)
 	for before, fault := range []simcloud.Fault{
 		{Type: typeDNS, Operation: simcloud.OpDelete},

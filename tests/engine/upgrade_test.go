@@ -45,7 +45,7 @@ func TestAStackOfAnOlderVersion(t *testing.T) {
 	})
 	before := state(t, w)
 	// The audit reads it, and says what the older version did not do yet.
-	assert.Equal(t, []string{"container-orphan", "network-addresses", "network-filter", "network-filter-first", "network-monitoring", "record-set-up"}, broken(exported(t, w)))
+	assert.Equal(t, []string{"container-orphan", "network-addresses", "network-filter", "network-filter-first", "network-monitoring", "network-names", "record-set-up"}, broken(exported(t, w)))
 	preview, err := w.Preview(t.Context())
 	require.NoError(t, err, "%s", logOf(preview))
 

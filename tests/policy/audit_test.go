@@ -101,7 +101,7 @@ func TestWhatAnExportChangedInExposure(t *testing.T) {
 		}, []string{
 			"qbittorrent is behind no tunnel now, and was behind gluetun", "qbittorrent.example.com leads to gluetun, and led to qbittorrent",
 			"qbittorrent.example.com lost its service", "the rule container-orphan is broken now", "the rule container-torrent is broken now",
-			"the rule network-filter-first is broken now", "the rule record-upstream is broken now",
+			"the rule network-filter-first is broken now", "the rule network-names is broken now", "the rule record-upstream is broken now",
 		}},
 		"a port": {firewallRule(object{"protocol": "tcp", "port": "8080", "sourceIps": anywhere, "description": "test"}), []string{
 			"tcp port 8080 was opened (firewall: test)", "the rule firewall-closed is broken now",

@@ -133,6 +133,7 @@ func containerMutants() []mutant {
 		return func(s *state) { s.get("docker:index/container:Container", "jellyseerr").append("mounts", m) }
 	}
 	return []mutant{
+		{"a container asks for names past the filter", with(nil, "dns"), []string{"network-names"}},
 		{"a port on all interfaces", with([]any{object{"internal": 5055.0, "external": 5055.0, "ip": "0.0.0.0"}}, "ports"), []string{"container-ports", "container-proxy-only"}},
 		{"a port on all interfaces, over IPv6", with([]any{object{"internal": 5055.0, "external": 5055.0, "ip": "::"}}, "ports"), []string{"container-ports", "container-proxy-only"}},
 		{"a port on an address, past the proxy", with([]any{object{"internal": 5055.0, "external": 5055.0, "ip": "100.101.0.44"}}, "ports"), []string{"container-proxy-only"}},
@@ -224,6 +225,7 @@ func tunnelMutants() []mutant {
 	// a network and some have none.
 	other := []string{"container-orphan", "container-torrent", "network-filter-first", "record-upstream"}
 	bare := append(slices.Clone(other), "network-addresses")
+	other = append(other, "network-names")
 	capabilities := func(added ...any) object { return object{"drops": []any{"ALL"}, "adds": added} }
 	return []mutant{
 		{"the tunnel has a capability more", tunnel(capabilities("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_MODULE"), "capabilities"), []string{"container-capabilities"}},
@@ -263,7 +265,7 @@ func tunnelMutants() []mutant {
 		{"the tunnel asks Docker's resolver", tellAlso("DNS_KEEP_NAMESERVER=on"), []string{"tunnel-settings"}},
 		{"the tunnel lets a network out", tellAlso("FIREWALL_OUTBOUND_SUBNETS=192.168.0.0/16"), []string{"tunnel-settings"}},
 		{"the tunnel lets a network out, by an older name", tellAlso("EXTRA_SUBNETS=192.168.0.0/16"), []string{"tunnel-settings"}},
-		{"what is behind the tunnel has a network of its own", torrents(network, "networksAdvanced"), []string{"container-torrent", "tunnel-behind"}},
+		{"what is behind the tunnel has a network of its own", torrents(network, "networksAdvanced"), []string{"container-torrent", "network-names", "tunnel-behind"}},
 		{"what is behind the tunnel has a file of the filter", func(s *state) {
 			p := s.copyOf(s.get(command, "jackett-reach"), "qbittorrent-reach")
 			p.replace("create", "container-jackett", "container-qbittorrent")
