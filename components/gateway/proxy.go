@@ -49,8 +49,9 @@ type ProxyArgs struct {
 	Identity *Identity
 	// Jails read the proxy's log.
 	Jails *Jails
-	// Network is where the proxy finds the services.
-	Network *workload.Network
+	// Network is where the proxy finds the services, Tunnelled where it finds what is behind a VPN
+	// tunnel. It is on both, whether there is a tunnel or not: it shall not restart when one comes.
+	Network, Tunnelled *workload.Network
 	// Email is the contact of the certificates' account.
 	Email string
 	// ACMEToken is the Cloudflare token that answers DNS challenges: a secret.
@@ -68,6 +69,7 @@ func (a *ProxyArgs) Validate() error {
 	p.Merge(a.Identity.Ready())
 	p.Merge(a.Jails.Ready())
 	p.Merge(a.Network.Ready())
+	p.Merge(a.Tunnelled.Ready())
 	p.Require(a.Email != "", "no contact for the certificates' account")
 	p.Require(a.ACMEToken != nil, "no token for the certificates' DNS challenges")
 	return p.Err()
@@ -216,7 +218,7 @@ func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, placed *workload
 		Host:     args.Host,
 		Built:    image,
 		User:     caddyOwner,
-		Networks: []*workload.Network{args.Network},
+		Networks: []*workload.Network{args.Network, args.Tunnelled},
 		Slot:     proxySlot,
 		Uses:     p.uses(args),
 		WayOut:   workload.Internet, // certificates

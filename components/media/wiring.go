@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -100,12 +101,18 @@ func Wire(ctx *pulumi.Context, name string, args *WiringArgs, opts ...pulumi.Res
 	if err != nil {
 		return nil, err
 	}
+	networks := []*workload.Network{args.Network}
+	for _, e := range uses {
+		if !slices.Contains(networks, e.Network()) {
+			networks = append(networks, e.Network())
+		}
+	}
 	var after []pulumi.Resource
 	for _, s := range args.Services {
 		after = append(after, s.Guards()...)
 	}
 	w.container, err = workload.New(ctx, name, &workload.Spec{
-		Host: args.Host, Built: image, User: service.Owner, Networks: []*workload.Network{args.Network}, Slot: wireSlot,
+		Host: args.Host, Built: image, User: service.Owner, Networks: networks, Slot: wireSlot,
 		Uses: uses, Mounts: placed.Mounts, RestartOn: placed.Files(), Env: map[string]string{"TZ": args.Timezone},
 		Command:   []string{"run", "--plan", "/etc/wire/plan.json", "--state", "/state"},
 		MemoryMiB: memory.Wiring,

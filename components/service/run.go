@@ -237,6 +237,9 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]wor
 			continue
 		}
 		spec.Uses = append(spec.Uses, endpoint)
+		if n := endpoint.Network(); !def.BehindTunnel && !slices.Contains(spec.Networks, n) {
+			spec.Networks = append(spec.Networks, n)
+		}
 		given.endpoints[use.Name()] = endpoint
 	}
 	folders, err := s.folders(ctx, def, given)

@@ -174,7 +174,7 @@ func newTunnel(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, ne
 	if s.VPN == nil || !slices.ContainsFunc(services, func(w *wanted) bool { return w.deployment.Definition.BehindTunnel }) {
 		return nil, nil
 	}
-	args := &vpn.Args{Host: machine, Network: networks.CaddyProxy, Outside: networks.Gluetun, VPN: *s.VPN, ClientPort: media.TorrentPort, Timezone: s.Timezone}
+	args := &vpn.Args{Host: machine, Network: networks.Gluetun, VPN: *s.VPN, ClientPort: media.TorrentPort, Timezone: s.Timezone}
 	keys := &s.Credentials
 	if s.VPN.Provider.Type() == vpnserver.OpenVPN {
 		args.Configuration, args.Password = keys.VPNConfiguration.Output(), keys.VPNPassword.Output()
@@ -273,7 +273,7 @@ func newGateway(ctx *pulumi.Context, root string, s *settings.Settings, shield *
 		return nil, nil, err
 	}
 	proxy, err := gateway.NewProxy(ctx, "caddy", &gateway.ProxyArgs{
-		Shield: shield, Host: machine, Logs: logs, Identity: identity, Jails: jails, Network: networks.CaddyProxy,
+		Shield: shield, Host: machine, Logs: logs, Identity: identity, Jails: jails, Network: networks.CaddyProxy, Tunnelled: networks.Gluetun,
 		Email: s.AdminEmail, ACMEToken: s.Credentials.CloudflareACMEToken.Output(), ImageRoot: root,
 	}, opts...)
 	if err != nil {

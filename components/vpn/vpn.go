@@ -41,8 +41,9 @@ var forwardedProgram string
 type Args struct {
 	// Host is the machine.
 	Host *host.Host
-	// Network is where what is behind the tunnel is reached, Outside where the tunnel leaves from.
-	Network, Outside *workload.Network
+	// Network is where the tunnel leaves from, and where what is behind it is reached. Nobody else is
+	// there but who reaches that: the tunnel's container could take a neighbour's address.
+	Network *workload.Network
 	// VPN is whose VPN it is, and where its server is.
 	VPN vpnserver.VPN
 	// PrivateKey is the WireGuard private key, PresharedKey the preshared one, nil for none.
@@ -61,7 +62,6 @@ func (a *Args) Validate() error {
 	p := validate.Of("vpn")
 	p.Merge(a.Host.Ready())
 	p.Merge(a.Network.Ready())
-	p.Merge(a.Outside.Ready())
 	p.Require(a.VPN.Provider != vpnserver.Off && a.VPN.Provider.Valid(), "%q is no provider", a.VPN.Provider)
 	for _, problem := range a.VPN.Check() {
 		p.Add("%s %s", problem.Field, problem.What)
@@ -104,7 +104,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		RootReason: "it makes a network device, routes and rules of its own network",
 		// Docker mounts a container's resolv.conf as it mounts its root.
 		WritableReason: "it names its own resolver, which asks through the tunnel, in /etc/resolv.conf",
-		Networks:       []*workload.Network{args.Network, args.Outside},
+		Networks:       []*workload.Network{args.Network},
 		Slot:           slot,
 		WayOut:         workload.ToServer(workload.VPNServer{Address: args.VPN.Address, Protocol: host.Protocol(args.VPN.Protocol), Port: args.VPN.Port}),
 		Capabilities:   []string{"CAP_NET_ADMIN", "CAP_NET_RAW"},

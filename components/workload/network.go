@@ -112,7 +112,7 @@ type Networks struct {
 	CaddyProxy *Network
 	// GrafanaMonitoring joins what measures and what is measured.
 	GrafanaMonitoring *Network
-	// Gluetun is behind the VPN tunnel.
+	// Gluetun joins the VPN tunnel and who reaches what is behind it.
 	Gluetun *Network
 }
 

@@ -25,12 +25,13 @@ var Internet = WayOut{internet: true}
 // reach is what a container called name may open connections to.
 func (s *Spec) reach(name string) (host.Reach, error) {
 	out := host.Reach{Container: name}
-	for _, n := range s.Networks {
+	for i, n := range s.Networks {
 		own, err := n.address(s.Slot)
 		if err != nil {
 			return host.Reach{}, err
 		}
-		if s.WayOut.internet {
+		// Its way out is one: in another network a neighbour that takes its address gets nowhere.
+		if s.WayOut.internet && i == 0 {
 			out.Internet = append(out.Internet, own)
 		}
 		if server := s.WayOut.server; server != (VPNServer{}) {

@@ -34,7 +34,8 @@ type Spec struct {
 	// listed.
 	RootReason string
 	// Networks are those that it is on; at least one, unless it is behind a tunnel. A network alone
-	// lets it reach nobody.
+	// lets it reach nobody. A way out leads through the first, whose name must come before the
+	// others': Docker takes the default route through that one.
 	Networks []*Network
 	// Behind is the VPN tunnel whose network is its only one. It has none of its own then, no slot,
 	// no uses and no way out: whatever it sends goes through the tunnel, or nowhere.
@@ -244,6 +245,12 @@ func (s *Spec) Validate(name string) error {
 	} else {
 		p.Require(len(s.Networks) > 0, "no network")
 	}
+	for i, n := range s.Networks {
+		if s.WayOut == (WayOut{}) || i == 0 || n.Ready() != nil || s.Networks[0].Ready() != nil {
+			continue
+		}
+		p.Require(s.Networks[0].name < n.name, "its way out is through %s, but its default route through %s", s.Networks[0].name, n.name)
+	}
 	for _, n := range s.Networks {
 		if err := n.Ready(); err != nil {
 			p.Merge(err)
@@ -325,6 +332,10 @@ func (e Endpoint) reached() *Container {
 	}
 	return e.container
 }
+
+// Network is where it is reached: the first network of its container, or of the tunnel that this is
+// behind.
+func (e Endpoint) Network() *Network { return e.reached().networks[0] }
 
 // Once returns the same endpoint for a container that may be reached only when something more
 // exists than the healthy container.

@@ -124,7 +124,7 @@ func beside(urn resource.URN, site string) bool {
 	}
 	// Networks that no service is on yet, and the tailnet's name service, carry nothing of the
 	// chain.
-	return slices.Contains([]string{"grafana-monitoring", "gluetun", "tailnet-dns"}, name)
+	return slices.Contains([]string{"grafana-monitoring", "tailnet-dns"}, name)
 }
 
 type definition = service.Definition

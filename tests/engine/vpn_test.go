@@ -52,6 +52,17 @@ func TestWhatIsBehindTheTunnel(t *testing.T) {
 	reach, _ := named(t, state(t, w), "gluetun-reach").Inputs["stdin"].(string)
 	assert.Contains(t, reach, "tunnels { 172.30.3.20 . 185.213.154.68 . udp . 51820 }")
 	assert.NotContains(t, reach, "internet")
+	// Its container may take addresses of its network: nobody there has a way out by them, or an edge but to
+	// what is behind it.
+	for _, c := range containers(state(t, w)) {
+		ways, _ := named(t, state(t, w), c.URN.Name()+"-reach").Inputs["stdin"].(string)
+		assert.NotContains(t, ways, "internet { 172.30.3.", c.URN.Name())
+		for line := range strings.Lines(ways) {
+			if strings.Contains(line, "edges { 172.30.3.") {
+				assert.Contains(t, line, " . 172.30.3.20 . 8080 }", c.URN.Name())
+			}
+		}
+	}
 	for _, c := range w.World().Commands("") {
 		assert.NotContains(t, c.Script, "container-qbittorrent", "it has an edge of its own")
 	}

@@ -219,7 +219,7 @@ func tunnelMutants() []mutant {
 	torrents := func(value any, keys ...string) func(*state) { return setValue(docker, "qbittorrent", value, keys...) }
 	tunnel := func(value any, keys ...string) func(*state) { return setValue(docker, "gluetun", value, keys...) }
 	reach := func(old, with string) func(*state) { return replaceText(command, "gluetun-reach", "stdin", old, with) }
-	const way = "add element inet homelab_containers tunnels { 172.30.1.20 . 185.213.154.68 . udp . 51820 }\n"
+	const way = "add element inet homelab_containers tunnels { 172.30.3.20 . 185.213.154.68 . udp . 51820 }\n"
 	network := []any{object{"name": "caddy-proxy", "ipv4Address": "172.30.1.99"}}
 	// A torrent client that is behind no tunnel has no route and no file of the filter either; some have
 	// a network and some have none.
@@ -239,10 +239,10 @@ func tunnelMutants() []mutant {
 		{"the tunnel may reach another VPN server than it is told", reach("185.213.154.68", "185.213.154.69"), []string{"tunnel-server"}},
 		{"the tunnel may reach an address of the machine's network", reach("185.213.154.68", "172.17.0.1"), []string{"tunnel-server"}},
 		{"the tunnel may reach the internet", reach(way, way+"add element inet homelab_containers internet { 172.30.3.20 }\n"), []string{"tunnel-server"}},
-		{"the tunnel may reach a container", reach(way, way+"add element bridge homelab edges { 172.30.1.20 . 172.30.1.34 . 7878 }\n"), []string{"network-edges", "tunnel-server"}},
+		{"the tunnel may reach a container", reach(way, way+"add element bridge homelab edges { 172.30.3.20 . 172.30.3.34 . 7878 }\n"), []string{"network-edges", "tunnel-server"}},
 		{"the tunnel may reach nothing", func(s *state) { s.get(command, "gluetun-reach").set("# What gluetun may reach.\n", "stdin") }, []string{"tunnel-server"}},
 		{"another container may reach a VPN server", func(s *state) {
-			s.get(command, "jackett-reach").replace("stdin", "add element", strings.ReplaceAll(way, "172.30.1.20", "172.30.1.37")+"add element")
+			s.get(command, "jackett-reach").replace("stdin", "add element", strings.ReplaceAll(way, "172.30.3.20", "172.30.1.37")+"add element")
 		}, []string{"tunnel-server"}},
 		{"a way to a VPN server for whoever gets an address", reach("{ 172.30.3.20", "{ 172.30.3.99"), []string{"network-edges", "tunnel-server"}},
 		{"a way to a VPN server that is none", reach(" . udp . 51820", " . udp . 1-65535"), []string{"network-edges", "tunnel-server"}},
