@@ -38,12 +38,27 @@ func (s *Spec) reach(name string) (host.Reach, error) {
 			out.Tunnel = append(out.Tunnel, host.TunnelWay{From: own, To: server.Address, Protocol: server.Protocol, Port: server.Port})
 		}
 		for _, e := range s.Uses {
-			if to, on := e.on(n); on {
+			if to, on := e.on(n); on && s.way(e) == n {
 				out.Edges = append(out.Edges, host.Edge{From: own, To: to, Port: e.port})
 			}
 		}
 	}
 	return out, nil
+}
+
+// way is the network through which an endpoint is reached: its own, which is also where Docker finds
+// its name first, or, for who is not on that one, the first that both are on. It is one network
+// alone, so that an address in another says nothing.
+func (s *Spec) way(e Endpoint) *Network {
+	if slices.Contains(s.Networks, e.Network()) {
+		return e.Network()
+	}
+	for _, n := range s.Networks {
+		if slices.Contains(e.reached().networks, n) {
+			return n
+		}
+	}
+	return nil
 }
 
 // AllowLater opens a way from a container that runs already to endpoints that came after it, and

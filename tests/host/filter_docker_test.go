@@ -160,6 +160,7 @@ func (e *dockerEngine) addContainer(f *filtered, r apitype.ResourceV3) {
 		network, address := fmt.Sprint(of["name"]), fmt.Sprint(of["ipv4Address"])
 		c.addresses[network] = netip.MustParseAddr(address)
 		if i == 0 {
+			c.home = network
 			words = append(words, "--network", network, "--ip", address)
 		}
 	}

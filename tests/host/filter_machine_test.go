@@ -37,6 +37,7 @@ type filtered struct {
 type filteredContainer struct {
 	*netns.Namespace
 	addresses map[string]netip.Addr // by network
+	home      string                // the first of its networks
 	listeners map[int]net.Listener  // by port
 	udp       []net.PacketConn
 }
@@ -236,6 +237,7 @@ func (f *filtered) addContainer(r apitype.ResourceV3) {
 			fmt.Sprintf("address add fd00:%s::%d/64 dev %s nodad", strings.TrimPrefix(network.bridge, "br-"), len(f.containers), inner))
 		if i == 0 {
 			f.ip(space, "route add default via "+network.gateway)
+			c.home = fmt.Sprint(of["name"])
 		}
 		c.addresses[fmt.Sprint(of["name"])] = address
 	}
