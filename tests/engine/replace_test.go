@@ -74,7 +74,7 @@ func TestAnotherMachine(t *testing.T) {
 			require.Len(t, w.World().Machines(), 1)
 			assert.NotEqual(t, machine, w.World().Machines()[0].Name)
 			boxes := ofType("hcloud:index/storageBox")
-			assert.Len(t, ids(before, boxes), 4)
+			assert.Len(t, ids(before, boxes), 5, "two boxes, an account of the server's for each, and one for people")
 			assert.Equal(t, ids(before, boxes), ids(after, boxes), "a box was replaced")
 			addresses := ofType(typePrimaryIP)
 			assert.Equal(t, change.sameAddresses, fmt.Sprint(ids(before, addresses)) == fmt.Sprint(ids(after, addresses)))
