@@ -53,17 +53,30 @@ func (k *checker) settings(r raw) *Settings {
 
 // has reports whether the stack itself sets the key at path (without the namespace).
 func (k *checker) has(path string) bool {
+	_, set := k.own(path)
+	return set
+}
+
+// hasObject reports whether the stack itself gives an object there that is not empty.
+func (k *checker) hasObject(path string) bool {
+	v, _ := k.own(path)
+	o, ok := v.(object)
+	return ok && len(o) > 0
+}
+
+// own is what the stack itself sets at path.
+func (k *checker) own(path string) (any, bool) {
 	var at any = k.given
 	for _, key := range strings.Split(path, ".") {
 		o, ok := at.(object)
 		if !ok {
-			return false
+			return nil, false
 		}
 		if at, ok = o[key]; !ok {
-			return false
+			return nil, false
 		}
 	}
-	return true
+	return at, true
 }
 
 // required reports an empty text and reports whether there is one.

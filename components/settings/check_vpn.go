@@ -128,20 +128,6 @@ func (k *checker) vpnAddresses(path string, given []string, networks Networks) [
 	return out
 }
 
-// hasObject reports whether the stack itself gives an object at path that is not empty.
-func (k *checker) hasObject(path string) bool {
-	var at any = k.given
-	for _, key := range strings.Split(path, ".") {
-		o, ok := at.(object)
-		if !ok {
-			return false
-		}
-		at = o[key]
-	}
-	o, ok := at.(object)
-	return ok && len(o) > 0
-}
-
 // leastDownloadsGB holds a film with its parts, and the systems' own files.
 const leastDownloadsGB = 5
 
