@@ -52,6 +52,7 @@ type container struct {
 	service *echo.Service
 	starts  int
 	program string // in the place of the image's, if not empty
+	routed  bool   // it has its default route
 }
 
 // Start builds the machine in a temporary folder and starts every container, each healthy before
@@ -190,7 +191,9 @@ func (l *Lab) join(c *container, n deployed.Network) error {
 		c.network.IP("address add " + n.Address.String() + " dev " + inner),
 		c.network.IP("link set " + inner + " up"),
 	}
-	if !n.Internal {
+	// Docker's default route is one, too: through the first network that has a way out.
+	if !n.Internal && !c.routed {
+		c.routed = true
 		steps = append(steps, c.network.IP("route add default via "+n.Gateway.String()))
 	}
 	return errors.Join(steps...)
