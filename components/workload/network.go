@@ -21,6 +21,7 @@ const NetworksType = "homelab:workload:Networks"
 type Network struct {
 	name     string
 	subnet   netip.Prefix
+	internal bool
 	resource *docker.Network
 
 	mu      sync.Mutex
@@ -64,7 +65,7 @@ func NewNetwork(ctx *pulumi.Context, name string, args *NetworkArgs, opts ...pul
 	if err != nil {
 		return nil, fmt.Errorf("making network %s: %w", name, err)
 	}
-	return &Network{name: name, subnet: args.Subnet.Masked(), resource: resource, claimed: map[int]string{}}, nil
+	return &Network{name: name, subnet: args.Subnet.Masked(), internal: args.Internal, resource: resource, claimed: map[int]string{}}, nil
 }
 
 // Ready reports a Network that NewNetwork did not make.

@@ -34,8 +34,8 @@ type Spec struct {
 	// listed.
 	RootReason string
 	// Networks are those that it is on; at least one, unless it is behind a tunnel. A network alone
-	// lets it reach nobody. A way out leads through the first, whose name must come before the
-	// others': Docker takes the default route through that one.
+	// lets it reach nobody. A way out leads through the first, whose name must come before those of
+	// the others that are not internal: Docker takes the default route through that one.
 	Networks []*Network
 	// Behind is the VPN tunnel whose network is its only one. It has none of its own then, no slot,
 	// no uses and no way out: whatever it sends goes through the tunnel, or nowhere.
@@ -246,7 +246,7 @@ func (s *Spec) Validate(name string) error {
 		p.Require(len(s.Networks) > 0, "no network")
 	}
 	for i, n := range s.Networks {
-		if s.WayOut == (WayOut{}) || i == 0 || n.Ready() != nil || s.Networks[0].Ready() != nil {
+		if s.WayOut == (WayOut{}) || i == 0 || n.Ready() != nil || n.internal || s.Networks[0].Ready() != nil {
 			continue
 		}
 		p.Require(s.Networks[0].name < n.name, "its way out is through %s, but its default route through %s", s.Networks[0].name, n.name)
