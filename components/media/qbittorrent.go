@@ -72,6 +72,6 @@ func renderTorrent(password, salt, hostname string) (string, error) {
 	}
 	return torrent.Config(torrent.Settings{
 		Port: TorrentPort, Username: administrator, Password: password, Salt: []byte(salt)[:saltBytes],
-		Interface: vpn.Interface, SavePath: complete, TempPath: incomplete, Hostname: hostname,
+		Interface: vpn.Interface, SavePath: complete, TempPath: incomplete, Names: []string{vpn.Name, hostname},
 	})
 }

@@ -42,7 +42,7 @@ func TestJackettConfig(t *testing.T) {
 }
 
 func TestTorrentConfig(t *testing.T) {
-	_, err := renderTorrent("0123456789abcdef", "short", "")
+	_, err := renderTorrent("0123456789abcdef", "short", "qbittorrent.example.com")
 	require.ErrorContains(t, err, "the salt has fewer than 16 bytes")
 	text, err := renderTorrent("0123456789abcdef", "0123456789abcdefgh", "qbittorrent.example.com")
 	require.NoError(t, err)

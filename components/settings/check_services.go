@@ -115,7 +115,7 @@ func (k *checker) memoryFits(services int, s *Settings) {
 		own += memory.Wiring
 	}
 	if sum := services + own + systemMiB; known && sum > server.memoryMiB {
-		k.add(namespace+"services", fmt.Sprintf("may use %d MiB in all, the security chain %d and the system %d: %d MiB, but server type %s has %d",
+		k.add(namespace+"services", fmt.Sprintf("may use %d MiB in all, what guards and connects them %d and the system %d: %d MiB, but server type %s has %d",
 			services, own, systemMiB, sum, s.Server.Type, server.memoryMiB), "lower a memoryMiB, or use a larger server type")
 	}
 }

@@ -184,7 +184,7 @@ func newTunnel(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, ne
 			args.PresharedKey = keys.VPNPresharedKey.Output()
 		}
 	}
-	return vpn.New(ctx, "gluetun", args, opts...)
+	return vpn.New(ctx, args, opts...)
 }
 
 // newServices runs the services and connects them with each other. Beside their sites it returns

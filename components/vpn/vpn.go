@@ -24,6 +24,9 @@ import (
 // Type is the component's type token.
 const Type = "homelab:vpn:Tunnel"
 
+// Name is the tunnel's container, and so the host name by which others reach what is behind it.
+const Name = "gluetun"
+
 // slot is its number in the ranges of its networks; see workload.Spec.Slot.
 const slot = 20
 
@@ -84,20 +87,20 @@ type Tunnel struct {
 }
 
 // New runs the tunnel.
-func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*Tunnel, error) {
+func New(ctx *pulumi.Context, args *Args, opts ...pulumi.ResourceOption) (*Tunnel, error) {
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
 	t := &Tunnel{}
 	inputs := pulumi.Map{"provider": pulumi.String(string(args.VPN.Provider)), "type": pulumi.String(string(args.VPN.Provider.Type()))}
-	if err := ctx.RegisterComponentResourceV2(Type, name, inputs, t, opts...); err != nil {
-		return nil, fmt.Errorf("registering the tunnel %s: %w", name, err)
+	if err := ctx.RegisterComponentResourceV2(Type, Name, inputs, t, opts...); err != nil {
+		return nil, fmt.Errorf("registering the tunnel: %w", err)
 	}
-	placed, err := workload.Place(ctx, args.Host, name, "0:0", folders(args), pulumi.Parent(t))
+	placed, err := workload.Place(ctx, args.Host, Name, "0:0", folders(args), pulumi.Parent(t))
 	if err != nil {
 		return nil, err
 	}
-	t.tunnel, err = workload.NewTunnel(ctx, name, &workload.Spec{
+	t.tunnel, err = workload.NewTunnel(ctx, Name, &workload.Spec{
 		Host:       args.Host,
 		Image:      images.Gluetun,
 		User:       "0:0",

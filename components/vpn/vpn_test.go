@@ -88,7 +88,7 @@ func TestValidate(t *testing.T) {
 	}
 	assert.ErrorContains(t, (&Args{VPN: vpnserver.VPN{Provider: "torguard"}}).Validate(), "needs the provider's file and a password")
 	assert.ErrorContains(t, (&Args{VPN: vpnserver.VPN{Provider: "off"}}).Validate(), `"off" is no provider`)
-	_, err = New(nil, "gluetun", bad)
+	_, err = New(nil, bad)
 	require.Error(t, err)
 	require.Error(t, (&Tunnel{}).Ready())
 	assert.Nil(t, (*Tunnel)(nil).Network())

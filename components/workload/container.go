@@ -325,6 +325,4 @@ func (c *Container) Resource() pulumi.Resource { return c.healthy }
 func (c *Container) ID() pulumi.StringOutput { return c.resource.ID().ToStringOutput() }
 
 // Endpoint is one of its TCP ports.
-func (c *Container) Endpoint(port int) Endpoint {
-	return Endpoint{container: c, port: port, behind: c.behind}
-}
+func (c *Container) Endpoint(port int) Endpoint { return Endpoint{container: c, port: port} }

@@ -31,10 +31,10 @@ func (s *Spec) reach(name string) (host.Reach, error) {
 			return host.Reach{}, err
 		}
 		// Its way out is one: in another network a neighbour that takes its address gets nowhere.
-		if s.WayOut.internet && i == 0 {
+		if i == 0 && s.WayOut.internet {
 			out.Internet = append(out.Internet, own)
 		}
-		if server := s.WayOut.server; server != (VPNServer{}) {
+		if server := s.WayOut.server; i == 0 && server != (VPNServer{}) {
 			out.Tunnel = append(out.Tunnel, host.TunnelWay{From: own, To: server.Address, Protocol: server.Protocol, Port: server.Port})
 		}
 		for _, e := range s.Uses {

@@ -310,7 +310,6 @@ func (s *Spec) envs() []string {
 type Endpoint struct {
 	container *Container
 	port      int
-	behind    *VPNTunnel      // nil: the container has an address of its own
 	once      pulumi.Resource // nil: as soon as the container is healthy
 }
 
@@ -327,8 +326,8 @@ func (e Endpoint) Address() string { return fmt.Sprintf("%s:%d", e.reached().nam
 
 // reached is the container whose addresses are the endpoint's.
 func (e Endpoint) reached() *Container {
-	if e.behind != nil {
-		return e.behind.container
+	if tunnel := e.container.behind; tunnel != nil {
+		return tunnel.container
 	}
 	return e.container
 }

@@ -50,9 +50,3 @@ func (t *VPNTunnel) Ready() error {
 	}
 	return nil
 }
-
-// Resource is what to depend on: it exists once the tunnel is up.
-func (t *VPNTunnel) Resource() pulumi.Resource { return t.container.healthy }
-
-// Name is the host name by which the networks' containers reach what is behind the tunnel.
-func (t *VPNTunnel) Name() string { return t.container.name }

@@ -6,7 +6,6 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"fmt"
-	"net"
 	"path"
 	"regexp"
 	"strings"
@@ -28,8 +27,9 @@ type Settings struct {
 	Interface string
 	// SavePath is for what is complete, TempPath for what is coming in; both absolute.
 	SavePath, TempPath string
-	// Hostname is the name by which people reach it; empty means none.
-	Hostname string
+	// Names are the host names by which people and other services reach it. It answers under no
+	// other, against pages that rebind a name of their own to its address.
+	Names []string
 }
 
 const (
@@ -53,7 +53,10 @@ func Config(s Settings) (string, error) {
 	for _, v := range []struct{ name, value string }{{"complete", s.SavePath}, {"incoming", s.TempPath}} {
 		p.Require(path.IsAbs(v.value) && path.Clean(v.value) == v.value, "the folder of %s torrents %q is not an absolute path", v.name, v.value)
 	}
-	p.Require(s.Hostname == "" || plain.MatchString(s.Hostname), "the host name %q is not a plain word", s.Hostname)
+	p.Require(len(s.Names) > 0, "it has no host name")
+	for _, name := range s.Names {
+		p.Require(plain.MatchString(name), "the host name %q is not a plain word", name)
+	}
 	p.Require(s.Port > 0 && s.Port < 1<<16, "%d is not a port", s.Port)
 	p.Require(len(s.Password) >= 16, "the password has fewer than 16 characters")
 	p.Require(len(s.Salt) == saltBytes, "the salt has %d bytes, not %d", len(s.Salt), saltBytes)
@@ -65,11 +68,6 @@ func Config(s Settings) (string, error) {
 		return "", fmt.Errorf("hashing the password of qBittorrent: %w", err)
 	}
 	hash := base64.StdEncoding.EncodeToString(s.Salt) + ":" + base64.StdEncoding.EncodeToString(key)
-	// The host names under which it answers, against pages that rebind their own to its address.
-	domains := []string{"gluetun"}
-	if s.Hostname != "" && net.ParseIP(s.Hostname) == nil {
-		domains = append(domains, s.Hostname)
-	}
 	var out strings.Builder
 	for _, section := range []struct {
 		name string
@@ -97,7 +95,7 @@ func Config(s Settings) (string, error) {
 			{`WebUI\LocalHostAuth`, "false"},
 			{`WebUI\Password_PBKDF2`, `"@ByteArray(` + hash + `)"`},
 			{`WebUI\Port`, fmt.Sprint(s.Port)},
-			{`WebUI\ServerDomains`, `"` + strings.Join(domains, ";") + `"`},
+			{`WebUI\ServerDomains`, `"` + strings.Join(s.Names, ";") + `"`},
 			{`WebUI\UPnP`, "false"},
 			{`WebUI\Username`, s.Username},
 		}},

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func sample() Settings {
 	return Settings{
 		Port: 8080, Username: "admin", Password: "correct-horse-battery", Salt: []byte("0123456789abcdef"), Interface: "tun0",
-		SavePath: "/downloads/complete", TempPath: "/downloads/incomplete", Hostname: "qbittorrent.example.ts.net",
+		SavePath: "/downloads/complete", TempPath: "/downloads/incomplete", Names: []string{"gluetun", "qbittorrent.example.ts.net"},
 	}
 }
 
@@ -54,7 +54,7 @@ func TestThePasswordIsHashed(t *testing.T) {
 
 func TestWithoutAHostname(t *testing.T) {
 	s := sample()
-	s.Hostname = ""
+	s.Names = s.Names[:1]
 	rendered, err := Config(s)
 	require.NoError(t, err)
 	assert.Contains(t, rendered, "WebUI\\ServerDomains=\"gluetun\"\n")
@@ -77,7 +77,7 @@ func TestConfigThatIsRefused(t *testing.T) {
 		`the folder of complete torrents "relative"`:      with(func(s *Settings) { s.SavePath = "relative" }),
 		`the folder of incoming torrents "./incoming"`:    with(func(s *Settings) { s.TempPath = "./incoming" }),
 		`the folder of complete torrents "/a/../../etc"`:  with(func(s *Settings) { s.SavePath = "/a/../../etc" }),
-		`the host name "a.example;*" is not a plain word`: with(func(s *Settings) { s.Hostname = "a.example;*" }),
+		`the host name "a.example;*" is not a plain word`: with(func(s *Settings) { s.Names[0] = "a.example;*" }),
 	} {
 		_, err := Config(s)
 		require.ErrorContains(t, err, want)
@@ -88,7 +88,7 @@ func TestConfigThatIsRefused(t *testing.T) {
 			"interface":                   with(func(s *Settings) { s.Interface += syntax + "x" }),
 			"folder of complete torrents": with(func(s *Settings) { s.SavePath += syntax + "x" }),
 			"folder of incoming torrents": with(func(s *Settings) { s.TempPath += syntax + "x" }),
-			"host name":                   with(func(s *Settings) { s.Hostname += syntax + "x" }),
+			"host name":                   with(func(s *Settings) { s.Names[1] += syntax + "x" }),
 		} {
 			_, err := Config(s)
 			require.ErrorContains(t, err, name, "%q", syntax)
