@@ -31,6 +31,7 @@ var badVPN = []badCase{
 	{"vpn-off-and-used", func(c *stackConfig) {
 		c.set("homelab:customServices", object{"photos": photos()}).set("homelab:customServices.photos.uses", list{"qbittorrent"})
 	}},
+	{"vpn-memory", func(c *stackConfig) { c.withWireGuard().set("homelab:server.type", "cx23") }},
 	{"downloads-small", func(c *stackConfig) { c.set("homelab:storage.downloads.sizeGB", 4) }},
 	{"downloads-large", func(c *stackConfig) { c.set("homelab:storage.downloads.sizeGB", 81) }},
 	{"wiring", func(c *stackConfig) {

@@ -2,10 +2,14 @@ package workload
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
+	"github.com/pulumi/pulumi-docker/sdk/v4/go/docker"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"homelab/components/host"
 )
 
 func TestAddressesOfANetwork(t *testing.T) {
@@ -27,6 +31,27 @@ func TestAddressesOfANetwork(t *testing.T) {
 	require.NoError(t, n.claim(5, "caddy"))
 	require.ErrorContains(t, n.claim(5, "other"), "its slot 5 in network n is that of caddy")
 	require.NoError(t, n.claim(6, "other"))
+}
+
+// Docker takes the default route through the network whose name comes first, of those that are not
+// internal. A way out must be through that one, because the filter knows no other.
+func TestTheWayOutIsTheDefaultRoute(t *testing.T) {
+	network := func(name string, internal bool) *Network {
+		return &Network{name: name, internal: internal, subnet: netip.MustParsePrefix("172.30.1.0/24"), resource: &docker.Network{}}
+	}
+	first, second, internal := network("b", false), network("c", false), network("a", true)
+	refused := func(out WayOut, networks ...*Network) bool {
+		return strings.Contains((&Spec{Networks: networks, Slot: 38, WayOut: out}).Validate("consumer").Error(), "its default route through")
+	}
+	assert.False(t, refused(Internet, first, second))
+	assert.True(t, refused(Internet, second, first))
+	assert.False(t, refused(Internet, first, internal), "an internal network has no default route")
+	assert.False(t, refused(WayOut{}, second, first))
+	server := ToServer(VPNServer{Address: netip.MustParseAddr("193.138.218.74"), Protocol: host.UDP, Port: 51820})
+	assert.True(t, refused(server, second, first))
+	reach, err := (&Spec{Networks: []*Network{first, second}, Slot: 38, WayOut: server}).reach("tunnel")
+	require.NoError(t, err)
+	assert.Len(t, reach.Tunnel, 1)
 }
 
 // Two containers that share two networks reach each other through the provider's own; one on no

@@ -52,12 +52,15 @@ func TestThePasswordIsHashed(t *testing.T) {
 	assert.Equal(t, want, key)
 }
 
-func TestWithoutAHostname(t *testing.T) {
+func TestOneName(t *testing.T) {
 	s := sample()
 	s.Names = s.Names[:1]
 	rendered, err := Config(s)
 	require.NoError(t, err)
 	assert.Contains(t, rendered, "WebUI\\ServerDomains=\"gluetun\"\n")
+	s.Names = nil
+	_, err = Config(s)
+	require.ErrorContains(t, err, "it has no host name")
 }
 
 // A character that is syntax in the file would be another setting.
