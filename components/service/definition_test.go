@@ -40,6 +40,10 @@ func TestValidateReportsEverything(t *testing.T) {
 	}
 	err := bad.Validate()
 	require.Error(t, err)
+	slotless, low := first(), first()
+	slotless.Slot, low.Slot = 0, 5
+	require.ErrorContains(t, slotless.Validate(), "a service has a slot, and one behind a tunnel has none")
+	require.ErrorContains(t, low.Validate(), "slot 5 is not one of a service: they begin at 32")
 	for _, problem := range []string{
 		"must be a DNS label", `type "bad" is not homelab:MODULE:NAME`, "is not pinned", "port 80 is not between", "either a path or a command",
 		`place "media" is not an absolute path`, "only a service that runs as host.MediaOwner", `two folders are called "a"`,
