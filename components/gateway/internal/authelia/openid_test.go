@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"homelab/components/gateway/internal/authelia"
-	"homelab/components/gateway/internal/golden"
 	"homelab/components/gateway/internal/site"
 	"homelab/components/internal/access"
+	"homelab/components/internal/golden"
 )
 
 // secrets are those of the example's clients; the key signs nothing but what the stand-in's tests

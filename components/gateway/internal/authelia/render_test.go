@@ -12,9 +12,9 @@ import (
 
 	"homelab/components/gateway/internal/authelia"
 	"homelab/components/gateway/internal/example"
-	"homelab/components/gateway/internal/golden"
 	"homelab/components/gateway/internal/site"
 	"homelab/components/internal/access"
+	"homelab/components/internal/golden"
 	"homelab/components/internal/smtp"
 )
 

@@ -10,8 +10,8 @@ import (
 
 	"homelab/components/gateway/internal/caddyfile"
 	"homelab/components/gateway/internal/example"
-	"homelab/components/gateway/internal/golden"
 	"homelab/components/internal/access"
+	"homelab/components/internal/golden"
 )
 
 func production() caddyfile.Model {

@@ -9,7 +9,7 @@ import (
 
 	"homelab/components/gateway/internal/crowdsec"
 	"homelab/components/gateway/internal/example"
-	"homelab/components/gateway/internal/golden"
+	"homelab/components/internal/golden"
 )
 
 func production() crowdsec.Model {

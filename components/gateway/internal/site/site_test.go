@@ -7,9 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"homelab/components/gateway/internal/example"
-	"homelab/components/gateway/internal/golden"
 	"homelab/components/gateway/internal/site"
 	"homelab/components/internal/access"
+	"homelab/components/internal/golden"
 )
 
 func TestValidateAll(t *testing.T) {
