@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,6 +38,7 @@ type Container struct {
 	networks []*Network
 	slot     int
 	behind   *VPNTunnel
+	metrics  Metrics
 	resource *docker.Container
 	healthy  pulumi.Resource
 }
@@ -88,7 +90,7 @@ func run(ctx *pulumi.Context, name string, spec *Spec, as role, opts []pulumi.Re
 			return nil, fmt.Errorf("container %s: %w", name, err)
 		}
 	}
-	c := &Container{host: spec.Host, name: name, networks: slices.Clone(spec.Networks), slot: spec.Slot, behind: spec.Behind}
+	c := &Container{host: spec.Host, name: name, networks: slices.Clone(spec.Networks), slot: spec.Slot, behind: spec.Behind, metrics: spec.Metrics}
 	inputs := pulumi.Map{"memoryMiB": pulumi.Int(spec.MemoryMiB), "user": pulumi.String(spec.User)}
 	if err := ctx.RegisterComponentResourceV2(ContainerType, name, inputs, c, opts...); err != nil {
 		return nil, fmt.Errorf("registering container %s: %w", name, err)
@@ -215,6 +217,7 @@ func arguments(name string, spec *Spec, image pulumi.StringOutput) *docker.Conta
 		NetworksAdvanced:    networks(spec),
 		Ports:               docker.ContainerPortArray{},
 		Devices:             optionalDevices(spec.Devices),
+		Hosts:               optionalHosts(spec.Hosts),
 		Healthcheck:         healthcheck(spec.Health),
 		Wait:                pulumi.Bool(true),
 		WaitTimeout:         pulumi.Int(spec.Health.seconds()),
@@ -239,6 +242,17 @@ func optionalDevices(devices []Device) docker.ContainerDeviceArrayInput {
 		out = append(out, &docker.ContainerDeviceArgs{
 			HostPath: pulumi.String(d.path), ContainerPath: pulumi.String(d.path), Permissions: pulumi.String("rw"),
 		})
+	}
+	return out
+}
+
+func optionalHosts(hosts map[string]netip.Addr) docker.ContainerHostArrayInput {
+	if len(hosts) == 0 {
+		return nil
+	}
+	out := docker.ContainerHostArray{}
+	for _, name := range slices.Sorted(maps.Keys(hosts)) {
+		out = append(out, &docker.ContainerHostArgs{Host: pulumi.String(name), Ip: pulumi.String(hosts[name].String())})
 	}
 	return out
 }
@@ -276,6 +290,9 @@ func mounts(spec *Spec) docker.ContainerMountArray {
 	// Docker does not make a missing source of a mount of this kind: the start fails.
 	for _, gate := range spec.gates() {
 		out = append(out, &docker.ContainerMountArgs{Type: pulumi.String("bind"), Source: pulumi.String(gate), Target: pulumi.String(gate), ReadOnly: pulumi.Bool(true)})
+	}
+	for _, v := range spec.Views {
+		out = append(out, &docker.ContainerMountArgs{Type: pulumi.String("bind"), Source: pulumi.String(v.path), Target: pulumi.String(v.path), ReadOnly: pulumi.Bool(true)})
 	}
 	for _, m := range spec.Mounts {
 		mount := &docker.ContainerMountArgs{
@@ -326,3 +343,16 @@ func (c *Container) ID() pulumi.StringOutput { return c.resource.ID().ToStringOu
 
 // Endpoint is one of its TCP ports.
 func (c *Container) Endpoint(port int) Endpoint { return Endpoint{container: c, port: port} }
+
+// MetricsOn is where its metrics are scraped through a network; it reports false for a container
+// that has none.
+func (c *Container) MetricsOn(n *Network) (Endpoint, bool, error) {
+	if c.metrics.port == 0 {
+		return Endpoint{}, false, nil
+	}
+	endpoint, err := c.Endpoint(c.metrics.port).Through(n)
+	return endpoint, err == nil, err
+}
+
+// Name is the container's name, by which others on its networks find it.
+func (c *Container) Name() string { return c.name }

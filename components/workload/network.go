@@ -83,6 +83,15 @@ const smallestSubnet = 25
 // firstSlot is the first number of a container in a network's range.
 const firstSlot = 16
 
+// Address is the address that a container with this number has in the network, whether it runs or
+// not; see Spec.Slot.
+func (n *Network) Address(slot int) (netip.Addr, error) {
+	if err := n.Ready(); err != nil {
+		return netip.Addr{}, err
+	}
+	return n.address(slot)
+}
+
 // address is the address of a container with this number.
 func (n *Network) address(slot int) (netip.Addr, error) {
 	size := 1 << (32 - n.subnet.Bits())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/netip"
 	"path"
 	"regexp"
 	"slices"
@@ -20,7 +21,7 @@ import (
 )
 
 // Spec is all that can be said of a container. What is not here cannot be had: published ports,
-// privileges, host namespaces, an engine socket, an image without a digest.
+// privileges, host namespaces, an image without a digest.
 type Spec struct {
 	// Host is the machine.
 	Host *host.Host
@@ -70,6 +71,11 @@ type Spec struct {
 	Capabilities []string
 	// Devices are the machine's devices inside it, each with its reason.
 	Devices []Device
+	// Views are parts of the machine that it reads, each with its reason.
+	Views []View
+	// Hosts are addresses that it finds by other names than those of containers, as a line of
+	// /etc/hosts does. They let it reach nothing: Uses does.
+	Hosts map[string]netip.Addr
 	// Health is how the engine knows that it works.
 	Health Health
 	// Metrics is where they are, or why there are none.
@@ -201,6 +207,15 @@ func Scrape(port int, path string) Metrics { return Metrics{port: port, path: pa
 // NoMetrics says why a service has none.
 func NoMetrics(reason string) Metrics { return Metrics{reason: reason} }
 
+// Port is the TCP port, 0 for none.
+func (m Metrics) Port() int { return m.port }
+
+// Path is the path of the URL.
+func (m Metrics) Path() string { return m.path }
+
+// Reason says why there are none.
+func (m Metrics) Reason() string { return m.reason }
+
 func (m Metrics) validate(p *validate.Problems) {
 	switch {
 	case m.port > 0 && m.port < 1<<16 && strings.HasPrefix(m.path, "/"), m.port == 0 && m.reason != "":
@@ -274,6 +289,12 @@ func (s *Spec) Validate(name string) error {
 	for _, d := range s.Devices {
 		d.validate(p)
 	}
+	for _, v := range s.Views {
+		v.validate(p)
+	}
+	for name, address := range s.Hosts {
+		p.Require(name != "" && address.Is4(), "the host %q has no IPv4 address", name)
+	}
 	s.Health.validate(p)
 	s.Metrics.validate(p)
 	return p.Err()
@@ -310,6 +331,7 @@ func (s *Spec) envs() []string {
 type Endpoint struct {
 	container *Container
 	port      int
+	through   *Network        // nil: the container's first
 	once      pulumi.Resource // nil: as soon as the container is healthy
 }
 
@@ -333,8 +355,25 @@ func (e Endpoint) reached() *Container {
 }
 
 // Network is where it is reached: the first network of its container, or of the tunnel that this is
-// behind.
-func (e Endpoint) Network() *Network { return e.reached().networks[0] }
+// behind, unless Through says another.
+func (e Endpoint) Network() *Network {
+	if e.through != nil {
+		return e.through
+	}
+	return e.reached().networks[0]
+}
+
+// Through returns the same endpoint, reached through another network of its container.
+func (e Endpoint) Through(n *Network) (Endpoint, error) {
+	if err := errors.Join(e.Ready(), n.Ready()); err != nil {
+		return Endpoint{}, err
+	}
+	if !slices.Contains(e.reached().networks, n) {
+		return Endpoint{}, fmt.Errorf("%s is not on network %s", e.Address(), n.name)
+	}
+	e.through = n
+	return e, nil
+}
 
 // Once returns the same endpoint for a container that may be reached only when something more
 // exists than the healthy container.
