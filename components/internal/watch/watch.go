@@ -63,6 +63,8 @@ type Subject struct {
 	Name string
 	// Title is what people call it.
 	Title string
+	// Summary is what it is for, in a few words, such as "Films and series"; empty for none.
+	Summary string
 	// Layer is the part of the system that it belongs to.
 	Layer Layer
 	// Hostname is the full host name by which people reach it; empty for none.

@@ -23,7 +23,7 @@ func Model() watch.Model {
 			{Name: "alertmanager", Title: "Alertmanager", Layer: watch.Monitoring, Target: watch.Target{Port: 9093, Path: "/metrics"}, MemoryMiB: 128},
 			{Name: "alloy", Title: "Alloy", Layer: watch.Monitoring, Target: watch.Target{Port: 12345, Path: "/metrics"}, MemoryMiB: 256, Uses: []string{"docker-api", "loki"}},
 			{
-				Name: "authelia", Title: "Authelia", Layer: watch.Gateway, Hostname: "auth.example.com", Public: true,
+				Name: "authelia", Title: "Authelia", Summary: "Password, second factor, sign out", Layer: watch.Gateway, Hostname: "auth.example.com", Public: true,
 				Target: watch.Target{Port: 9959, Path: "/metrics"}, MemoryMiB: 512, Uses: []string{"authelia-store"}, LogFiles: []string{"/logs/authelia/authelia.log"},
 			},
 			{Name: "authelia-store", Title: "Session store", Layer: watch.Gateway, NoMetrics: "the session store is on a network of its own", MemoryMiB: 128},
@@ -38,11 +38,11 @@ func Model() watch.Model {
 			{Name: "docker-api", Title: "Docker API", Layer: watch.Monitoring, NoMetrics: "the program has no metrics endpoint", MemoryMiB: 64},
 			{Name: "gluetun", Title: "Gluetun", Layer: watch.VPN, NoMetrics: "Gluetun has no metrics endpoint", MemoryMiB: 256},
 			{
-				Name: "grafana", Title: "Grafana", Layer: watch.Monitoring, Hostname: "grafana.example.com", Groups: []string{"admins"},
+				Name: "grafana", Title: "Grafana", Summary: "Dashboards and logs", Layer: watch.Monitoring, Hostname: "grafana.example.com", Groups: []string{"admins"},
 				Target: watch.Target{Port: 3000, Path: "/metrics"}, MemoryMiB: 512, Uses: []string{"alertmanager", "loki", "prometheus"},
 			},
 			{
-				Name: "jellyfin", Title: "Jellyfin", Layer: watch.Service, Hostname: "jellyfin.example.com",
+				Name: "jellyfin", Title: "Jellyfin", Summary: "Films and series", Layer: watch.Service, Hostname: "jellyfin.example.com",
 				NoMetrics: "Jellyfin's metrics endpoint has no access control of its own", MemoryMiB: 4096, Library: true,
 			},
 			{
