@@ -68,7 +68,7 @@ func TestWiringPlan(t *testing.T) {
 	}
 	args := &WiringArgs{
 		Email: "admin@example.com", Hostnames: map[string]string{"jellyseerr": "requests.example.com"},
-		Enforce: []string{"radarr"}, JackettIndexers: []string{"rarbg"}, ProwlarrIndexers: []string{"1337x"},
+		Enforce: []string{"radarr"}, JackettIndexers: []string{"rarbg"}, ProwlarrIndexers: []string{"1337x"}, ListenPort: 4711,
 	}
 	for name, left := range map[string]map[string]any{"everything": all, "no-vpn": without(all, "qbittorrent"), "one": {"radarr": all["radarr"]}} {
 		t.Run(name, func(t *testing.T) {

@@ -49,6 +49,8 @@ type WiringArgs struct {
 	Email string
 	// Enforce are the services whose settings are put back when somebody changed them.
 	Enforce []string
+	// ListenPort is the port that the VPN's provider always forwards to qBittorrent; 0 for none.
+	ListenPort int
 	// JackettIndexers and ProwlarrIndexers are set up in these services.
 	JackettIndexers, ProwlarrIndexers []string
 }
@@ -171,6 +173,7 @@ type wireTorrents struct {
 	SavePath   string   `json:"savePath"`
 	TempPath   string   `json:"tempPath"`
 	Interface  string   `json:"interface"`
+	ListenPort int      `json:"listenPort,omitempty"`
 	Categories []string `json:"categories"`
 }
 
@@ -255,7 +258,7 @@ func (a *WiringArgs) render(apps map[string]any) wirePlan {
 		out.Jackett = &wireIndexers{*known, a.JackettIndexers}
 	}
 	if known := app(QBittorrent().Name); known != nil {
-		out.QBittorrent = &wireTorrents{*known, complete, incomplete, vpn.Interface, categories}
+		out.QBittorrent = &wireTorrents{*known, complete, incomplete, vpn.Interface, a.ListenPort, categories}
 	}
 	return out
 }

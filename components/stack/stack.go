@@ -229,6 +229,9 @@ func wire(ctx *pulumi.Context, root string, s *settings.Settings, services *serv
 		Host: services.Host, Network: services.Network, Library: services.Library, ImageRoot: root, Timezone: s.Timezone, Hostnames: map[string]string{},
 		Email: s.AdminEmail, Enforce: s.Wiring.Enforce, JackettIndexers: s.Wiring.JackettIndexers, ProwlarrIndexers: s.Wiring.ProwlarrIndexers,
 	}
+	if s.VPN != nil {
+		args.ListenPort = s.VPN.ForwardedPort
+	}
 	for _, r := range running {
 		if r.Wired() {
 			args.Services = append(args.Services, r)

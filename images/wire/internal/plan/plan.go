@@ -143,6 +143,9 @@ type QBittorrentPlan struct {
 	TempPath string `json:"tempPath"`
 	// Interface is the only network interface that it uses, such as "tun0"; required.
 	Interface string `json:"interface"`
+	// ListenPort is where others may connect, from 1 to 65535. 0, the default, leaves the port to
+	// qBittorrent, or to who tells it which one a VPN has forwarded.
+	ListenPort int `json:"listenPort,omitempty"`
 	// Categories get a folder below SavePath each. Radarr and Sonarr use the one of their own name.
 	Categories []string `json:"categories,omitempty"`
 }

@@ -36,6 +36,7 @@ func TestGoodPlan(t *testing.T) {
 	assert.Equal(t, "homelab:services.radarr", p.Common(Radarr).Setting)
 	assert.Equal(t, "gluetun", p.QBittorrent.URL.Host())
 	assert.Equal(t, 8080, p.QBittorrent.URL.Port())
+	assert.Equal(t, 4711, p.QBittorrent.ListenPort)
 	assert.Equal(t, 443, p.Jellyseerr.ApplicationURL.Port())
 	assert.True(t, p.Jellyseerr.ApplicationURL.TLS())
 	again, err := json.Marshal(p)

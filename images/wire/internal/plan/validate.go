@@ -65,6 +65,9 @@ func (p *Plan) validateApps(problems *Problems) {
 		if !interfaceName.MatchString(a.Interface) {
 			problems.add("qbittorrent.interface", "must be the name of a network interface")
 		}
+		if a.ListenPort < 0 || a.ListenPort > 65535 {
+			problems.add("qbittorrent.listenPort", "must be a port, or 0 for none")
+		}
 		identifiers(problems, "qbittorrent.categories", a.Categories)
 	}
 	for _, arr := range []struct {

@@ -61,6 +61,25 @@ func TestChangeByHandBesideAChangedSetting(t *testing.T) {
 	assert.Equal(t, l.stack.Dir+"/downloads/elsewhere", l.stack.QBittorrent.Preference("save_path"))
 }
 
+// The port that a VPN always forwards is set only if the plan has one, and follows it.
+func TestListenPort(t *testing.T) {
+	l := newLab(t)
+	l.connect()
+	assert.Equal(t, 6881.0, l.stack.QBittorrent.Preference("listen_port"), "the plan has no port")
+	for _, port := range []int{4711, 4712} {
+		l.app("qbittorrent")["listenPort"] = port
+		report := l.connect()
+		assert.Equal(t, []string{"preferences updated (listen_port)"}, report.App(plan.QBittorrent).Changes)
+		assert.Equal(t, float64(port), l.stack.QBittorrent.Preference("listen_port"))
+		l.writesNothing()
+	}
+	l.stack.QBittorrent.SetPreference("listen_port", 6881.0)
+	assert.Equal(t, []string{"preferences.listen_port was changed by hand to 6881 (the settings say 4712)"},
+		l.connect().App(plan.QBittorrent).Drift)
+	delete(l.app("qbittorrent"), "listenPort")
+	l.writesNothing()
+}
+
 func TestChangedSettings(t *testing.T) {
 	l := newLab(t)
 	l.connect()

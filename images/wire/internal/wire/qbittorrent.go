@@ -32,7 +32,7 @@ func (l *lastStatus) RoundTrip(request *http.Request) (*http.Response, error) {
 // seeded long enough only stops, because Radarr and Sonarr remove it once they have imported it.
 func (a *app) preferences() []field {
 	q := a.plan.QBittorrent
-	return []field{
+	fields := []field{
 		{name: "save_path", want: q.SavePath, plain: folder},
 		{name: "temp_path_enabled", want: true},
 		{name: "temp_path", want: q.TempPath, plain: folder},
@@ -42,6 +42,10 @@ func (a *app) preferences() []field {
 		{name: "upnp", want: false},
 		{name: "web_ui_upnp", want: false},
 	}
+	if q.ListenPort != 0 {
+		fields = append(fields, field{name: "listen_port", want: q.ListenPort})
+	}
+	return fields
 }
 
 func (a *app) qbittorrent(ctx context.Context) error {
