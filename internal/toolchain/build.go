@@ -88,10 +88,18 @@ func (t Tool) compile(ctx context.Context, dir, home, target string, report *rep
 	if t.CGO {
 		cgo = "CGO_ENABLED=1"
 	}
-	err = goBuild(ctx, dir, report, []string{"GOWORK=off", cgo},
-		"-trimpath", "-tags="+strings.Join(t.Tags, ","), "-ldflags="+strings.Join(t.LDFlags, " "),
-		"-o", filepath.Join(work, filepath.Base(target)), t.Package)
+	modules, err := os.MkdirTemp(home, ".modules-")
 	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(modules)) }()
+	args, err := t.complete(ctx, dir, modules)
+	if err != nil {
+		return err
+	}
+	args = append(args, "-trimpath", "-tags="+strings.Join(t.Tags, ","), "-ldflags="+strings.Join(t.LDFlags, " "),
+		"-o", filepath.Join(work, filepath.Base(target)), t.Package)
+	if err := goBuild(ctx, dir, report, []string{"GOWORK=off", cgo}, args...); err != nil {
 		return err
 	}
 	if err := os.Chmod(work, 0o755); err != nil {

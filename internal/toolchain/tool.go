@@ -47,6 +47,8 @@ type Tool struct {
 	LDFlags []string
 	// Tags are the build tags. Default none.
 	Tags []string
+	// Embeds are files that modules of the tool lack. Default none.
+	Embeds []Embed
 	// CGO builds with cgo. Default false: a static program that needs no C compiler.
 	CGO bool
 }
@@ -155,6 +157,10 @@ func (t Tool) fingerprint(dir string, env goEnv) (string, error) {
 	add(t.LDFlags...)
 	add("tags")
 	add(t.Tags...)
+	// A tool without any keeps the name that it had.
+	for _, e := range t.Embeds {
+		add("embed", e.Module, e.Path, e.Content)
+	}
 	if err := addModule(hash, add, dir); err != nil {
 		return "", fmt.Errorf("fingerprinting %s: %w", dir, err)
 	}
