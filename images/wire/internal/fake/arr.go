@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"testing"
 )
 
 // arr is what Radarr, Sonarr and Prowlarr have in common.
@@ -22,9 +21,9 @@ type arr struct {
 	stored  string // the password
 }
 
-func newArr(t testing.TB, name, api, key, title, version, shown string) *arr {
+func newArr(name, api, key, title, version, shown string) *arr {
 	a := &arr{
-		Server: newServer(t, name), api: api, key: key, title: title, version: version, shown: shown,
+		Server: newServer(name), api: api, key: key, title: title, version: version, shown: shown,
 		enums: map[string][]any{},
 		configs: map[string]object{"host": {
 			"id": 1.0, "bindAddress": "*", "port": 1.0, "authenticationMethod": "none",

@@ -52,19 +52,25 @@ type Server struct {
 	mutex  sync.Mutex
 	writes []string
 	down   bool
+	log    func(line string)
 }
 
-func newServer(t testing.TB, name string) *Server {
-	s := &Server{name: name, mux: http.NewServeMux()}
-	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.isDown() {
-			http.Error(w, "starting", http.StatusServiceUnavailable)
-			return
-		}
-		s.mux.ServeHTTP(w, r)
-	}))
-	t.Cleanup(s.http.Close)
-	return s
+func newServer(name string) *Server {
+	return &Server{name: name, mux: http.NewServeMux(), log: func(string) {}}
+}
+
+// ServeHTTP answers a request. Its line in the log comes before those of what it leads to.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	line := s.name + " " + r.Method + " " + r.URL.Path
+	if function := r.URL.Query().Get("t"); function != "" {
+		line += "?t=" + function
+	}
+	s.log(line)
+	if s.isDown() {
+		http.Error(w, "starting", http.StatusServiceUnavailable)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
 }
 
 // URL is where the fake answers.
@@ -87,7 +93,11 @@ func (s *Server) isDown() bool {
 func (s *Server) Stop() { s.http.Close() }
 
 // wrote counts a request that changed what is stored.
-func (s *Server) wrote(r *http.Request) { s.writes = append(s.writes, r.Method+" "+r.URL.Path) }
+func (s *Server) wrote(r *http.Request) {
+	write := r.Method + " " + r.URL.Path
+	s.writes = append(s.writes, write)
+	s.log(s.name + " wrote by " + write)
+}
 
 // Writes returns the requests that changed what is stored.
 func (s *Server) Writes() []string {
@@ -127,13 +137,17 @@ func New(t testing.TB) *Stack {
 			t.Fatal(err)
 		}
 	}
-	s.QBittorrent = newQBittorrent(t)
-	s.Radarr = newServarr(t, radarrKind)
-	s.Sonarr = newServarr(t, sonarrKind)
-	s.Prowlarr = newProwlarr(t)
-	s.Jackett = newJackett(t)
-	s.Jellyfin = newJellyfin(t)
-	s.Jellyseerr = newJellyseerr(t)
+	s.QBittorrent = newQBittorrent()
+	s.Radarr = newServarr(radarrKind)
+	s.Sonarr = newServarr(sonarrKind)
+	s.Prowlarr = newProwlarr()
+	s.Jackett = newJackett()
+	s.Jellyfin = newJellyfin()
+	s.Jellyseerr = newJellyseerr()
+	for _, server := range s.Servers() {
+		server.http = httptest.NewServer(server)
+		t.Cleanup(server.http.Close)
+	}
 	return s
 }
 

@@ -1,10 +1,13 @@
 package fake
 
 import (
+	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -158,6 +161,16 @@ func TestQBittorrentIsStrict(t *testing.T) {
 	q.is(404, "", "POST", "/api/v2/torrents/editCategory", "category=a&savePath=/b")
 	q.is(200, "", "POST", "/api/v2/torrents/createCategory", "category=a&savePath=/b")
 	q.is(409, "", "POST", "/api/v2/torrents/createCategory", "category=a&savePath=/b")
+	q.is(400, "no torrent", "POST", "/api/v2/torrents/add", "urls=http://jackett/dl&category=a")
+	for file, status := range map[string]int{
+		"no torrent": 415, string(torrentOf("a")) + "x": 415, string(torrentOf("a")): 409,
+	} {
+		form := q.header.Get("Content-Type")
+		q.header.Set("Content-Type", "multipart/form-data; boundary=b")
+		q.is(status, "", "POST", "/api/v2/torrents/add", "--b\r\nContent-Disposition: form-data; name=\"torrents\"; filename=\"a\"\r\n\r\n"+
+			file+"\r\n--b--\r\n")
+		q.header.Set("Content-Type", form)
+	}
 	for range 5 {
 		q.is(401, "", "POST", "/api/v2/auth/login", login("wrong"))
 	}
@@ -316,4 +329,48 @@ func TestJackettIsStrict(t *testing.T) {
 	_, config := j.send("GET", "/api/v2.0/indexers/rarbg/Config", "")
 	j.is(204, "", "POST", "/api/v2.0/indexers/rarbg/Config", config)
 	j.is(200, "caps", "GET", torznab+JackettKey, "")
+}
+
+// What a search finds leads to Prowlarr, and through it to Jackett.
+func TestDownloadLinks(t *testing.T) {
+	s := New(t)
+	s.Jackett.Configure("rarbg")
+	p := newCaller(t, s.Prowlarr.URL(), "X-Api-Key", ProwlarrKey)
+	indexer := schemaEntry("Torznab", object{"name": "rarbg", "definitionName": "Torznab", "enable": true, "redirect": false,
+		"priority": 25, "appProfileId": 1, "protocol": "torrent"},
+		"baseUrl", s.Jackett.URL()+"/api/v2.0/indexers/rarbg/results/torznab/", "apiPath", "/api", "apiKey", JackettKey, "additionalParameters", "")
+	body, err := json.Marshal(indexer)
+	require.NoError(t, err)
+	p.is(201, "", "POST", "/api/v1/indexer", string(body))
+	p.is(401, "", "GET", "/1/api?t=search&q=x&apikey=wrong", "")
+	p.is(404, "", "GET", "/2/api?t=search&q=x&apikey="+ProwlarrKey, "")
+	_, found := p.send("GET", "/1/api?t=search&q=x&apikey="+ProwlarrKey, "")
+	var results rss
+	require.NoError(t, xml.Unmarshal([]byte(found), &results))
+	require.Len(t, results.Items, 1)
+	link := strings.TrimPrefix(results.Items[0].Link, s.Prowlarr.URL())
+	require.Contains(t, link, "/1/download?", "the app needs no way to Jackett")
+	assert.NotContains(t, link, JackettKey)
+	p.is(200, string(torrentOf("The.Matrix.1999.1080p.mkv")), "GET", link, "")
+	p.is(401, "", "GET", strings.Replace(link, ProwlarrKey, "wrong", 1), "")
+	p.is(400, "Invalid", "GET", "/1/download?file=x&apikey="+ProwlarrKey, "")
+}
+
+func TestStart(t *testing.T) {
+	var log []string
+	note := func(line string) { log = append(log, line) }
+	for _, name := range []string{"radarr", "sonarr", "prowlarr", "jackett", "jellyfin", "jellyseerr"} {
+		app, err := Start(name, Settings{Key: "a-key", Password: "a-password"}, note)
+		require.NoError(t, err)
+		assert.Equal(t, name == "radarr" || name == "sonarr", app.Refresh != nil)
+		server := httptest.NewServer(app)
+		path := map[string]string{"radarr": "/api/v3/tag", "sonarr": "/api/v3/tag", "prowlarr": "/api/v1/appprofile",
+			"jackett":  "/api/v2.0/indexers/all/results/torznab?t=indexers&apikey=a-key",
+			"jellyfin": "/health", "jellyseerr": "/api/v1/settings/public"}[name]
+		newCaller(t, server.URL, "X-Api-Key", "a-key").is(200, "", "GET", path, "")
+		server.Close()
+	}
+	assert.Contains(t, log, "jackett GET /api/v2.0/indexers/all/results/torznab?t=indexers")
+	_, err := Start("qbittorrent", Settings{}, note)
+	assert.EqualError(t, err, `there is no fake of "qbittorrent"`)
 }

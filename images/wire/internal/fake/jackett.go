@@ -3,26 +3,29 @@ package fake
 import (
 	"encoding/xml"
 	"fmt"
+	"maps"
 	"net/http"
-	"testing"
+	"net/url"
+	"slices"
 )
 
 // Jackett searches indexers for who has the key. Its administration needs the cookie of a login.
 type Jackett struct {
 	*Server
+	key        string
 	password   string
 	configured map[string]bool
 	order      []string
 	down       map[string]bool
-	// Releases are the titles that its indexers have.
-	Releases []string
+	// Releases are the torrents that its indexers have, by their titles.
+	Releases map[string][]byte
 }
 
-func newJackett(t testing.TB) *Jackett {
+func newJackett() *Jackett {
 	j := &Jackett{
-		Server: newServer(t, "jackett"), password: JackettPassword, configured: map[string]bool{}, down: map[string]bool{},
+		Server: newServer("jackett"), key: JackettKey, password: JackettPassword, configured: map[string]bool{}, down: map[string]bool{},
 		order:    []string{"rarbg", "eztv", "private"},
-		Releases: []string{"The.Matrix.1999.1080p"},
+		Releases: map[string][]byte{"The.Matrix.1999.1080p": torrentOf("The.Matrix.1999.1080p.mkv")},
 	}
 	j.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "OK") })
 	j.mux.HandleFunc("POST /UI/Dashboard", func(w http.ResponseWriter, r *http.Request) {
@@ -47,7 +50,7 @@ func newJackett(t testing.TB) *Jackett {
 	})
 	j.mux.HandleFunc("GET /api/v2.0/indexers/{id}/results/torznab", j.torznab)
 	j.mux.HandleFunc("GET /api/v2.0/indexers/{id}/results/torznab/api", j.torznab)
-	j.mux.HandleFunc("GET /dl/{id}/{file}", j.file)
+	j.mux.HandleFunc("GET /dl/{id}/{$}", j.file)
 	return j
 }
 
@@ -155,7 +158,7 @@ func (j *Jackett) configure(w http.ResponseWriter, r *http.Request) {
 
 func (j *Jackett) torznab(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	if query.Get("apikey") != JackettKey {
+	if query.Get("apikey") != j.key {
 		w.WriteHeader(http.StatusUnauthorized)
 		fmt.Fprint(w, `<error code="100" description="Invalid API Key" />`)
 		return
@@ -178,8 +181,10 @@ func (j *Jackett) torznab(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "<indexers/>")
 	case "search":
 		var found rss
-		for _, title := range j.Releases {
-			link := fmt.Sprintf("%s/dl/%s/%s.mkv?jackett_apikey=%s", j.URL(), id, title, JackettKey)
+		for _, title := range slices.Sorted(maps.Keys(j.Releases)) {
+			// By the name that it was asked under.
+			more := url.Values{"jackett_apikey": {j.key}, "path": {title}, "file": {title}}
+			link := fmt.Sprintf("http://%s/dl/%s/?%s", r.Host, id, more.Encode())
 			found.Items = append(found.Items, rssItem{Title: title, Link: link})
 		}
 		_ = xml.NewEncoder(w).Encode(found)
@@ -189,9 +194,15 @@ func (j *Jackett) torznab(w http.ResponseWriter, r *http.Request) {
 }
 
 func (j *Jackett) file(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Query().Get("jackett_apikey") != JackettKey {
+	query := r.URL.Query()
+	torrent, known := j.Releases[query.Get("path")]
+	switch {
+	case query.Get("jackett_apikey") != j.key:
 		http.Error(w, "wrong key", http.StatusUnauthorized)
-		return
+	case !j.Configured(r.PathValue("id")) || !known:
+		http.Error(w, "there is no such release", http.StatusNotFound)
+	default:
+		w.Header().Set("Content-Type", "application/x-bittorrent")
+		_, _ = w.Write(torrent)
 	}
-	fmt.Fprint(w, "the content of ", r.PathValue("file"))
 }

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"testing"
 )
 
 const (
@@ -32,8 +31,11 @@ type Jellyfin struct {
 	keys      []jellyfinKey
 	made      map[string]int // keys by name
 	libraries []object
-	items     []string
+	items     []jellyfinItem
 }
+
+// jellyfinItem is a file in a library.
+type jellyfinItem struct{ library, path string }
 
 // jellyfinKey is an API key, which is an administrator but no user.
 type jellyfinKey struct {
@@ -53,8 +55,8 @@ const (
 	legacyToken
 )
 
-func newJellyfin(t testing.TB) *Jellyfin {
-	j := &Jellyfin{Server: newServer(t, "jellyfin"), password: JellyfinPassword, health: "Healthy",
+func newJellyfin() *Jellyfin {
+	j := &Jellyfin{Server: newServer("jellyfin"), password: JellyfinPassword, health: "Healthy",
 		sessions: map[string]bool{}, made: map[string]int{}}
 	j.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		j.mutex.Lock()
@@ -91,7 +93,12 @@ func newJellyfin(t testing.TB) *Jellyfin {
 		answer(w, http.StatusOK, object{"IsStartupWizardCompleted": true})
 	})
 	j.route("GET /Items", legacyToken, func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, object{"Items": []object{}})
+		items := []object{}
+		for _, item := range j.items {
+			name := filepath.Base(item.path)
+			items = append(items, object{"Name": strings.TrimSuffix(name, filepath.Ext(name)), "Path": item.path})
+		}
+		answer(w, http.StatusOK, object{"Items": items, "TotalRecordCount": len(items)})
 	})
 	j.route("POST /Library/Media/Updated", legacyToken, j.mediaUpdated)
 	return j
@@ -136,7 +143,11 @@ func (j *Jellyfin) Logins() int {
 func (j *Jellyfin) Items() []string {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
-	return append([]string{}, j.items...)
+	names := []string{}
+	for _, item := range j.items {
+		names = append(names, fmt.Sprintf("%s: %s", item.library, filepath.Base(item.path)))
+	}
+	return names
 }
 
 // AddLibrary adds a library by hand.
@@ -347,7 +358,7 @@ func (j *Jellyfin) scan(library object, folder string) {
 	// A folder that cannot be read has no items.
 	_ = filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() {
-			item := fmt.Sprintf("%s: %s", library["Name"], filepath.Base(path))
+			item := jellyfinItem{fmt.Sprint(library["Name"]), path}
 			if !slices.Contains(j.items, item) {
 				j.items = append(j.items, item)
 			}

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"testing"
 )
 
 // Jellyseerr is Jellyseerr before its set-up.
@@ -42,9 +41,9 @@ const seerrSessionStart = "seerr-session-"
 
 const seerrDevice = `MediaBrowser Client="Seerr", Device="Seerr", DeviceId="BOT_seerr", Version="3.5.0"`
 
-func newJellyseerr(t testing.TB) *Jellyseerr {
+func newJellyseerr() *Jellyseerr {
 	s := &Jellyseerr{
-		Server: newServer(t, "jellyseerr"), sessions: map[string]int{},
+		Server: newServer("jellyseerr"), sessions: map[string]int{},
 		servers: map[string][]object{"radarr": {}, "sonarr": {}},
 		main: object{
 			"apiKey": JellyseerrKey, "applicationTitle": "Seerr", "applicationUrl": "", "localLogin": true,

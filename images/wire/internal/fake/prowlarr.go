@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"testing"
 )
 
 // Prowlarr gives its indexers to Radarr and Sonarr.
@@ -42,9 +41,9 @@ func (p *Prowlarr) SetSiteDown(definition string, down bool) {
 	p.down[definition] = down
 }
 
-func newProwlarr(t testing.TB) *Prowlarr {
+func newProwlarr() *Prowlarr {
 	p := &Prowlarr{
-		arr:  newArr(t, "prowlarr", "v1", ProwlarrKey, "Prowlarr", "2.6.5.5000", mask),
+		arr:  newArr("prowlarr", "v1", ProwlarrKey, "Prowlarr", "2.6.5.5000", mask),
 		down: map[string]bool{},
 	}
 	secrets := map[string]bool{"apiKey": true}
@@ -77,6 +76,7 @@ func newProwlarr(t testing.TB) *Prowlarr {
 	})
 	p.route("POST /command", p.command)
 	p.mux.HandleFunc("GET /{id}/api", p.search)
+	p.mux.HandleFunc("GET /{id}/download", p.download)
 	return p
 }
 
@@ -257,38 +257,4 @@ func (p *Prowlarr) command(w http.ResponseWriter, r *http.Request) {
 	p.wrote(r)
 	p.mutex.Unlock()
 	answer(w, http.StatusCreated, object{"id": 1, "name": command["name"], "status": "queued"})
-}
-
-// search answers for an indexer in Torznab's form, to who has the key.
-func (p *Prowlarr) search(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	p.mutex.Lock()
-	key := p.key
-	p.mutex.Unlock()
-	if query.Get("apikey") != key {
-		http.Error(w, "wrong key", http.StatusUnauthorized)
-		return
-	}
-	if query.Get("t") == "caps" {
-		fmt.Fprint(w, "<caps/>")
-		return
-	}
-	for _, name := range p.indexers.names() {
-		item := p.indexers.named(name)
-		if fmt.Sprint(item["id"]) != r.PathValue("id") {
-			continue
-		}
-		if item["implementation"] != "Torznab" {
-			fmt.Fprint(w, "<rss><channel></channel></rss>") // a public indexer has nothing here
-			return
-		}
-		found, err := torznab(item, url.Values{"t": {"search"}, "q": {query.Get("q")}})
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		_, _ = w.Write(found)
-		return
-	}
-	http.Error(w, "no such indexer", http.StatusNotFound)
 }

@@ -1,14 +1,14 @@
 package fake
 
 import (
+	"crypto/sha1"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
-	"testing"
 )
 
 // QBittorrent is qBittorrent's WebAPI: version 5.2's, or that of earlier versions if Old is set.
@@ -26,9 +26,9 @@ type QBittorrent struct {
 	torrents    []object
 }
 
-func newQBittorrent(t testing.TB) *QBittorrent {
+func newQBittorrent() *QBittorrent {
 	q := &QBittorrent{
-		Server: newServer(t, "qbittorrent"), password: QBittorrentPassword, sessions: map[string]bool{},
+		Server: newServer("qbittorrent"), password: QBittorrentPassword, sessions: map[string]bool{},
 		categories: map[string]string{},
 		preferences: object{
 			"save_path": "/root/Downloads", "temp_path": "/root/Downloads/temp", "temp_path_enabled": false,
@@ -53,6 +53,7 @@ func newQBittorrent(t testing.TB) *QBittorrent {
 	q.route("POST torrents/createCategory", q.createCategory)
 	q.route("POST torrents/editCategory", q.editCategory)
 	q.route("POST torrents/add", q.add)
+	q.route("POST torrents/delete", q.remove)
 	q.route("GET torrents/info", q.info)
 	return q
 }
@@ -185,9 +186,26 @@ func (q *QBittorrent) editCategory(w http.ResponseWriter, r *http.Request) {
 	q.wrote(r)
 }
 
-// add downloads at once. It takes only a category that it knows, to which a folder belongs.
+// add downloads at once what is in a torrent's file. It takes only a category that it knows, to which
+// a folder belongs.
 func (q *QBittorrent) add(w http.ResponseWriter, r *http.Request) {
-	category := r.PostFormValue("category")
+	upload, _, err := r.FormFile("torrents")
+	if err != nil {
+		http.Error(w, "there is no torrent", http.StatusBadRequest)
+		return
+	}
+	defer upload.Close()
+	torrent, err := io.ReadAll(upload)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	name, err := torrentName(torrent)
+	if err != nil {
+		http.Error(w, "Error: it is not a valid torrent file.", http.StatusUnsupportedMediaType)
+		return
+	}
+	category := r.FormValue("category")
 	folder, known := q.categories[category]
 	if !known {
 		http.Error(w, "no such category", http.StatusConflict)
@@ -197,25 +215,42 @@ func (q *QBittorrent) add(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "it would download to another folder or past the tunnel", http.StatusConflict)
 		return
 	}
-	address := r.PostFormValue("urls")
-	content, err := fetch(http.MethodGet, address, nil, nil)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusConflict)
-		return
-	}
-	name := path.Base(strings.SplitN(address, "?", 2)[0])
 	file := filepath.Join(folder, name)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	if err := os.WriteFile(file, content, 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("the content of "+name), 0o600); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	q.torrents = append(q.torrents, object{"name": name, "category": category, "content_path": file,
-		"state": "stalledUP", "progress": 1})
+	q.torrents = append(q.torrents, object{"hash": fmt.Sprintf("%x", sha1.Sum(torrent)), "name": name, "category": category,
+		"content_path": file, "state": "stalledUP", "progress": 1, "ratio": 0, "ratio_limit": -2})
 	fmt.Fprint(w, "Ok.")
+}
+
+// StopSeeding stops what has been seeded up to its ratio.
+func (q *QBittorrent) StopSeeding() {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	for _, torrent := range q.torrents {
+		torrent["state"], torrent["ratio"], torrent["ratio_limit"] = "stoppedUP", 2, 2
+	}
+}
+
+func (q *QBittorrent) remove(w http.ResponseWriter, r *http.Request) {
+	kept := []object{}
+	for _, torrent := range q.torrents {
+		if torrent["hash"] != r.PostFormValue("hashes") {
+			kept = append(kept, torrent)
+		} else if r.PostFormValue("deleteFiles") == "true" {
+			if err := os.Remove(fmt.Sprint(torrent["content_path"])); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+		}
+	}
+	q.torrents = kept
 }
 
 func (q *QBittorrent) info(w http.ResponseWriter, r *http.Request) {

@@ -2,7 +2,6 @@ package fake
 
 import (
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -10,9 +9,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
-	"testing"
 )
 
 // servarrKind is what differs between Radarr and Sonarr.
@@ -70,8 +67,8 @@ type Servarr struct {
 	imported map[string]bool
 }
 
-func newServarr(t testing.TB, kind servarrKind) *Servarr {
-	s := &Servarr{arr: newArr(t, kind.name, "v3", kind.key, kind.title, kind.version, kind.shown), kind: kind,
+func newServarr(kind servarrKind) *Servarr {
+	s := &Servarr{arr: newArr(kind.name, "v3", kind.key, kind.title, kind.version, kind.shown), kind: kind,
 		imported: map[string]bool{}}
 	s.enums = kind.enums
 	s.configs["naming"] = copyOf(kind.naming)
@@ -339,156 +336,4 @@ func (s *Servarr) testIndexer(item object) error {
 		return fmt.Errorf("Unable to connect to indexer: %w", err)
 	}
 	return nil
-}
-
-// addMedia adds a film, searches it with every indexer, and gives the first result to the download
-// client.
-func (s *Servarr) addMedia(w http.ResponseWriter, r *http.Request) {
-	var item object
-	if err := readBody(r, &item); err != nil {
-		refuse(w, "", err, nil)
-		return
-	}
-	shape := spec{"title": "string!", "tmdbId": "int!", "qualityProfileId": "int!",
-		"rootFolderPath": "string!", "monitored": "bool!"}
-	if err := shape.check(item); err != nil {
-		refuse(w, "", err, item)
-		return
-	}
-	known := false
-	for _, root := range s.rootFolders() {
-		known = known || root["path"] == item["rootFolderPath"]
-	}
-	if !known || item["qualityProfileId"] != 4.0 {
-		refuse(w, "RootFolderPath", errors.New("no such root folder or profile"), item)
-		return
-	}
-	title, _ := item["title"].(string)
-	if err := s.grab(title); err != nil {
-		refuse(w, "", err, item)
-		return
-	}
-	s.mutex.Lock()
-	s.media = append(s.media, item)
-	s.mutex.Unlock()
-	answer(w, http.StatusCreated, item)
-}
-
-func (s *Servarr) grab(title string) error {
-	for _, name := range s.indexers.names() {
-		found, err := torznab(s.indexers.named(name), url.Values{"t": {"search"}, "q": {title}})
-		if err != nil {
-			return fmt.Errorf("searching with %s: %w", name, err)
-		}
-		var results rss
-		if err := xml.Unmarshal(found, &results); err != nil {
-			return fmt.Errorf("searching with %s: %w", name, err)
-		}
-		for _, result := range results.Items {
-			if strings.Contains(result.Title, title) {
-				return s.download(result.Link)
-			}
-		}
-	}
-	return fmt.Errorf("no indexer has %s", title)
-}
-
-func (s *Servarr) download(link string) error {
-	for _, name := range s.clients.names() {
-		client := s.clients.named(name)
-		if client["enable"] != true {
-			continue
-		}
-		session, base, err := s.session(client)
-		if err != nil {
-			return err
-		}
-		response, err := session.PostForm(base+"/torrents/add",
-			url.Values{"urls": {link}, "category": {text(client, s.kind.category)}})
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		body, err := io.ReadAll(response.Body)
-		if err != nil || response.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s answers %d: %s", name, response.StatusCode, body)
-		}
-		return nil
-	}
-	return errors.New("there is no download client")
-}
-
-// command imports what the download client has completed.
-func (s *Servarr) command(w http.ResponseWriter, r *http.Request) {
-	var command object
-	if err := readBody(r, &command); err != nil || command["name"] != "RefreshMonitoredDownloads" {
-		refuse(w, "Name", errors.New("no such command"), command)
-		return
-	}
-	for _, name := range s.clients.names() {
-		client := s.clients.named(name)
-		session, base, err := s.session(client)
-		if err != nil {
-			refuse(w, "", err, nil)
-			return
-		}
-		var torrents []object
-		query := url.Values{"category": {text(client, s.kind.category)}}
-		if err := getJSON(session, base+"/torrents/info?"+query.Encode(), &torrents); err != nil {
-			refuse(w, "", err, nil)
-			return
-		}
-		for _, torrent := range torrents {
-			if err := s.importTorrent(torrent); err != nil {
-				refuse(w, "", err, nil)
-				return
-			}
-		}
-	}
-	answer(w, http.StatusCreated, object{"id": 1, "name": command["name"]})
-}
-
-// importTorrent copies a file into the root folder, under another name if that is wanted, and then
-// tells who wants to know.
-func (s *Servarr) importTorrent(torrent object) error {
-	folder, err := s.copyTorrent(torrent)
-	if err == nil && folder != "" {
-		s.tell(folder)
-	}
-	return err
-}
-
-// copyTorrent returns the folder that it has copied the file into, "" if there was nothing to do.
-func (s *Servarr) copyTorrent(torrent object) (string, error) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	source, _ := torrent["content_path"].(string)
-	if s.imported[source] || torrent["progress"] != 1.0 {
-		return "", nil
-	}
-	if s.configs["mediamanagement"]["copyUsingHardlinks"] != false {
-		return "", errors.New("a hardlink does not reach the box")
-	}
-	content, err := os.ReadFile(source)
-	if err != nil {
-		return "", err
-	}
-	for _, item := range s.media {
-		title, _ := item["title"].(string)
-		if !strings.Contains(filepath.Base(source), title) {
-			continue
-		}
-		name := filepath.Base(source)
-		if s.configs["naming"]["renameMovies"] == true {
-			name = fmt.Sprintf("%s (1999)%s", title, filepath.Ext(source))
-		}
-		folder := filepath.Join(item["rootFolderPath"].(string),
-			fmt.Sprintf("%s (1999) [tmdbid-%v]", title, item["tmdbId"]))
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return "", err
-		}
-		s.imported[source] = true
-		return folder, os.WriteFile(filepath.Join(folder, name), content, 0o600)
-	}
-	return "", nil
 }

@@ -61,6 +61,35 @@ func TestDataFlow(t *testing.T) {
 	// Radarr tells Jellyfin, which finds it in the library that the pass added.
 	assert.Equal(t, []string{"Movies: The.Matrix (1999).mkv"}, stack.Jellyfin.Items())
 	l.writesNothing()
+
+	// What has been seeded for long enough, Radarr removes; the copy stays.
+	require.NoError(t, stack.Radarr.Refresh())
+	assert.FileExists(t, download)
+	stack.QBittorrent.StopSeeding()
+	require.NoError(t, stack.Radarr.Refresh())
+	assert.NoFileExists(t, download)
+	assert.FileExists(t, filepath.Join(stack.Dir, "box/movies/The.Matrix (1999) [tmdbid-603]/The.Matrix (1999).mkv"))
+}
+
+// TestImportWaitsForTheLibrary has the library away when a download is complete.
+func TestImportWaitsForTheLibrary(t *testing.T) {
+	l := newLab(t)
+	l.connect()
+	box := filepath.Join(l.stack.Dir, "box")
+	require.NoError(t, os.Rename(box, box+".away"))
+	require.NoError(t, os.Mkdir(box, 0o755))
+	require.Equal(t, http.StatusCreated, l.request())
+	for range 2 {
+		require.ErrorContains(t, l.stack.Radarr.Refresh(), "Root folder '"+box+"/movies' was not found")
+	}
+	left, err := os.ReadDir(box)
+	require.NoError(t, err)
+	assert.Empty(t, left, "nothing is written in the place of the library")
+	assert.Empty(t, l.stack.Jellyfin.Items())
+	require.NoError(t, os.Remove(box))
+	require.NoError(t, os.Rename(box+".away", box))
+	require.NoError(t, l.stack.Radarr.Refresh())
+	assert.Equal(t, []string{"Movies: The.Matrix (1999).mkv"}, l.stack.Jellyfin.Items())
 }
 
 // TestJellyfinHearsOfImportsOnlyThroughTheNotification breaks one thing that the pass stored about it.
