@@ -1,6 +1,12 @@
 package shipper
 
 import (
+	"bytes"
+	"fmt"
+	"path"
+
+	"github.com/grafana/alloy/syntax/parser"
+	"github.com/grafana/alloy/syntax/printer"
 	"github.com/grafana/alloy/syntax/token"
 	"github.com/grafana/alloy/syntax/token/builder"
 
@@ -151,10 +157,6 @@ type alloyEndpoint struct {
 // alloy renders config.alloy.
 func alloy(p pipeline) ([]byte, error) {
 	toRedact, toLoki := []reference{"loki.process." + redact + ".receiver"}, []reference{"loki.write." + store + ".receiver"}
-	journal := map[string]string{labelHost: p.host}
-	for name, value := range p.machine {
-		journal[name] = value
-	}
 	config := alloySettings{
 		Logging:   alloyLogging{Level: "warn", Format: "logfmt"},
 		Discovery: alloyDocker{Label: containers, Host: DockerAPI, RefreshInterval: "15s"},
@@ -164,7 +166,7 @@ func alloy(p pipeline) ([]byte, error) {
 		},
 		Unit: alloyUnit{Label: machine, ForwardTo: []reference{}, Rules: alloyRules(journalRules())},
 		Journal: alloyJournal{
-			Label: machine, Path: JournalPath, MaxAge: loki.OldestLine.String(), Labels: journal,
+			Label: machine, Path: JournalPath, MaxAge: loki.OldestLine.String(), Labels: p.machine,
 			RelabelRules: "loki.relabel." + machine + ".rules", ForwardTo: toRedact,
 		},
 		Process: alloyProcess{Label: redact, ForwardTo: toLoki},
@@ -187,9 +189,24 @@ func alloy(p pipeline) ([]byte, error) {
 		// The sources add labels of their own: job, filename.
 		alloyStage{LabelKeep: &alloyKeep{loki.Labels()}})
 
+	return alloyText(config)
+}
+
+// alloyText writes the file as Alloy's formatter does, which is what a person on the machine knows.
+func alloyText(config alloySettings) ([]byte, error) {
 	file := builder.NewFile()
 	file.Body().AppendFrom(config)
-	return append([]byte(alloyHeader+"\n"), append(file.Bytes(), '\n')...), nil
+	parsed, err := parser.ParseFile(path.Base(alloyConfig), file.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("reading what was rendered: %w", err)
+	}
+	var out bytes.Buffer
+	out.WriteString(alloyHeader + "\n")
+	if err := printer.Fprint(&out, parsed); err != nil {
+		return nil, fmt.Errorf("formatting what was rendered: %w", err)
+	}
+	out.WriteByte('\n')
+	return out.Bytes(), nil
 }
 
 func alloyRules(rules []rule) []alloyRule {

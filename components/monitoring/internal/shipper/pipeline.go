@@ -32,7 +32,7 @@ type pipeline struct {
 	layers []layer
 	// files are the log files, in order of their services.
 	files []logFile
-	// machine are the labels of the journal, without the host.
+	// machine are the labels of the journal.
 	machine map[string]string
 }
 
@@ -49,7 +49,7 @@ type logFile struct {
 }
 
 func pipelineOf(m watch.Model) (pipeline, error) {
-	out := pipeline{host: m.Host, machine: map[string]string{labelService: watch.MachineName, labelLayer: string(watch.Machine)}}
+	out := pipeline{host: m.Host, machine: map[string]string{labelHost: m.Host, labelService: watch.MachineName, labelLayer: string(watch.Machine)}}
 	for _, l := range watch.Layers() {
 		var names []string
 		for _, s := range m.Of(l) {

@@ -95,17 +95,13 @@ type promtailReplace struct {
 // promtail renders promtail.yaml.
 func promtail(p pipeline) ([]byte, error) {
 	stages := promtailStages()
-	journal := map[string]string{labelHost: p.host}
-	for name, value := range p.machine {
-		journal[name] = value
-	}
 	config := promtailSettings{
 		Server:    promtailServer{HTTPListenPort: promtailPort, GRPCListenAddress: "127.0.0.1", LogLevel: "warn"},
 		Positions: promtailPositions{Filename: promtailState + "/positions.yaml"},
 		Clients:   []promtailClient{{URL: loki.PushURL()}},
 		Scrapes: []promtailScrape{
 			{JobName: containers, Docker: []promtailDocker{{Host: DockerAPI, RefreshInterval: "15s"}}, Rules: promtailRules(p.containerRules()), Stages: stages},
-			{JobName: machine, Journal: &promtailJournal{Path: JournalPath, MaxAge: loki.OldestLine.String(), Labels: journal}, Rules: promtailRules(journalRules()), Stages: stages},
+			{JobName: machine, Journal: &promtailJournal{Path: JournalPath, MaxAge: loki.OldestLine.String(), Labels: p.machine}, Rules: promtailRules(journalRules()), Stages: stages},
 		},
 	}
 	if len(p.files) > 0 {
