@@ -1,0 +1,145 @@
+package rules_test
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"homelab/components/internal/golden"
+	"homelab/components/internal/watch"
+	"homelab/components/internal/watch/example"
+	"homelab/components/monitoring/internal/rules"
+)
+
+func TestFiles(t *testing.T) {
+	files, err := rules.Files(example.Model())
+	require.NoError(t, err)
+	for _, f := range files {
+		golden.Equal(t, f.Name, f.Content)
+	}
+	require.Len(t, files, 1+len(example.Model().Subjects))
+}
+
+func TestFilesRefuse(t *testing.T) {
+	m := example.Model()
+	m.Host = ""
+	m.Subjects[0].MemoryMiB = 0
+	_, err := rules.Files(m)
+	golden.Error(t, "refused", err)
+}
+
+// Another service has rules of its own, and changes no others.
+func TestAnotherServiceAddsItsFile(t *testing.T) {
+	before, err := rules.Files(example.Model())
+	require.NoError(t, err)
+	m := example.Model()
+	m.Subjects = append(m.Subjects, watch.Subject{
+		Name: "sonarr", Title: "Sonarr", Layer: watch.Service, Hostname: "sonarr.example.com", Target: watch.Target{Port: 1, Path: "/metrics"}, MemoryMiB: 1, Library: true,
+	})
+	slices.SortFunc(m.Subjects, func(a, b watch.Subject) int { return cmp.Compare(a.Name, b.Name) })
+	after, err := rules.Files(m)
+	require.NoError(t, err)
+	rest := slices.DeleteFunc(slices.Clone(after), func(f rules.File) bool { return f.Name == rules.FileOf("sonarr") })
+	require.Len(t, after, len(before)+1)
+	require.Equal(t, before, rest)
+}
+
+// What is not there has no alerts: none of the parts that a system may lack.
+func TestPartsThatAreNotThereHaveNoAlerts(t *testing.T) {
+	m := watch.Model{
+		Host: "homelab", Domain: "example.com", Timezone: "Europe/Berlin", Shipper: watch.Alloy,
+		Retention: watch.Retention{MetricsDays: 1, MetricsGB: 1, LogsDays: 1},
+		Subjects:  []watch.Subject{{Name: "radarr", Title: "Radarr", Layer: watch.Service, NoMetrics: "none", MemoryMiB: 1}},
+	}
+	names := map[string]bool{}
+	for _, a := range rules.Alerts(m) {
+		names[a.Name] = true
+	}
+	for _, absent := range []string{
+		rules.VPNDown, rules.VPNLeaking, "ForwardedPortDiffers", "WiringDrift", "WiringFailed", "IndexersFail", rules.MediaMissing, "MediaNearlyFull",
+		"DownloadsNearlyFull", "CertificateExpires", "CertificateInvalid", "OriginPullCertificateExpires", "LogsSilent", "JournalSilent", "DeliveryFails",
+		"PrometheusReloadFailed", "BouncerNotPulling", "LoginsFail", rules.ProxyErrors, rules.TargetDown, rules.ServiceSlow,
+	} {
+		assert.False(t, names[absent], absent)
+		assert.True(t, has(rules.Alerts(example.Model()), absent), "%s is an alert of the example", absent)
+	}
+	assert.True(t, names["BackupTooOld"] && names[rules.ServiceDown] && names[rules.Watchdog])
+}
+
+func has(alerts []rules.Alert, name string) bool {
+	for _, a := range alerts {
+		if a.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func TestPromtailHasItsOwnSeries(t *testing.T) {
+	m := example.Model()
+	m.Shipper = watch.Promtail
+	for i, s := range m.Subjects {
+		if s.Name == "alloy" {
+			m.Subjects[i].Name = "promtail"
+		}
+	}
+	var found bool
+	for _, a := range rules.Alerts(m) {
+		if a.Name == "JournalSilent" {
+			found = true
+			assert.Contains(t, a.Expr, "promtail_journal_target_lines_total")
+			assert.Equal(t, "promtail", a.Service)
+		}
+	}
+	assert.True(t, found)
+}
+
+// valueOf finds what a template takes from the series of an alert.
+var valueOf = regexp.MustCompile(`\$labels\.([a-z_]+)`)
+
+// Each alert says what is wrong and what to do, tells itself apart from every other one, and names
+// what is in the model.
+func TestEveryAlertIsComplete(t *testing.T) {
+	m := example.Model()
+	seen := map[string]bool{}
+	for _, a := range rules.Alerts(m) {
+		id := strings.Join([]string{a.Name, a.Service, string(a.Severity)}, " ")
+		assert.False(t, seen[id], "%s is there twice", id)
+		seen[id] = true
+		assert.Regexp(t, `^[A-Z][A-Za-z0-9]+$`, a.Name)
+		assert.True(t, a.Service == watch.MachineName || m.Has(a.Service), "%s is about %s", id, a.Service)
+		if s, ok := m.Subject(a.Service); ok {
+			assert.Equal(t, s.Layer, a.Layer, id)
+		}
+		assert.Equal(t, a.Name == rules.Watchdog, a.Severity == rules.None, id)
+		assert.NotEmpty(t, a.Expr, id)
+		assert.LessOrEqual(t, len(a.Summary), 100, "%s: a summary is a line on a phone", id)
+		assert.Regexp(t, `^[A-Za-z{].*[^.]$`, a.Summary, id)
+		assert.Regexp(t, `\.$`, a.Description, id)
+		assert.NotContains(t, a.Description, "%!", id)
+		for _, label := range valueOf.FindAllStringSubmatch(a.Summary, -1) {
+			assert.Contains(t, []string{"jail", "hostname", "from", "to", "unit", "app", "rule_group", "integration", "reason"}, label[1], id)
+		}
+	}
+}
+
+// An alert that inhibits others fires before them and ends after them, so that they are no messages.
+func TestWhatInhibitsFiresFirst(t *testing.T) {
+	first := map[string]time.Duration{}
+	for _, a := range rules.Alerts(example.Model()) {
+		if a.For < first[a.Name] || first[a.Name] == 0 {
+			first[a.Name] = a.For
+		}
+	}
+	for cause, consequence := range map[string]string{
+		rules.MediaMissing: rules.ServiceDown, rules.VPNDown: rules.ServiceDown, rules.ServiceDown: rules.TargetDown,
+	} {
+		assert.LessOrEqual(t, first[cause]+time.Minute, first[consequence], "%s is a consequence of %s", consequence, cause)
+	}
+}

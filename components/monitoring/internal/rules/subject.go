@@ -1,0 +1,155 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"homelab/components/internal/watch"
+)
+
+// What a request must have met to be counted: the listeners that people reach. The proxy's others
+// answer its own health check and Prometheus.
+const listeners = "~public|tailnet"
+
+// The limits of what a service may do before somebody is told.
+const (
+	// restartsPerHour is how often a container may start again within an hour.
+	restartsPerHour = 3
+	// memoryShare is the part of its memory limit that a container may keep in use.
+	memoryShare = 0.9
+	// slowSeconds is how long nine of ten answers may take to begin.
+	slowSeconds = 5
+	// errorShare is the part of a service's answers that may be errors of the server.
+	errorShare = 0.05
+	// fewRequests is below how many requests nothing is concluded from them.
+	fewRequests = 20
+)
+
+// subject returns a subject's own alerts.
+func subject(m watch.Model, s watch.Subject) []Alert {
+	out := []Alert{down(m, s), restarts(s), memory(s)}
+	if a, ok := target(m, s); ok {
+		out = append(out, a)
+	}
+	if s.Hostname != "" {
+		out = append(out, slow(s), failing(s))
+	}
+	return out
+}
+
+// about fills in what all of a subject's alerts have in common.
+func about(s watch.Subject, a Alert) Alert {
+	a.Service, a.Layer = s.Name, s.Layer
+	if a.Labels == nil {
+		a.Labels = map[string]string{}
+	}
+	if s.Library {
+		a.Labels[LibraryLabel] = "true"
+	}
+	if s.Behind != "" {
+		a.Labels[BehindLabel] = s.Behind
+	}
+	return a
+}
+
+// down is about a container that does not run or is not healthy. A container that was removed has
+// no series, while the machine still reports.
+func down(m watch.Model, s watch.Subject) Alert {
+	healthy, running := series("homelab_container_healthy", "service", s.Name), series("homelab_container_running", "service", s.Name)
+	a := about(s, Alert{
+		Name: ServiceDown, Severity: Critical, For: 3 * time.Minute,
+		Expr:    fmt.Sprintf("min(%s) == 0 or min(%s) == 0 or %s", running, healthy, missing(running)),
+		Summary: fmt.Sprintf("%s is down", s.Title),
+		Description: fmt.Sprintf("The container %[1]s does not run, or fails its health check. On the server, `docker ps -a` says which, `docker logs --tail 50 %[1]s` "+
+			"why, and `systemctl status homelab-containers` what it waits for.", s.Name),
+	})
+	if s.Layer == watch.Monitoring {
+		a.Severity = Warning
+	}
+	if measures(m, s) {
+		a.Labels[ExporterLabel] = s.Name
+	}
+	return a
+}
+
+// measures reports whether a subject is an exporter for another one.
+func measures(m watch.Model, s watch.Subject) bool {
+	return slices.ContainsFunc(m.Subjects, func(other watch.Subject) bool { return other.Exporter == s.Name })
+}
+
+// restarts is about a container that ends again and again.
+func restarts(s watch.Subject) Alert {
+	return about(s, Alert{
+		Name: "ServiceRestarts", Severity: Warning,
+		Expr:    fmt.Sprintf("increase(%s[1h]) >= %d", series("homelab_container_restarts_total", "service", s.Name), restartsPerHour),
+		Summary: fmt.Sprintf("%s restarts again and again", s.Title),
+		Description: fmt.Sprintf("The container %[1]s has ended at least %[2]d times within an hour. `docker logs %[1]s` shows how it ends; "+
+			"`docker inspect %[1]s` says whether it ran out of memory (OOMKilled).", s.Name, restartsPerHour),
+	})
+}
+
+// memory is about a container that is close to its limit. The working set is what cannot be given
+// back; at the limit the kernel ends a process.
+func memory(s watch.Subject) Alert {
+	return about(s, Alert{
+		Name: "ServiceMemory", Severity: Warning, For: 15 * time.Minute,
+		Expr:    fmt.Sprintf("sum(%s) > %g * %d * 1024 * 1024", series("container_memory_working_set_bytes", "service", s.Name), memoryShare, s.MemoryMiB),
+		Summary: fmt.Sprintf("%s needs nearly all of its memory", s.Title),
+		Description: fmt.Sprintf("The container %s uses more than %.0f %% of its limit of %d MiB. At the limit the kernel ends it. Give it more memory in the settings, "+
+			"or find out what it does.", s.Name, 100*memoryShare, s.MemoryMiB),
+	})
+}
+
+// target is about metrics that cannot be fetched: the subject's own, or those that an exporter has
+// of it. The exporter itself has no such alert, or one cause would be told twice.
+func target(m watch.Model, s watch.Subject) (Alert, bool) {
+	a := about(s, Alert{
+		Name: TargetDown, Severity: Warning, For: 10 * time.Minute,
+		Summary: fmt.Sprintf("Nothing is measured of %s", s.Title),
+	})
+	switch {
+	case s.Exporter != "":
+		a.Labels[ExporterLabel] = s.Exporter
+		a.Expr = series("up", "job", s.Exporter) + " == 0"
+		a.Description = fmt.Sprintf("Prometheus gets no metrics from %[1]s, which asks %[2]s for them. Either %[2]s does not answer it, or its key has changed: "+
+			"`docker logs %[1]s` says which.", s.Exporter, s.Name)
+	case s.Scraped() && !measures(m, s):
+		a.Expr = series("up", "job", s.Name) + " == 0"
+		a.Description = fmt.Sprintf("Prometheus cannot fetch %s%s, so alerts about %s cannot fire. Prometheus' page of targets gives the reason; "+
+			"the packet filter drops what is no declared edge.", s.Address(), s.Target.Path, s.Name)
+	default:
+		return Alert{}, false
+	}
+	return a, true
+}
+
+// slow is about answers that take long to begin. What counts is the time to the first byte: a film
+// is sent for hours.
+func slow(s watch.Subject) Alert {
+	by := []string{"hostname", s.Hostname, "server", listeners}
+	return about(s, Alert{
+		Name: ServiceSlow, Severity: Warning, For: 10 * time.Minute,
+		Expr: fmt.Sprintf("histogram_quantile(0.9, sum by (le) (rate(%s[10m]))) > %d and on() sum(increase(%s[10m])) > %d",
+			series("caddy_http_response_duration_seconds_bucket", by...), slowSeconds,
+			series("caddy_http_response_duration_seconds_count", by...), fewRequests),
+		Summary: fmt.Sprintf("%s answers slowly", s.Title),
+		Description: fmt.Sprintf("One of ten answers of https://%s takes more than %d seconds to begin, as the proxy sees it. "+
+			"The dashboards show whether the machine is busy, or only %s.", s.Hostname, slowSeconds, s.Name),
+	})
+}
+
+// failing is about answers that are errors of the server.
+func failing(s watch.Subject) Alert {
+	by := []string{"hostname", s.Hostname, "server", listeners}
+	all := series("caddy_http_request_duration_seconds_count", by...)
+	failed := series("caddy_http_request_duration_seconds_count", append(by, "code", "~5..")...)
+	return about(s, Alert{
+		Name: ServiceErrors, Severity: Warning, For: 5 * time.Minute,
+		Expr: fmt.Sprintf("sum(rate(%[1]s[10m])) / sum(rate(%[2]s[10m])) > %[3]g and on() sum(increase(%[2]s[10m])) > %[4]d",
+			failed, all, errorShare, fewRequests),
+		Summary: fmt.Sprintf("%s answers with errors", s.Title),
+		Description: fmt.Sprintf("More than %.0f %% of the answers of https://%[2]s are errors of the server (5xx). `docker logs %[3]s` and the proxy's access log say more.",
+			100*errorShare, s.Hostname, s.Name),
+	})
+}
