@@ -46,10 +46,10 @@ func (b *Bouncer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case err != nil:
 		return refuse(w, http.StatusBadRequest)
 	case !b.app.decisions.loaded.Load():
-		b.app.inspector.counts.refused.WithLabelValues("no_decisions").Inc()
+		counted.undecided.Inc()
 		return refuse(w, http.StatusServiceUnavailable)
 	case b.app.decisions.banned(address, time.Now()):
-		b.app.inspector.counts.refused.WithLabelValues("banned").Inc()
+		counted.bans.Inc()
 		return refuse(w, http.StatusForbidden)
 	}
 	caddyhttp.SetVar(r.Context(), NetworkVar, networkAddress(address).String())

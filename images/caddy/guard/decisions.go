@@ -84,7 +84,6 @@ type decisions struct {
 	table   *bart.Table[map[int64]time.Time]
 	loaded  atomic.Bool
 	lastGot atomic.Int64 // Unix seconds of the last successful fetch
-	failed  atomic.Int64 // fetches that failed
 }
 
 func newDecisions(lapi, key string, interval time.Duration, log *zap.Logger) *decisions {
@@ -145,7 +144,7 @@ func (d *decisions) pull(ctx context.Context, everything bool) error {
 	n, err := d.fetch(ctx, everything)
 	if err != nil {
 		if ctx.Err() == nil || !d.loaded.Load() {
-			d.failed.Add(1)
+			counted.pulled(err)
 			d.log.Error("decisions cannot be fetched", zap.Error(err), zap.Bool("closed", !d.loaded.Load()))
 		}
 		return err
@@ -153,6 +152,7 @@ func (d *decisions) pull(ctx context.Context, everything bool) error {
 	d.apply(n, everything, time.Now())
 	d.loaded.Store(true)
 	d.lastGot.Store(time.Now().Unix())
+	counted.pulled(nil)
 	return nil
 }
 

@@ -119,6 +119,7 @@ func TestEverythingIsFetchedAgainAndAgain(t *testing.T) {
 func TestEverythingIsFetchedAfterAFailure(t *testing.T) {
 	e, address := newEngine(t)
 	d := newDecisions(address, engineKey, time.Hour, nowhere)
+	before := countedNow(t)
 	anew := d.pull(t.Context(), true) != nil
 	anew = d.pull(t.Context(), anew) != nil
 	e.set(func() { e.lapiDown = true })
@@ -127,7 +128,7 @@ func TestEverythingIsFetchedAfterAFailure(t *testing.T) {
 	assert.True(t, anew)
 	require.NoError(t, d.pull(t.Context(), anew))
 	assert.Equal(t, []string{"true false", "false false", "true false"}, e.pulls)
-	assert.Equal(t, int64(1), d.failed.Load())
+	assert.Equal(t, map[string]float64{`homelab_guard_lapi_pulls_total{result="ok"}`: 3, `homelab_guard_lapi_pulls_total{result="error"}`: 1}, before.more(t))
 	d.key = "another"
 	assert.ErrorContains(t, d.pull(t.Context(), true), "403")
 }

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -147,18 +148,18 @@ func (i *Inspect) bind(app *App) error {
 func (i *Inspect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	client, err := clientAddress(r)
 	if err != nil {
-		return refuse(w, http.StatusBadRequest)
+		return i.refuse(w, r, http.StatusBadRequest, verdictNotInspectable)
 	}
 	// Of several, AppSec would see one, and the service perhaps another.
 	if len(r.Header.Values("User-Agent")) > 1 {
-		return i.refuse(w, r, http.StatusBadRequest, "not_inspectable")
+		return i.refuse(w, r, http.StatusBadRequest, verdictNotInspectable)
 	}
 	if r.ContentLength == 0 || !i.Body {
 		return i.withoutBody(w, r, client, next)
 	}
-	kind, status, reason := i.declared(r)
+	kind, status, verdict := i.declared(r)
 	if status != 0 {
-		return i.refuse(w, r, status, reason)
+		return i.refuse(w, r, status, verdict)
 	}
 	if r.ContentLength > min(i.Limit, uploadHead) && i.upload(r, kind) != nil {
 		return i.stream(w, r, client, next)
@@ -167,22 +168,23 @@ func (i *Inspect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	release, ok := budget.take(r.Context(), owner, r.ContentLength)
 	if !ok {
 		w.Header().Set("Retry-After", "5")
-		return i.refuse(w, r, http.StatusTooManyRequests, "too_much_held")
+		return i.refuse(w, r, http.StatusTooManyRequests, verdictTooMuchHeld)
 	}
 	defer release()
 	body, err := read(w, r)
 	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return i.refuse(w, r, http.StatusRequestTimeout, "too_slow")
+			return i.refuse(w, r, http.StatusRequestTimeout, verdictTooSlow)
 		}
-		return i.refuse(w, r, http.StatusBadRequest, "not_inspectable")
+		return i.refuse(w, r, http.StatusBadRequest, verdictNotInspectable)
 	}
 	if kind.check(body) != nil {
-		return i.refuse(w, r, http.StatusUnsupportedMediaType, "not_inspectable")
+		return i.refuse(w, r, http.StatusUnsupportedMediaType, verdictNotInspectable)
 	}
-	if status, reason := outcome(i.app.inspector.inspect(r.Context(), r, client, body)); status != 0 {
-		return i.refuse(w, r, status, reason)
+	if status, verdict := outcome(r.Context(), i.app.inspector.inspect(r.Context(), r, client, body)); status != 0 {
+		return i.refuse(w, r, status, verdict)
 	}
+	i.count(r, verdictPass)
 	r.Body = &held{rest: body, release: release}
 	return next.ServeHTTP(w, r)
 }
@@ -191,8 +193,8 @@ func (i *Inspect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // too, so that nobody is asked to log in for what would be refused afterwards.
 func (i *Inspect) withoutBody(w http.ResponseWriter, r *http.Request, client netip.Addr, next caddyhttp.Handler) error {
 	if r.ContentLength != 0 {
-		if _, status, reason := i.declared(r); status != 0 {
-			return i.refuse(w, r, status, reason)
+		if _, status, verdict := i.declared(r); status != 0 {
+			return i.refuse(w, r, status, verdict)
 		}
 		if err := bound(w, min(r.ContentLength, i.Limit)); err != nil {
 			return err
@@ -202,30 +204,35 @@ func (i *Inspect) withoutBody(w http.ResponseWriter, r *http.Request, client net
 		// AppSec does not see it, and there is no body that its parameters could describe.
 		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		if err != nil || len(r.Header.Values("Content-Type")) > 1 {
-			return i.refuse(w, r, http.StatusUnsupportedMediaType, "not_inspectable")
+			return i.refuse(w, r, http.StatusUnsupportedMediaType, verdictNotInspectable)
 		}
 		r.Header.Set("Content-Type", kind)
 	}
 	if caddyhttp.GetVar(r.Context(), inspectedVar) == nil {
-		if status, reason := outcome(i.app.inspector.inspect(r.Context(), r, client, nil)); status != 0 {
-			return i.refuse(w, r, status, reason)
+		if status, verdict := outcome(r.Context(), i.app.inspector.inspect(r.Context(), r, client, nil)); status != 0 {
+			return i.refuse(w, r, status, verdict)
 		}
 		caddyhttp.SetVar(r.Context(), inspectedVar, true)
+		verdict := verdictPass
+		if isWebSocket(r) {
+			verdict = verdictPartial
+		}
+		i.count(r, verdict)
 	}
 	return next.ServeHTTP(w, r)
 }
 
 // declared checks what the headers say about the body.
-func (i *Inspect) declared(r *http.Request) (kind content, status int, reason string) {
+func (i *Inspect) declared(r *http.Request) (kind content, status int, verdict string) {
 	if r.ContentLength < 0 {
-		return kind, http.StatusLengthRequired, "not_inspectable"
+		return kind, http.StatusLengthRequired, verdictNotInspectable
 	}
 	kind, err := readContentType(r.Header)
 	switch {
 	case r.ContentLength > i.Limit && (err != nil || i.upload(r, kind) == nil):
-		return kind, http.StatusRequestEntityTooLarge, "too_large"
+		return kind, http.StatusRequestEntityTooLarge, verdictTooLarge
 	case err != nil:
-		return kind, http.StatusUnsupportedMediaType, "not_inspectable"
+		return kind, http.StatusUnsupportedMediaType, verdictNotInspectable
 	}
 	return kind, 0, ""
 }
@@ -238,21 +245,32 @@ func (i *Inspect) pool(r *http.Request, client netip.Addr) (*budget, string) {
 	return i.app.budgets[i.Pool], networkAddress(client).String()
 }
 
-// outcome is the status and the reason with which a request is refused; 0 lets it pass.
-func outcome(err error) (status int, reason string) {
+// outcome is the status and the verdict with which a request is refused; 0 lets it pass.
+func outcome(ctx context.Context, err error) (status int, verdict string) {
 	var blocked errBlocked
 	switch {
 	case err == nil:
-		return 0, ""
+		return 0, verdictPass
 	case errors.As(err, &blocked):
-		return blocked.status, "blocked"
+		return blocked.status, verdictBlock
+	case ctx.Err() != nil:
+		return http.StatusServiceUnavailable, verdictGone
 	}
-	return http.StatusServiceUnavailable, "no_verdict"
+	return http.StatusServiceUnavailable, verdictNone
+}
+
+// count counts an inspection.
+func (i *Inspect) count(r *http.Request, verdict string) {
+	stage := stageHeaders
+	if i.Body && r.ContentLength != 0 {
+		stage = stageBody
+	}
+	counted.inspections.WithLabelValues(stage, verdict).Inc()
 }
 
 // refuse answers, and ends the connection of HTTP/1.1: nobody reads the rest of the body.
-func (i *Inspect) refuse(w http.ResponseWriter, r *http.Request, status int, reason string) error {
-	i.app.inspector.counts.refused.WithLabelValues(reason).Inc()
+func (i *Inspect) refuse(w http.ResponseWriter, r *http.Request, status int, verdict string) error {
+	i.count(r, verdict)
 	if r.ContentLength != 0 && r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
 	}

@@ -34,18 +34,14 @@ func (e errBlocked) Error() string { return fmt.Sprintf("blocked with status %d"
 
 // inspector asks AppSec.
 type inspector struct {
-	url    *url.URL
-	key    string
-	hop    *hop
-	log    *zap.Logger
-	counts counts
+	url *url.URL
+	key string
+	hop *hop
+	log *zap.Logger
 }
 
 func newInspector(address *url.URL, key string, timeout time.Duration, log *zap.Logger) *inspector {
-	return &inspector{
-		url: address, key: key, log: log.Named("appsec"), counts: newCounts(),
-		hop: newHop(timeout),
-	}
+	return &inspector{url: address, key: key, log: log.Named("appsec"), hop: newHop(timeout)}
 }
 
 func (i *inspector) close() { i.hop.close() }
@@ -55,16 +51,8 @@ func (i *inspector) close() { i.hop.close() }
 func (i *inspector) inspect(ctx context.Context, r *http.Request, client netip.Addr, body []byte) error {
 	err := i.ask(ctx, r, client, body)
 	var blocked errBlocked
-	switch {
-	case err == nil:
-		i.counts.inspected.WithLabelValues("passed").Inc()
-	case errors.As(err, &blocked):
-		i.counts.inspected.WithLabelValues("blocked").Inc()
-	default:
-		i.counts.inspected.WithLabelValues("no_verdict").Inc()
-		if r.Context().Err() == nil {
-			i.log.Error("no verdict: the request is refused", zap.Error(err))
-		}
+	if err != nil && !errors.As(err, &blocked) && ctx.Err() == nil {
+		i.log.Error("no verdict: the request is refused", zap.Error(err))
 	}
 	return err
 }

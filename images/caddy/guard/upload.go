@@ -127,7 +127,7 @@ func (i *Inspect) stream(w http.ResponseWriter, r *http.Request, client netip.Ad
 	release, ok := budget.take(r.Context(), owner, uploadHead)
 	if !ok {
 		w.Header().Set("Retry-After", "5")
-		return i.refuse(w, r, http.StatusTooManyRequests, "too_much_held")
+		return i.refuse(w, r, http.StatusTooManyRequests, verdictTooMuchHeld)
 	}
 	defer release()
 	rest := &paced{body: r.Body, length: r.ContentLength, began: time.Now(), deadline: http.NewResponseController(w).SetReadDeadline}
@@ -135,13 +135,14 @@ func (i *Inspect) stream(w http.ResponseWriter, r *http.Request, client netip.Ad
 	head := make([]byte, min(uploadHead, r.ContentLength))
 	if _, err := io.ReadFull(rest, head); err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return i.refuse(w, r, http.StatusRequestTimeout, "too_slow")
+			return i.refuse(w, r, http.StatusRequestTimeout, verdictTooSlow)
 		}
-		return i.refuse(w, r, http.StatusBadRequest, "not_inspectable")
+		return i.refuse(w, r, http.StatusBadRequest, verdictNotInspectable)
 	}
-	if status, reason := outcome(i.app.inspector.inspect(r.Context(), r, client, head)); status != 0 {
-		return i.refuse(w, r, status, reason)
+	if status, verdict := outcome(r.Context(), i.app.inspector.inspect(r.Context(), r, client, head)); status != 0 {
+		return i.refuse(w, r, status, verdict)
 	}
+	i.count(r, verdictPartial)
 	r.Body = &streamed{head: &held{rest: head, release: release}, rest: rest}
 	out := &ending{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, request: r, body: rest}
 	err := next.ServeHTTP(out, r)

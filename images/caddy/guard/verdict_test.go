@@ -34,16 +34,17 @@ func TestOnlyConsentPasses(t *testing.T) {
 		"500":                             {500, ``, -1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, reason := outcome(verdict(c.status, []byte(c.text)))
+			status, outcome := outcome(t.Context(), verdict(c.status, []byte(c.text)))
 			switch c.want {
 			case 0:
 				assert.Zero(t, status)
+				assert.Equal(t, "pass", outcome)
 			case -1:
 				assert.Equal(t, http.StatusServiceUnavailable, status)
-				assert.Equal(t, "no_verdict", reason)
+				assert.Equal(t, "none", outcome)
 			default:
 				assert.Equal(t, c.want, status)
-				assert.Equal(t, "blocked", reason)
+				assert.Equal(t, "block", outcome)
 			}
 		})
 	}
