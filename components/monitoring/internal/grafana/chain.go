@@ -9,8 +9,11 @@ func chain(m watch.Model) dashboard {
 	b.add(24, mapHeight(m), text("", connections(m)))
 	b.row("State")
 	b.add(4, 4,
-		stat("Passed without a verdict", "Requests of the last day that went on although AppSec had given no verdict on them. There must be none.", counted(),
+		stat("Without a verdict", "Requests of the last day on which AppSec gave no verdict. The proxy refused them.", counted(),
 			query{orZero(sum(increase(series("homelab_guard_inspections_total", "verdict", "none"), "1d"))), ""}),
+		stat("Partly inspected", "Requests of the last day of which AppSec saw the beginning: the rest was an upload, or a WebSocket.",
+			look{unit: short, steps: plain(), none: "0"},
+			query{orZero(sum(increase(series("homelab_guard_inspections_total", "verdict", "partial"), "1d"))), ""}),
 		stat("Decisions at the proxy", "Addresses and ranges that the proxy refuses.", look{unit: short, steps: plain(), none: "unknown"}, query{"homelab_guard_decisions", ""}),
 		stat("Failed pulls", "How often within an hour the proxy could not fetch decisions.", counted(),
 			query{orZero(sum(increase(series("homelab_guard_lapi_pulls_total", "result", "error"), "1h"))), ""}),
@@ -24,11 +27,13 @@ func chain(m watch.Model) dashboard {
 	b.row("Proxy")
 	b.add(12, 8,
 		stacked("Answers", "Answers to people, by status.", perSecond,
-			query{sum(rate(series("caddy_http_request_duration_seconds_count", visitors...)), "code"), "{{code}}"}),
+			query{sum(rate(series("caddy_http_request_duration_seconds_count", visitors("handler", "subroute")...)), "code"), "{{code}}"}),
 		graph("Slow answers", "The time within which nine of ten answers begin.", seconds,
-			query{quantile(0.9, series("caddy_http_response_duration_seconds_bucket", visitors...), "hostname"), "{{hostname}}"}),
-		stacked("Inspections", "What AppSec said of requests. \"none\" is a request that went on without a verdict.", perSecond,
+			query{quantile(0.9, series(answers+"_bucket", visitors()...), "hostname"), "{{hostname}}"}),
+		stacked("Inspections", "How AppSec's inspections of requests ended. All but pass and partial refuse the request.", perSecond,
 			query{sum(rate("homelab_guard_inspections_total"), "stage", "verdict"), "{{stage}}: {{verdict}}"}),
+		stacked("Refused", "Requests that the proxy refused because of a decision, or because it had none yet.", perSecond,
+			query{rate("homelab_guard_bans_total"), "banned"}, query{rate("homelab_guard_undecided_total"), "no decisions yet"}),
 		graph("Pulls of decisions", "How often the proxy fetched decisions.", occurrencesPS,
 			query{sum(rate("homelab_guard_lapi_pulls_total"), "result"), "{{result}}"}),
 	)

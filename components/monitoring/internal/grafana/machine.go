@@ -43,8 +43,8 @@ func machine() dashboard {
 	b.add(12, 10,
 		stacked("CPU", "Processors in use, by container.", short, query{sum(rate("container_cpu_usage_seconds_total"), "service"), "{{service}}"}),
 		stacked("Memory", "What cannot be given back, by container.", bytesUnit, query{sum("container_memory_working_set_bytes", "service"), "{{service}}"}),
-		table("Out of memory", "Processes that the kernel ended in the last week because a container was at its limit.", look{unit: short},
-			sum(increase("container_oom_events_total", "7d"), "service")+" > 0", "Processes", "service", "Container"),
+		graph("Out of memory", "Processes that the kernel ended for want of memory, the machine's or a container's, within a day.", short,
+			query{increase("node_vmstat_oom_kill", "1d"), "processes"}),
 		table("Restarts", "How often each container was started again in the last week.", look{unit: short},
 			sum(increase("homelab_container_restarts_total", "7d"), "service")+" > 0", "Restarts", "service", "Container"),
 	)

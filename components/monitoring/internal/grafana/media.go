@@ -56,9 +56,9 @@ func media(m watch.Model) dashboard {
 	people := ofServices(m)
 	b.add(12, 8,
 		stacked("Requests", "Requests of people, by service.", perSecond,
-			query{sum(rate(series("caddy_http_requests_total", people...)), "hostname"), "{{hostname}}"}),
+			query{sum(rate(series(answers+"_count", people...)), "hostname"), "{{hostname}}"}),
 		graph("Slow answers", "The time within which nine of ten answers begin.", seconds,
-			query{quantile(0.9, series("caddy_http_response_duration_seconds_bucket", people...), "hostname"), "{{hostname}}"}),
+			query{quantile(0.9, series(answers+"_bucket", people...), "hostname"), "{{hostname}}"}),
 	)
 	wanted, queue := exporterQueries(m)
 	if len(wanted) > 0 {
@@ -94,7 +94,7 @@ func ofServices(m watch.Model) []string {
 		}
 	}
 	slices.Sort(others)
-	return append([]string{"hostname", "!~" + strings.Join(others, "|")}, visitors...)
+	return visitors("hostname", "!~"+strings.Join(others, "|"))
 }
 
 // exporterQueries are those of the applications that have an exporter.

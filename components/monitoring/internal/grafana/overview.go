@@ -66,7 +66,7 @@ func overview(m watch.Model) dashboard {
 	b.row("Traffic")
 	b.add(12, 8,
 		stacked("Requests", "Requests of people, by hostname.", perSecond,
-			query{sum(rate(series("caddy_http_requests_total", visitors...)), "hostname"), "{{hostname}}"}),
+			query{sum(rate(series(answers+"_count", visitors()...)), "hostname"), "{{hostname}}"}),
 		graph("Network", "What the machine receives and sends.", bytesPerS,
 			query{rate("homelab_network_receive_bytes_total"), "{{device}} in"}, query{rate("homelab_network_transmit_bytes_total"), "{{device}} out"}),
 		graph("CPU", "The part of the processors in use.", fraction, query{cpuUsed, "used"}),

@@ -9,9 +9,14 @@ import (
 // window is what a rate looks back at: several scrapes, so that one that fails leaves no gap.
 const window = "5m"
 
+// answers is the histogram of our proxy's module of how long sites take to begin an answer, by site
+// and by the first digit of the status. Caddy's own can be told by site too, but then it takes the
+// name of the site from the request.
+const answers = "homelab_guard_response_duration_seconds"
+
 // visitors selects the proxy's listeners for people; its others answer health checks and
-// Prometheus. The outermost handler of a site sees each of its requests once.
-var visitors = []string{"server", "~public|tailnet", "handler", "subroute"}
+// Prometheus.
+func visitors(labels ...string) []string { return append(labels, "server", "~public|tailnet") }
 
 // series is a selector: a metric's name, then pairs of a label and its value, which is a regular
 // expression after "~", and one that must not match after "!~".

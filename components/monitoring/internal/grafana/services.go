@@ -38,13 +38,13 @@ func subjectRow(b *board, s watch.Subject) {
 		small("CPU", "Processors in use.", short, query{sum(rate(series("container_cpu_usage_seconds_total", "service", s.Name))), "in use"}),
 	)
 	if s.Hostname != "" {
-		site := append([]string{"hostname", s.Hostname}, visitors...)
+		site := visitors("hostname", s.Hostname)
 		b.add(12, 5,
 			stacked("Answers", "Answers of https://"+s.Hostname+", by status, as the proxy sees it.", perSecond,
-				query{sum(rate(series("caddy_http_request_duration_seconds_count", site...)), "code"), "{{code}}"}),
+				query{sum(rate(series(answers+"_count", site...)), "code"), "{{code}}"}),
 			graph("Time to answer", "The time within which half, and nine of ten, answers begin.", seconds,
-				query{quantile(0.5, series("caddy_http_response_duration_seconds_bucket", site...)), "half"},
-				query{quantile(0.9, series("caddy_http_response_duration_seconds_bucket", site...)), "nine of ten"}),
+				query{quantile(0.5, series(answers+"_bucket", site...)), "half"},
+				query{quantile(0.9, series(answers+"_bucket", site...)), "nine of ten"}),
 		)
 	}
 }
