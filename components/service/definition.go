@@ -17,6 +17,7 @@ import (
 	"homelab/components/internal/access"
 	"homelab/components/internal/offer"
 	"homelab/components/internal/validate"
+	"homelab/components/internal/watch"
 	"homelab/components/workload"
 )
 
@@ -33,6 +34,15 @@ type Definition struct {
 	Name string
 	// Type is the type token of the service's component, such as homelab:media:Jellyfin.
 	Type string
+	// Title is what people call it; empty means its name.
+	Title string
+	// Layer is the part of the system that it belongs to; empty means watch.Service.
+	Layer watch.Layer
+	// Internal means that it has no hostname: only what uses it reaches it.
+	Internal bool
+	// Monitored means that it belongs to the monitoring: it runs only where there is one, and its
+	// network is that of the monitoring.
+	Monitored bool
 	// Image is what runs.
 	Image images.Image
 	// Port is the TCP port on which the service answers, 1024 or above.
@@ -41,6 +51,8 @@ type Definition struct {
 	User string
 	// Command replaces the image's default arguments; empty keeps them.
 	Command []string
+	// Arguments are further ones after Command, that follow from what is monitored; nil for none.
+	Arguments func(watch.Model) []string
 	// Program is the whole command line, in the place of the image's entrypoint and arguments.
 	// Needed with Seeds, and only with them.
 	Program []string
@@ -51,6 +63,8 @@ type Definition struct {
 	Health Health
 	// Metrics is where its metrics are, or why there are none.
 	Metrics workload.Metrics
+	// Exporter measures the service from outside; nil for none.
+	Exporter *Exporter
 	// Folders are where it writes what outlives the container.
 	Folders []Folder
 	// Secrets are the names of secrets that are generated for it, such as api-key. It gets them in
@@ -58,6 +72,8 @@ type Definition struct {
 	Secrets []string
 	// Files are its configuration, made at deployment. Secrets reach a service in no other way.
 	Files []File
+	// Derived are further files, those that follow from what is monitored; nil for none.
+	Derived func(watch.Model) ([]File, error)
 	// Seeds are files of configuration that the service itself rewrites: each is put in place
 	// before the service starts, when it is missing or this program has changed it. Their targets
 	// lie in Folders; the image must have a shell with cmp.
@@ -89,6 +105,14 @@ type Definition struct {
 	BehindTunnel bool
 	// Devices are the machine's devices that it needs, each with its reason.
 	Devices []workload.Device
+	// Views are parts of the machine that it reads, each with its reason.
+	Views []workload.View
+	// Shares are folders of others that it reads, below a path of its own.
+	Shares []Share
+	// RootReason says why it must run as 0:0; it still has no capability.
+	RootReason string
+	// WritableReason says why its root file system must be writable; empty keeps it read-only.
+	WritableReason string
 	// Login lets the service log its users in at the portal by OpenID Connect; nil if it does not.
 	Login *Login
 	// StopGrace is how long it may take to stop; 0 means workload's default.
@@ -135,7 +159,52 @@ type File struct {
 	Target string
 	// Content renders it.
 	Content func(Given) (pulumi.StringInput, error)
+	// Reread means that the service reads it again by itself when it changes: the container stays.
+	Reread bool
 }
+
+// Text is a file whose content is known already.
+func Text(target string, content []byte) File {
+	return File{Target: target, Content: func(Given) (pulumi.StringInput, error) { return pulumi.String(content), nil }}
+}
+
+// Share is a folder of another part of the program that a service may read.
+type Share string
+
+// The shares.
+const (
+	// MachineMetrics is what the machine says of itself.
+	MachineMetrics Share = "metrics"
+	// GatewayLogs are the logs that proxy and portal write into files.
+	GatewayLogs Share = "logs"
+)
+
+// Exporter is a program that measures a service from outside, in a container of its own, which is
+// called NAME-exporter.
+type Exporter struct {
+	// Image is what runs.
+	Image images.Image
+	// Port is where its metrics are, at /metrics.
+	Port int
+	// Slot is its number; see Definition.Slot.
+	Slot int
+	// Command are its arguments.
+	Command []string
+	// Environment is what it gets beside the address, which is in URLVariable.
+	Environment map[string]string
+	// URLVariable is the environment variable with the service's address.
+	URLVariable string
+	// Secret is the one of the service's Secrets that it needs, SecretVariable the environment
+	// variable with the path of the file that holds it.
+	Secret, SecretVariable string
+	// Health is the program in the container that says whether it works.
+	Health []string
+	// MemoryMiB is its memory limit, in MiB.
+	MemoryMiB int
+}
+
+// ExporterName is the name of the container that measures a service.
+func ExporterName(service string) string { return service + "-exporter" }
 
 // Given is what is known when a service's files are made.
 type Given struct {
@@ -147,6 +216,10 @@ type Given struct {
 	Hostname string
 	// Login is the service's registration at the portal; nil without one.
 	Login *Credentials
+	// Credentials are secrets of the settings, by name, for the services of the monitoring.
+	Credentials map[Credential]pulumi.StringInput
+	// Watch is what is monitored.
+	Watch watch.Model
 
 	endpoints map[string]workload.Endpoint
 }
@@ -161,6 +234,19 @@ func (g Given) Address(definition func() Definition) (string, error) {
 	}
 	return endpoint.Address(), nil
 }
+
+// Credential is a secret of the settings.
+type Credential string
+
+// The credentials.
+const (
+	// AlertsWebhook is the address that takes alerts.
+	AlertsWebhook Credential = "alerts-webhook"
+	// SMTPPassword is the password at the mail server.
+	SMTPPassword Credential = "smtp-password"
+	// DeadMansSwitch is the address that is told that all is well.
+	DeadMansSwitch Credential = "dead-mans-switch"
+)
 
 // Login is how a service logs its users in at the portal.
 type Login struct {
@@ -238,6 +324,10 @@ func (d Definition) Offer() offer.Offer {
 	out := offer.Offer{
 		Name: d.Name, Hostname: d.Default.Hostname, Visibility: d.Default.Visibility, Access: d.Default.Access,
 		MemoryMiB: d.Default.MemoryMiB, Off: d.Default.Off, BehindTunnel: d.BehindTunnel, Wired: d.Wired,
+		Internal: d.Internal, Monitored: d.Monitored,
+	}
+	if d.Exporter != nil {
+		out.ExporterMiB = d.Exporter.MemoryMiB
 	}
 	for _, use := range d.Uses {
 		if !use.optional {
@@ -263,8 +353,12 @@ func (d Definition) user() string {
 	return d.User
 }
 
-// firstSlot is the first number of a service in the range of a network; see workload.Spec.Slot.
-const firstSlot = 32
+// firstSlot is the first number of a service in the range of a network, firstMonitored that of one
+// of the monitoring; see workload.Spec.Slot.
+const (
+	firstMonitored = 21
+	firstSlot      = 32
+)
 
 var plainTarget = regexp.MustCompile(`^(/[A-Za-z0-9][A-Za-z0-9._-]*)+$`)
 
@@ -279,7 +373,18 @@ func (d Definition) Validate() error {
 	p.Merge(d.Image.Validate())
 	p.Require(d.Port >= 1024 && d.Port < 1<<16, "port %d is not between 1024 and 65535", d.Port)
 	p.Require(d.BehindTunnel == (d.Slot == 0), "a service has a slot, and one behind a tunnel has none")
-	p.Require(d.BehindTunnel || d.Slot >= firstSlot, "slot %d is not one of a service: they begin at %d", d.Slot, firstSlot)
+	first := firstSlot
+	if d.Monitored {
+		first = firstMonitored
+	}
+	p.Require(d.BehindTunnel || d.Slot >= first, "slot %d is not one of a service: they begin at %d", d.Slot, first)
+	p.Require(!d.Internal || d.Default.Hostname == "" && d.Login == nil && !d.Wired, "it has no hostname, so it has no login at the portal and waits for nothing")
+	p.Require(!d.Monitored || !d.BehindTunnel && d.Library == Library{} && d.Downloads == "", "it belongs to the monitoring, so it has neither tunnel, library nor downloads")
+	if e := d.Exporter; e != nil {
+		p.Require(!d.BehindTunnel || e.Slot >= firstMonitored, "its exporter has no slot")
+		p.Require(slices.Contains(d.Secrets, e.Secret), "its exporter needs a secret that the service does not have")
+		p.Require(e.URLVariable != "" && e.SecretVariable != "" && len(e.Health) > 0 && e.MemoryMiB > 0, "its exporter is incomplete")
+	}
 	p.Require(!d.BehindTunnel || len(d.Uses)+len(d.Later) == 0, "it is behind a tunnel, so it uses no other service")
 	p.Require((d.Health.Path == "") != (len(d.Health.Command) == 0), "health needs either a path or a command")
 	p.Require(d.Library == Library{} || path.IsAbs(d.Library.target), "the library's place %q is not an absolute path", d.Library.target)
@@ -304,9 +409,13 @@ func (d Definition) Validate() error {
 		p.Require(a.Name != "" && slices.Contains(d.Secrets, a.Secret), "its administrator needs a name, and a password among its secrets")
 	}
 	for _, f := range d.Files {
-		p.Require(path.IsAbs(f.Target) && path.Clean(f.Target) == f.Target && path.Dir(f.Target) != "/", "file %q is not in a folder of the container", f.Target)
-		p.Require(f.Content != nil, "file %s has no content", f.Target)
+		f.validate(p)
 	}
 	p.Require(d.Login == nil || len(d.Login.RedirectPaths) > 0, "its login names no path to come back to")
 	return p.Err()
+}
+
+func (f File) validate(p *validate.Problems) {
+	p.Require(path.IsAbs(f.Target) && path.Clean(f.Target) == f.Target && path.Dir(f.Target) != "/", "file %q is not in a folder of the container", f.Target)
+	p.Require(f.Content != nil, "file %s has no content", f.Target)
 }

@@ -4,16 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path"
+	"net/netip"
 	"slices"
 	"strings"
 
-	"github.com/pulumi/pulumi-random/sdk/v4/go/random"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"homelab/components/host"
 	"homelab/components/internal/access"
 	"homelab/components/internal/validate"
+	"homelab/components/internal/watch"
 	"homelab/components/workload"
 )
 
@@ -29,6 +29,15 @@ type Args struct {
 	Downloads *host.Downloads
 	// Tunnel is the VPN tunnel; nil where nothing is behind one.
 	Tunnel *workload.VPNTunnel
+	// Monitoring is the network through which everything is scraped, and the only one of most of what
+	// belongs to the monitoring.
+	Monitoring *workload.Network
+	// Watch is what is monitored; nil where there is no monitoring.
+	Watch *watch.Model
+	// Shares are the folders that services may read beside their own.
+	Shares map[Share][]workload.Mount
+	// Credentials are secrets of the settings.
+	Credentials map[Credential]pulumi.StringInput
 	// Timezone is an IANA name.
 	Timezone string
 	// Deployments are the services to run, in any order.
@@ -47,6 +56,8 @@ type Deployment struct {
 	MemoryMiB int
 	// Login is its registration at the portal; required if the definition has a Login.
 	Login *Credentials
+	// Hosts are addresses that it finds by names that are no containers'.
+	Hosts map[string]netip.Addr
 }
 
 // Validate returns every problem of the arguments.
@@ -54,7 +65,11 @@ func (a *Args) Validate() error {
 	p := validate.Of("services")
 	p.Merge(a.Host.Ready())
 	p.Merge(a.Network.Ready())
+	p.Merge(a.Monitoring.Ready())
 	p.Require(a.Timezone != "", "no timezone")
+	if a.Watch != nil {
+		p.Merge(a.Watch.Validate())
+	}
 	names := map[string]bool{}
 	for _, d := range a.Deployments {
 		name := d.Definition.Name
@@ -74,6 +89,10 @@ func (a *Args) Validate() error {
 		p.Require(!d.Definition.Library.write || d.Access.Policy != access.Native,
 			"%s: visitors reach it without the portal, so it cannot write to the library: give it access two-factor or one-factor", name)
 		p.Require(d.Definition.Login == nil || d.Login != nil, "%s: it is not registered at the portal", name)
+		p.Require(!d.Definition.Monitored || a.Watch != nil, "%s belongs to the monitoring, and there is none", name)
+		for _, share := range d.Definition.Shares {
+			p.Require(len(a.Shares[share]) > 0, "%s reads %s, which is not there", name, share)
+		}
 	}
 	for _, d := range a.Deployments {
 		for _, use := range d.Definition.Uses {
@@ -90,6 +109,7 @@ type Service struct {
 	name          string
 	port          int
 	container     *workload.Container
+	exporter      *workload.Container // nil if nothing measures it from outside
 	wired         bool
 	secrets       map[string]pulumi.StringOutput
 	later         pulumi.Resource // nil if it uses nothing that came after it
@@ -216,53 +236,29 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]wor
 	if err := ctx.RegisterComponentResourceV2(def.Type, def.Name, pulumi.Map{"memoryMiB": pulumi.Int(d.MemoryMiB)}, s, opts...); err != nil {
 		return nil, fmt.Errorf("registering %s: %w", def.Name, err)
 	}
-	spec := workload.Spec{
-		Host: args.Host, Image: def.Image, User: def.user(), WayOut: def.WayOut,
-		Command: def.Command, Env: maps.Clone(def.Environment), MemoryMiB: d.MemoryMiB, Scratch: def.Scratch,
-		Health: def.Health.check(def.Port), Metrics: def.Metrics, StopGrace: def.StopGrace, Devices: def.Devices,
+	given := Given{
+		Timezone: args.Timezone, Hostname: d.Hostname, Login: d.Login, Credentials: args.Credentials, endpoints: map[string]workload.Endpoint{},
 	}
-	if def.BehindTunnel {
-		spec.Behind = args.Tunnel
-	} else {
-		spec.Networks, spec.Slot = []*workload.Network{args.Network}, def.Slot
+	if args.Watch != nil {
+		given.Watch = *args.Watch
 	}
-	if spec.Env == nil {
-		spec.Env = map[string]string{}
-	}
-	spec.Env["TZ"] = args.Timezone
-	given := Given{Timezone: args.Timezone, Hostname: d.Hostname, Login: d.Login, endpoints: map[string]workload.Endpoint{}}
+	spec := args.spec(d)
 	for _, use := range def.Uses {
 		endpoint, runs := endpoints[use.Name()]
 		if !runs {
 			continue
 		}
 		spec.Uses = append(spec.Uses, endpoint)
-		if n := endpoint.Network(); !def.BehindTunnel && !slices.Contains(spec.Networks, n) {
-			spec.Networks = append(spec.Networks, n)
+		if !def.BehindTunnel && !endpoint.On(spec.Networks) {
+			spec.Networks = append(spec.Networks, endpoint.Network())
 		}
 		given.endpoints[use.Name()] = endpoint
 	}
-	folders, err := s.folders(ctx, def, given)
-	if err != nil {
+	if err := s.place(ctx, args, def, given, spec); err != nil {
 		return nil, err
 	}
-	placed, err := workload.Place(ctx, args.Host, def.Name, def.user(), folders, pulumi.Parent(s))
-	if err != nil {
-		return nil, err
-	}
-	spec.Mounts, spec.RestartOn = placed.Mounts, placed.Files()
-	if def.Library != (Library{}) {
-		spec.Mounts = append(spec.Mounts, workload.Mount{Media: args.Library, Target: def.Library.target, ReadOnly: !def.Library.write})
-	}
-	if def.Downloads != "" {
-		spec.Mounts = append(spec.Mounts, workload.Mount{
-			Downloads: args.Downloads, Target: def.Downloads, Keeps: workload.Disposable("what was downloaded is imported into the library, or can be had again"),
-		})
-	}
-	if len(def.Seeds) > 0 {
-		spec.Entrypoint, spec.Command = append([]string{"sh", seedFolder + "/" + startProgram}, def.Program...), nil
-	}
-	if s.container, err = workload.New(ctx, def.Name, &spec, pulumi.Parent(s)); err != nil {
+	var err error
+	if s.container, err = workload.New(ctx, def.Name, spec, pulumi.Parent(s)); err != nil {
 		return nil, err
 	}
 	if a := def.Administrator; a != nil {
@@ -278,46 +274,12 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]wor
 			s.administrator = prepared.Administrator
 		}
 	}
+	if def.Exporter != nil && args.Watch != nil {
+		if err := s.measure(ctx, args, def); err != nil {
+			return nil, err
+		}
+	}
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{"address": pulumi.String(s.Endpoint().Address())})
-}
-
-// folders are the folders that the service writes to, and those of its files. Each folder of the
-// container that files are in is a folder of its own on the machine.
-func (s *Service) folders(ctx *pulumi.Context, def Definition, given Given) ([]workload.Folder, error) {
-	var out []workload.Folder
-	for _, f := range slices.SortedFunc(slices.Values(def.Folders), func(a, b Folder) int { return strings.Compare(a.Target, b.Target) }) {
-		out = append(out, workload.Folder{Base: f.Base, Target: f.Target, Mode: 0o750, Keeps: f.Keeps})
-	}
-	given.Secrets = map[string]pulumi.StringOutput{}
-	s.secrets = given.Secrets
-	for _, name := range def.Secrets {
-		secret, err := random.NewRandomPassword(ctx, def.Name+"-"+name, &random.RandomPasswordArgs{
-			Length: pulumi.Int(48), Special: pulumi.Bool(false),
-		}, pulumi.Parent(s))
-		if err != nil {
-			return nil, fmt.Errorf("making the secret %s of %s: %w", name, def.Name, err)
-		}
-		given.Secrets[name] = secret.Result
-	}
-	for _, f := range slices.SortedFunc(slices.Values(def.Files), func(a, b File) int { return strings.Compare(a.Target, b.Target) }) {
-		content, err := f.Content(given)
-		if err != nil {
-			return nil, fmt.Errorf("rendering %s of %s: %w", f.Target, def.Name, err)
-		}
-		target := path.Dir(f.Target)
-		at := slices.IndexFunc(out, func(w workload.Folder) bool { return w.Target == target })
-		if at < 0 {
-			at, out = len(out), append(out, workload.Folder{Base: "files" + strings.ReplaceAll(target, "/", "-"), Target: target})
-		}
-		out[at].Files = append(out[at].Files, workload.File{
-			Base: path.Base(f.Target), Name: def.Name + "-" + out[at].Base + "-" + path.Base(f.Target), Content: content,
-		})
-	}
-	seeds, err := seeds(def, given)
-	if err != nil || seeds == nil {
-		return out, err
-	}
-	return append(out, *seeds), nil
 }
 
 // Ready reports a Service that Run did not make.
@@ -361,4 +323,20 @@ func (s *Service) Guards() []pulumi.Resource {
 		return nil
 	}
 	return []pulumi.Resource{s.later}
+}
+
+// AllowLater lets the service reach what came after it, and returns what to depend on.
+func (s *Service) AllowLater(ctx *pulumi.Context, endpoints []workload.Endpoint) (pulumi.Resource, error) {
+	if err := s.Ready(); err != nil {
+		return nil, err
+	}
+	return s.container.AllowLater(ctx, endpoints, pulumi.Parent(s))
+}
+
+// Containers are its container, and that of what measures it.
+func (s *Service) Containers() []*workload.Container {
+	if s.exporter == nil {
+		return []*workload.Container{s.container}
+	}
+	return []*workload.Container{s.container, s.exporter}
 }

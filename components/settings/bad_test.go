@@ -233,6 +233,20 @@ var badPeople = []badCase{
 	{"alerts-without-address", func(c *stackConfig) { c.drop(alertsWebhookKey) }},
 	{"alerts-address-alone", func(c *stackConfig) { c.set("homelab:alerts", object{"nobody": "I look every day"}) }},
 	{"alerts-address-in-clear", func(c *stackConfig) { c.set(alertsWebhookKey, "http://ntfy.example.com/topic") }},
+	{"alerts-format", func(c *stackConfig) { c.set("homelab:alerts.format", "slack") }},
+	{"monitoring", func(c *stackConfig) {
+		c.set("homelab:monitoring", object{
+			"shipper": "fluentd", "metrics": object{"days": 0, "sizeGB": 0}, "logs": object{"days": 401}, "deadMansSwitch": true,
+		})
+	}},
+	{"monitoring-large", func(c *stackConfig) { c.set("homelab:monitoring.metrics.sizeGB", 21) }},
+	{"monitoring-off", func(c *stackConfig) {
+		c.withDeadMansSwitch().set("homelab:monitoring.enabled", false).set("homelab:services.grafana.enabled", true)
+	}},
+	{"monitoring-internal", func(c *stackConfig) { c.set("homelab:services.prometheus.memoryMiB", 128) }},
+	{"monitoring-address-alone", func(c *stackConfig) {
+		c.withDeadMansSwitch().set("homelab:monitoring.deadMansSwitch", false)
+	}},
 	{"alerts-address-in-object", func(c *stackConfig) { c.set("homelab:alerts.webhook", "https://ntfy.example.com/topic") }},
 	{"smtp-missing", func(c *stackConfig) { c.set("homelab:smtp.host", "smtp.example.com") }},
 	{"smtp-fields", func(c *stackConfig) {

@@ -37,6 +37,7 @@ func (k *checker) settings(r raw) *Settings {
 	s.Ports = k.ports(r.Ports)
 	s.Storage = k.storage(r.Storage)
 	s.Alerts = k.alerts(r.Alerts, s.SMTP != nil)
+	s.Monitoring = k.monitoring(r.Monitoring, s)
 	s.Backup = k.backup(r.Backup)
 	s.Networks = k.networks(r.Networks)
 	s.VPN = k.vpn(r.VPN, s.Networks)

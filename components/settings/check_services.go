@@ -24,7 +24,9 @@ type site struct {
 func checkNames(c *collector, given object, offers []offer.Offer) {
 	names := make([]string, 0, len(offers))
 	for _, o := range offers {
-		names = append(names, o.Name)
+		if !o.Internal {
+			names = append(names, o.Name)
+		}
 	}
 	services, _ := given["services"].(object)
 	for _, name := range sortedKeys(services) {
@@ -64,6 +66,9 @@ func (k *checker) services(r raw, s *Settings) []site {
 		limits = append(limits, path+".memoryMiB")
 	}
 	for _, o := range k.offers {
+		if o.Internal {
+			continue
+		}
 		path, given := namespace+"services."+o.Name, r.Services[o.Name]
 		if !given.Enabled && !k.has("services."+o.Name) {
 			continue
@@ -79,8 +84,15 @@ func (k *checker) services(r raw, s *Settings) []site {
 		if !given.Enabled {
 			continue
 		}
+		if o.Monitored && s.Monitoring == nil {
+			if k.has("services." + o.Name + ".enabled") {
+				k.add(path+".enabled", "is true, but "+o.Name+" belongs to the monitoring, and there is none",
+					"enable "+namespace+"monitoring, or remove enabled: without monitoring the service is off")
+			}
+			continue
+		}
 		for _, used := range o.Uses {
-			if !r.Services[used].Enabled && k.ok(path, namespace+"services."+used) {
+			if k.offersService(used) && !r.Services[used].Enabled && k.ok(path, namespace+"services."+used) {
 				k.add(path, "uses "+used+", which is off", "enable "+namespace+"services."+used+", or set "+path+".enabled to false")
 			}
 		}
@@ -114,10 +126,35 @@ func (k *checker) memoryFits(services int, s *Settings) {
 	}) {
 		own += memory.Wiring
 	}
+	own += k.monitoringMiB(s)
 	if sum := services + own + systemMiB; known && sum > server.memoryMiB {
 		k.add(namespace+"services", fmt.Sprintf("may use %d MiB in all, what guards and connects them %d and the system %d: %d MiB, but server type %s has %d",
 			services, own, systemMiB, sum, s.Server.Type, server.memoryMiB), "lower a memoryMiB, or use a larger server type")
 	}
+}
+
+// monitoringMiB is what the programs of the monitoring may use that the configuration says nothing
+// of, in MiB.
+func (k *checker) monitoringMiB(s *Settings) int {
+	if s.Monitoring == nil {
+		return 0
+	}
+	sum := 0
+	for _, o := range k.offers {
+		on := slices.ContainsFunc(s.Services, func(on Service) bool { return on.Name == o.Name })
+		if o.Internal && o.Monitored && !o.Off {
+			sum += o.MemoryMiB
+		}
+		if on {
+			sum += o.ExporterMiB
+		}
+	}
+	return sum
+}
+
+// offersService reports whether the configuration can say something of a service.
+func (k *checker) offersService(name string) bool {
+	return slices.ContainsFunc(k.offers, func(o offer.Offer) bool { return o.Name == name && !o.Internal })
 }
 
 func (k *checker) service(path, name string, r rawService, s *Settings) Service {

@@ -39,6 +39,8 @@ const (
 
 	alertsWebhookKey = namespace + "alertsWebhook"
 
+	deadMansSwitchKey = namespace + "deadMansSwitchUrl"
+
 	vpnConfigurationKey = namespace + "vpnConfiguration"
 	vpnPasswordKey      = namespace + "vpnPassword"
 	vpnPresharedKeyKey  = namespace + "vpnPresharedKey"
@@ -48,6 +50,9 @@ const (
 // cloudflareToken is the syntax of Cloudflare's tokens, as Caddy's DNS module for Cloudflare checks
 // it: a token refused there would be found out only when the proxy starts.
 var cloudflareToken = regexp.MustCompile(`^[A-Za-z0-9_-]{35,50}$`)
+
+// webhookAddress is an address whose path is the secret.
+var webhookAddress = regexp.MustCompile(`^https://[a-z0-9.-]+(:[0-9]{1,5})?/[!-~]{1,500}$`)
 
 // wireGuardKey is 32 bytes in base64.
 var wireGuardKey = regexp.MustCompile(`^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$`)
@@ -76,7 +81,7 @@ var secretKeys = []SecretKey{
 		Key: alertsWebhookKey, What: "the address that alerts are sent to", Needs: namespace + "alerts.webhook",
 		// Who knows the address can read the alerts, or send some.
 		renew:   "choose another address, it may have been seen, and ",
-		pattern: regexp.MustCompile(`^https://[a-z0-9.-]+(:[0-9]{1,5})?/[!-~]{1,500}$`), shape: "https://, a host and a path, such as https://ntfy.sh/TOPIC",
+		pattern: webhookAddress, shape: "https://, a host and a path, such as https://ntfy.sh/TOPIC",
 		prefix: "https://ntfy.example.com/homelab", sections: []int{32}, alphabet: alphanumeric,
 		field: func(c *Credentials) *Secret { return &c.AlertsWebhook },
 	},
@@ -89,6 +94,13 @@ var secretKeys = []SecretKey{
 		Key: namespace + "cloudflareBanToken", What: "the Cloudflare token Fail2ban blocks addresses with",
 		pattern: cloudflareToken, shape: cloudflareTokenShape, sections: []int{40}, alphabet: alphanumeric,
 		field: func(c *Credentials) *Secret { return &c.CloudflareBanToken },
+	},
+	{
+		Key: deadMansSwitchKey, What: "the address that is told that all is well", Needs: namespace + "monitoring.deadMansSwitch",
+		renew:   "choose another address, it may have been seen, and ",
+		pattern: webhookAddress, shape: "https://, a host and a path, such as https://hc-ping.com/UUID",
+		prefix: "https://hc-ping.example.com/homelab", sections: []int{32}, alphabet: alphanumeric,
+		field: func(c *Credentials) *Secret { return &c.DeadMansSwitch },
 	},
 	{
 		Key: smtpPasswordKey, What: "the password at the mail server", Needs: smtpKey,

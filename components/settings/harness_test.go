@@ -43,8 +43,14 @@ func catalogue() []offer.Offer {
 		},
 		{
 			Name: "radarr", Hostname: "radarr", Visibility: access.Tailnet, MemoryMiB: 512, Off: true,
-			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"admins"}}, Wired: true,
+			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"admins"}}, Wired: true, ExporterMiB: 64,
 		},
+		{
+			Name: "grafana", Hostname: "grafana", Visibility: access.Tailnet, MemoryMiB: 512, Monitored: true, Uses: []string{"prometheus"},
+			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"admins"}}, Off: true,
+		},
+		{Name: "prometheus", MemoryMiB: 768, Monitored: true, Internal: true},
+		{Name: "promtail", MemoryMiB: 4096, Monitored: true, Internal: true, Off: true},
 		{
 			Name: "qbittorrent", Hostname: "qbittorrent", Visibility: access.Tailnet, MemoryMiB: 1024, BehindTunnel: true, Wired: true,
 			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"admins"}},
@@ -80,7 +86,7 @@ func minimal() *stackConfig {
 	}, secret: map[string]bool{}}
 	random := rand.New(rand.NewSource(1))
 	for _, k := range Secrets() {
-		if k.Needs == smtpKey || strings.HasPrefix(k.Needs, namespace+"vpn") {
+		if k.Needs == smtpKey || k.Needs == namespace+"monitoring.deadMansSwitch" || strings.HasPrefix(k.Needs, namespace+"vpn") {
 			continue
 		}
 		value, err := k.Generate(random)
@@ -90,6 +96,13 @@ func minimal() *stackConfig {
 		c.values[k.Key] = value
 		c.secret[k.Key] = true
 	}
+	return c
+}
+
+// withDeadMansSwitch has the monitoring tell somebody outside that all is well.
+func (c *stackConfig) withDeadMansSwitch() *stackConfig {
+	c.set(namespace+"monitoring.deadMansSwitch", true).set(deadMansSwitchKey, "https://hc-ping.example.com/0123456789")
+	c.secret[deadMansSwitchKey] = true
 	return c
 }
 

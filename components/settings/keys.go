@@ -7,6 +7,7 @@ import (
 
 	"homelab/components/internal/access"
 	"homelab/components/internal/offer"
+	"homelab/components/internal/watch"
 )
 
 // namespace is the namespace of the program's own keys: the project's name.
@@ -33,6 +34,7 @@ var keys = map[string]keyKind{
 
 	"customServices": kindObject,
 	"domain":         kindString,
+	"monitoring":     kindObject,
 	"networks":       kindObject,
 	"ports":          kindObject,
 	"protect":        kindBoolean,
@@ -75,7 +77,7 @@ var defaults = object{
 		},
 		"downloads": object{"sizeGB": 40},
 	},
-	"alerts": object{"webhook": false, "mail": false, "nobody": ""},
+	"alerts": object{"webhook": false, "format": string(watch.Ntfy), "mail": false, "nobody": ""},
 	"backup": object{
 		"hour": 1, "minute": 30, "jitterMinutes": 30, "drillDay": 2,
 		"keep": object{"daily": 7, "weekly": 4, "monthly": 6, "yearly": 1},
@@ -97,6 +99,10 @@ var defaults = object{
 		"provider": "off", "wireguard": object{}, "openvpn": object{},
 		"presharedKey": false, "portForwarding": false, "forwardedPort": 0,
 	},
+	"monitoring": object{
+		"enabled": true, "shipper": string(watch.Alloy), "metrics": object{"days": 30, "sizeGB": 5}, "logs": object{"days": 14},
+		"deadMansSwitch": false,
+	},
 	"wiring": object{"enforce": list{}, "jackettIndexers": list{}, "prowlarrIndexers": list{}},
 	// Empty means that nothing is mailed.
 	"smtp": object{},
@@ -109,6 +115,9 @@ var defaults = object{
 func serviceDefaults(offers []offer.Offer) object {
 	out := object{}
 	for _, o := range offers {
+		if o.Internal {
+			continue
+		}
 		out[o.Name] = object{
 			"enabled": !o.Off, "hostname": o.Hostname, "visibility": string(o.Visibility), "memoryMiB": o.MemoryMiB,
 			"access": accessDefault(o.Access), "bypass": list{}, "uploads": list{},

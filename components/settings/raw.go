@@ -16,6 +16,7 @@ type (
 		Ports      rawPorts      `mapstructure:"ports"`
 		Storage    rawStorage    `mapstructure:"storage"`
 		Alerts     rawAlerts     `mapstructure:"alerts"`
+		Monitoring rawMonitoring `mapstructure:"monitoring"`
 		Backup     rawBackup     `mapstructure:"backup"`
 		Networks   rawNetworks   `mapstructure:"networks"`
 		Users      []rawUser     `mapstructure:"users"`
@@ -86,8 +87,22 @@ type (
 
 	rawAlerts struct {
 		Webhook bool   `mapstructure:"webhook"`
+		Format  string `mapstructure:"format"`
 		Mail    bool   `mapstructure:"mail"`
 		Nobody  string `mapstructure:"nobody"`
+	}
+
+	rawMonitoring struct {
+		Enabled bool   `mapstructure:"enabled"`
+		Shipper string `mapstructure:"shipper"`
+		Metrics struct {
+			Days   int `mapstructure:"days"`
+			SizeGB int `mapstructure:"sizeGB"`
+		} `mapstructure:"metrics"`
+		Logs struct {
+			Days int `mapstructure:"days"`
+		} `mapstructure:"logs"`
+		DeadMansSwitch bool `mapstructure:"deadMansSwitch"`
 	}
 
 	rawServer struct {

@@ -10,6 +10,7 @@ import (
 	"homelab/components/internal/plan"
 	"homelab/components/internal/smtp"
 	"homelab/components/internal/vpnserver"
+	"homelab/components/internal/watch"
 )
 
 // Settings is a stack's configuration: complete, defaults filled in, and valid.
@@ -39,6 +40,9 @@ type Settings struct {
 	Storage Storage
 	// Alerts is who hears of what fails on the server (homelab:alerts).
 	Alerts Alerts
+	// Monitoring is what is measured and kept; nil means that there is none (homelab:monitoring;
+	// default on).
+	Monitoring *Monitoring
 	// Backup is when a backup is made and what of it is kept (homelab:backup).
 	Backup Backup
 	// Networks are the container networks (homelab:networks).
@@ -283,10 +287,24 @@ type Snapshots struct {
 type Alerts struct {
 	// Webhook sends it to Credentials.AlertsWebhook (webhook; default false).
 	Webhook bool
+	// Format is what the webhook takes (format; default ntfy).
+	Format watch.Format
 	// Mail sends it through SMTP to AdminEmail (mail; default false).
 	Mail bool
 	// Nobody says why nobody need hear of it (nobody; required without the others).
 	Nobody string
+}
+
+// Monitoring is what is measured and kept.
+type Monitoring struct {
+	// Shipper is the program that sends the logs (shipper; default alloy).
+	Shipper watch.Shipper
+	// Retention is how much is kept (metrics.days, default 30; metrics.sizeGB, default 5; logs.days,
+	// default 14).
+	Retention watch.Retention
+	// DeadMansSwitch tells Credentials.DeadMansSwitch every few minutes that alerts would arrive
+	// (deadMansSwitch; default false).
+	DeadMansSwitch bool
 }
 
 // Backup is when a backup is made and what of it is kept.
@@ -438,6 +456,9 @@ type Credentials struct {
 	// AlertsWebhook is the address that takes alerts; not given without Alerts.Webhook
 	// (homelab:alertsWebhook).
 	AlertsWebhook Secret
+	// DeadMansSwitch is the address that is told that all is well; not given without
+	// Monitoring.DeadMansSwitch (homelab:deadMansSwitchUrl).
+	DeadMansSwitch Secret
 	// HcloudToken is a read and write token of the Hetzner project (hcloud:token).
 	HcloudToken Secret
 	// CloudflareAPIToken configures the zone (cloudflare:apiToken).

@@ -17,6 +17,7 @@ import (
 	"homelab/components/internal/access"
 	"homelab/components/internal/plan"
 	"homelab/components/internal/smtp"
+	"homelab/components/internal/watch"
 )
 
 func TestMinimalGetsTheDefaults(t *testing.T) {
@@ -41,7 +42,10 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 			Downloads: Downloads{SizeGB: 40},
 		},
 		Wiring: Wiring{JackettIndexers: []string{}, ProwlarrIndexers: []string{}},
-		Alerts: Alerts{Webhook: true},
+		Alerts: Alerts{Webhook: true, Format: watch.Ntfy},
+		Monitoring: &Monitoring{
+			Shipper: watch.Alloy, Retention: watch.Retention{MetricsDays: 30, MetricsGB: 5, LogsDays: 14},
+		},
 		Backup: Backup{Hour: 1, Minute: 30, JitterMinutes: 30, DrillDay: 2, Keep: Keep{Daily: 7, Weekly: 4, Monthly: 6, Yearly: 1}},
 		Networks: Networks{
 			CaddyProxy:        netip.MustParsePrefix("172.30.1.0/24"),
@@ -69,7 +73,7 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 
 func TestSecretsReachTheSettings(t *testing.T) {
 	seen := map[string]bool{}
-	for _, c := range []*stackConfig{minimal().withMail().withWireGuard(), minimal().withOpenVPN()} {
+	for _, c := range []*stackConfig{minimal().withMail().withWireGuard().withDeadMansSwitch(), minimal().withOpenVPN()} {
 		got, err := run(t, c)
 		require.NoError(t, err)
 		for _, k := range Secrets() {

@@ -363,6 +363,11 @@ func (e Endpoint) Network() *Network {
 	return e.reached().networks[0]
 }
 
+// On reports whether it can be reached from one of these networks.
+func (e Endpoint) On(networks []*Network) bool {
+	return slices.ContainsFunc(networks, func(n *Network) bool { return slices.Contains(e.reached().networks, n) })
+}
+
 // Through returns the same endpoint, reached through another network of its container.
 func (e Endpoint) Through(n *Network) (Endpoint, error) {
 	if err := errors.Join(e.Ready(), n.Ready()); err != nil {

@@ -30,6 +30,13 @@ type Offer struct {
 	BehindTunnel bool
 	// Wired means that the deployment writes some of its settings.
 	Wired bool
+	// Internal means that it has no hostname: the configuration says nothing of it.
+	Internal bool
+	// Monitored means that it runs only where there is monitoring.
+	Monitored bool
+	// ExporterMiB is the memory limit of what measures it where there is monitoring, in MiB; 0 for
+	// nothing.
+	ExporterMiB int
 }
 
 // Pattern is what the name of a service may be: a DNS label that begins with a letter and is short
@@ -40,11 +47,14 @@ var Pattern = regexp.MustCompile(`^[a-z](?:[a-z0-9-]{0,30}[a-z0-9])?$`)
 func (o Offer) Validate() error {
 	p := validate.Of("offer " + o.Name)
 	p.Require(Pattern.MatchString(o.Name), "name must be 1 to 32 lower-case letters, digits and inner hyphens, and begin with a letter")
+	p.Require(o.MemoryMiB > 0, "no memory limit")
+	if o.Internal {
+		return p.Err()
+	}
 	p.Require(o.Hostname != "", "no hostname")
 	p.Require(o.Visibility.Valid(), "visibility %q is neither public nor tailnet", o.Visibility)
 	for _, problem := range o.Access.Problems(o.Visibility) {
 		p.Add("access: %s", problem)
 	}
-	p.Require(o.MemoryMiB > 0, "no memory limit")
 	return p.Err()
 }

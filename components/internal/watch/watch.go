@@ -151,6 +151,12 @@ const (
 	Alertmanager Format = "alertmanager"
 )
 
+// Formats returns every format, the default first.
+func Formats() []Format { return []Format{Ntfy, Alertmanager} }
+
+// Valid reports whether f is one of Formats.
+func (f Format) Valid() bool { return slices.Contains(Formats(), f) }
+
 // Receivers are who hears of an alert. Secrets are not part of it: they are in files.
 type Receivers struct {
 	// Webhook is what the webhook takes; empty for no webhook.
