@@ -97,6 +97,8 @@ type Host struct {
 	// tries it.
 	closed pulumi.Resource
 	proof  *Written
+	// state is the folder of what starts, watches and measures.
+	state *Folder
 }
 
 // New makes the machine and waits until it says that it is ready.

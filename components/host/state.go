@@ -9,7 +9,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
 
-// Where the program that starts and watches the containers is.
+// Where the program that starts and watches the containers is, and beside it the one that measures
+// the machine.
 const (
 	stateFiles   = Root + "/state"
 	stateProgram = stateFiles + "/homelab-containers"
@@ -28,6 +29,7 @@ func (h *Host) showState(ctx *pulumi.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("reading the embedded homelab-containers: %w", err)
 	}
+	h.state = folder
 	written, err := folder.Write(ctx, name+"-homelab-containers", path.Base(stateProgram), 0o755, pulumi.String(program), child)
 	if err != nil {
 		return err
