@@ -23,7 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var caddyfiles = []string{"production", "tailnet-only", "on-loopback", "another-authority"}
+var caddyfiles = []string{"production", "tailnet-only", "on-loopback", "another-authority", "without-OpenID"}
 
 // caddyfile writes a golden Caddyfile with the files that it names, and returns its path.
 func caddyfile(t *testing.T, name string) string {
@@ -114,8 +114,12 @@ func TestListenersOfTheAdaptedConfiguration(t *testing.T) {
 			out := accepted(t, caddy, "adapt", "--adapter", "caddyfile", "--config", caddyfile(t, name))
 			require.NoError(t, json.Unmarshal([]byte(out), &adapted), out)
 			servers := adapted.Apps.HTTP.Servers
-			require.Len(t, servers, 5, "public, tailnet, health, metrics and the probe")
-			for listener, port := range map[string]string{"public": ":8443", "tailnet": ":9443"} {
+			listeners := map[string]string{"public": ":8443", "tailnet": ":9443", "inner": ":443"}
+			if name == "without-OpenID" {
+				delete(listeners, "inner")
+			}
+			require.Len(t, servers, len(listeners)+3, "health, metrics and the probe beside them")
+			for listener, port := range listeners {
 				s, ok := servers[listener]
 				require.True(t, ok, listener)
 				require.Len(t, s.Listen, 1)
@@ -127,7 +131,7 @@ func TestListenersOfTheAdaptedConfiguration(t *testing.T) {
 				assert.Empty(t, last.Match, "the last policy must hold for every other name")
 				for _, p := range s.TLSConnectionPolicies {
 					assert.Equal(t, "tls1.3", p.ProtocolMin)
-					if listener == "tailnet" {
+					if listener != "public" {
 						assert.Nil(t, p.ClientAuthentication)
 						continue
 					}
@@ -139,8 +143,10 @@ func TestListenersOfTheAdaptedConfiguration(t *testing.T) {
 			assert.Equal(t, "static", servers["public"].TrustedProxies.Source)
 			assert.Len(t, servers["public"].TrustedProxies.Ranges, 3)
 			assert.Equal(t, []string{"CF-Connecting-IP"}, servers["public"].ClientIPHeaders)
-			assert.Nil(t, servers["tailnet"].TrustedProxies)
-			assert.Empty(t, servers["tailnet"].ClientIPHeaders)
+			for _, listener := range []string{"tailnet", "inner"} {
+				assert.Nil(t, servers[listener].TrustedProxies)
+				assert.Empty(t, servers[listener].ClientIPHeaders)
+			}
 		})
 	}
 }
@@ -152,7 +158,7 @@ func TestCaddyRuns(t *testing.T) {
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	health, metrics := freePort(t), freePort(t)
-	write(t, path, replaced(t, string(text), ":8443", fmt.Sprintf(":%d", freePort(t)), ":9443", fmt.Sprintf(":%d", freePort(t)),
+	write(t, path, replaced(t, string(text), ":8443", fmt.Sprintf(":%d", freePort(t)), ":9443", fmt.Sprintf(":%d", freePort(t)), ":443", fmt.Sprintf(":%d", freePort(t)),
 		":8081", fmt.Sprintf(":%d", health), ":8082", fmt.Sprintf(":%d", freePort(t)), "http://:9180", fmt.Sprintf("http://127.0.0.1:%d", metrics), "https_port 8443", fmt.Sprintf("https_port %d", freePort(t))))
 	start(t, caddy, "run", "--adapter", "caddyfile", "--config", path)
 	answers(t, fmt.Sprintf("127.0.0.1:%d", health))
@@ -176,7 +182,10 @@ func TestCaddyRuns(t *testing.T) {
 	defer func() { require.NoError(t, response.Body.Close()) }()
 	body, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
-	for _, metric := range []string{"caddy_config_last_reload_successful 1", "caddy_admin_http_requests_total"} {
+	for _, metric := range []string{
+		"caddy_config_last_reload_successful 1", "caddy_admin_http_requests_total", "homelab_guard_decisions 0", "homelab_guard_last_pull_timestamp_seconds 0",
+		`homelab_guard_inspections_total{stage="body",verdict="none"} 0`, `homelab_guard_lapi_pulls_total{result="error"}`, `homelab_guard_held_body_bytes{pool="portal"} 0`,
+	} {
 		assert.Contains(t, string(body), metric)
 	}
 }

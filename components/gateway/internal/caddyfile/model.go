@@ -24,6 +24,9 @@ const (
 	PublicServer = "public"
 	// TailnetServer is the listener that only devices of the tailnet reach.
 	TailnetServer = "tailnet"
+	// InnerServer is the listener that containers of the machine reach, if they have an edge to it.
+	// It is there only with a site that logs its users in at the portal; see Model.Inner.
+	InnerServer = "inner"
 )
 
 // Model is everything the proxy's configuration depends on.
@@ -92,6 +95,12 @@ type Listen struct {
 	Health int
 	// Metrics is the port Prometheus scrapes.
 	Metrics int
+	// Inner is the port on which services ask the portal who a user is, without leaving the machine.
+	// In production it must be 443: they use the portal's public address, in which no port is named,
+	// and the portal compares it with its own. Docker lets a user without rights bind it (the
+	// namespace's net.ipv4.ip_unprivileged_port_start is 0; moby, daemon/oci_linux.go,
+	// WithCommonOptions), but for a container in another's network.
+	Inner int
 	// Probe is the port, bound to the loopback address, on which a deployment tries whether attacks
 	// are refused.
 	Probe int
@@ -99,7 +108,7 @@ type Listen struct {
 
 // DefaultListen are the ports in production.
 func DefaultListen() Listen {
-	return Listen{Public: 8443, Tailnet: 9443, Health: 8081, Metrics: 9180, Probe: 8082}
+	return Listen{Public: 8443, Tailnet: 9443, Health: 8081, Metrics: 9180, Probe: 8082, Inner: 443}
 }
 
 // Paths are the proxy's files, as the proxy sees them.
@@ -195,11 +204,12 @@ func (l Listen) validate() error {
 		p.Require(err == nil, "address: %q is not an address", l.Address)
 	}
 	ports := []struct {
-		name string
-		port int
-	}{{"public", l.Public}, {"tailnet", l.Tailnet}, {"health", l.Health}, {"metrics", l.Metrics}, {"probe", l.Probe}}
+		name  string
+		port  int
+		least int
+	}{{"public", l.Public, 1024}, {"tailnet", l.Tailnet, 1024}, {"health", l.Health, 1024}, {"metrics", l.Metrics, 1024}, {"probe", l.Probe, 1024}, {"inner", l.Inner, 1}}
 	for i, a := range ports {
-		p.Require(a.port >= 1024 && a.port <= 65535, "%s: port %d is not between 1024 and 65535: the proxy has no privilege to bind it", a.name, a.port)
+		p.Require(a.port >= a.least && a.port <= 65535, "%s: port %d is not between %d and 65535", a.name, a.port, a.least)
 		for _, b := range ports[:i] {
 			p.Require(a.port != b.port, "%s and %s both listen on port %d", b.name, a.name, a.port)
 		}
@@ -223,6 +233,12 @@ var (
 	plainPattern  = regexp.MustCompile(`^[A-Za-z0-9@:/._+-]+$`)
 	cookiePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 )
+
+// Inner reports whether there is a listener for containers: whether some site logs its users in at
+// the portal, and so asks the portal by itself.
+func (m Model) Inner() bool {
+	return slices.ContainsFunc(m.Sites, func(s site.Site) bool { return s.OpenID != nil })
+}
 
 // Hostnames returns every hostname the public or the tailnet listener serves, sorted.
 func (m Model) Hostnames(v access.Visibility) []string {

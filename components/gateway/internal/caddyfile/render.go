@@ -52,9 +52,18 @@ var secretParameters = []string{
 	"password", "rd", "refresh_token", "secret", "sid", "state", "token",
 }
 
+// What a service asks the portal by itself, letter by letter: the issuer's description and keys,
+// tokens for a code, and who the user is. Whatever else there is of OpenID Connect is the browser's,
+// or asked for by no service.
+var (
+	readFromPortal = []string{"/.well-known/openid-configuration", "/api/oidc/userinfo", "/jwks.json"}
+	postedToPortal = []string{"/api/oidc/token", "/api/oidc/userinfo"}
+)
+
 // block is one hostname on one listener.
 type block struct {
 	Comment  string
+	Hostname string
 	Address  string
 	Listener string
 	Upstream string
@@ -87,8 +96,10 @@ type view struct {
 	Model
 	PublicServer     string
 	TailnetServer    string
+	InnerServer      string
 	PublicAddress    string
 	TailnetAddress   string
+	InnerAddress     string
 	Ranges           string
 	Interval         string
 	AmbiguousPath    string
@@ -99,6 +110,10 @@ type view struct {
 	// WithoutSecondFactor finds the portal's paths that change something without one.
 	WithoutSecondFactor string
 	ProbeMaxBody        string
+	PortalMaxBody       string
+	PortalPool          string
+	ReadFromPortal      []string
+	PostedToPortal      []string
 	Blocks              []block
 }
 
@@ -115,8 +130,10 @@ func Caddyfile(m Model) ([]byte, error) {
 		Model:            m,
 		PublicServer:     PublicServer,
 		TailnetServer:    TailnetServer,
+		InnerServer:      InnerServer,
 		PublicAddress:    net.JoinHostPort(m.Listen.Address, strconv.Itoa(m.Listen.Public)),
 		TailnetAddress:   net.JoinHostPort(m.Listen.Address, strconv.Itoa(m.Listen.Tailnet)),
+		InnerAddress:     net.JoinHostPort(m.Listen.Address, strconv.Itoa(m.Listen.Inner)),
 		Ranges:           joinRanges(m.TrustedProxies),
 		Interval:         interval.String(),
 		AmbiguousPath:    ambiguousPath,
@@ -127,6 +144,10 @@ func Caddyfile(m Model) ([]byte, error) {
 
 		WithoutSecondFactor: withoutSecondFactor,
 		ProbeMaxBody:        bytesOf(portalMaxBody),
+		PortalMaxBody:       bytesOf(portalMaxBody),
+		PortalPool:          portalPool,
+		ReadFromPortal:      readFromPortal,
+		PostedToPortal:      postedToPortal,
 		Blocks:              m.blocks(),
 	}
 	var out bytes.Buffer
@@ -147,6 +168,7 @@ func (m Model) blocks() []block {
 			if offered == v {
 				out = append(out, block{
 					Comment:  "the login portal",
+					Hostname: m.Portal.Hostname,
 					Address:  address(m.Portal.Hostname, port),
 					Listener: listener,
 					Upstream: m.Portal.Upstream,
@@ -163,6 +185,7 @@ func (m Model) blocks() []block {
 			}
 			out = append(out, block{
 				Comment:  fmt.Sprintf("%s (%s)", s.Name, s.Access.Policy),
+				Hostname: s.Hostname,
 				Address:  address(s.Hostname, port),
 				Listener: listener,
 				Upstream: s.Upstream,

@@ -40,6 +40,11 @@ func TestCaddyfile(t *testing.T) {
 			m.Listen.Address = "127.0.0.1"
 			m.Portal.Visibilities = []access.Visibility{access.Public, access.Tailnet}
 		},
+		"without OpenID": func(m *caddyfile.Model) {
+			for i := range m.Sites {
+				m.Sites[i].OpenID = nil
+			}
+		},
 		"another authority": func(m *caddyfile.Model) { m.ACME.Directory = "https://acme.example.org/directory" },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +79,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 			m.ACME = caddyfile.ACME{Email: "Admin <admin@example.com>", Directory: "http://acme.example.org", LocalAuthority: true}
 			m.CrowdSec = caddyfile.CrowdSec{LAPI: "crowdsec:8080", AppSec: "http://crowdsec:7422/path", Interval: time.Millisecond}
 			m.SessionCookie = "a.b"
-			m.Listen = caddyfile.Listen{Address: "localhost", Public: 443, Tailnet: 9443, Health: 9443, Metrics: 70000}
+			m.Listen = caddyfile.Listen{Address: "localhost", Public: 443, Tailnet: 9443, Health: 9443, Metrics: 70000, Inner: 70000}
 			m.Paths.AdminSocket = "run/caddy.sock"
 			m.Paths.ACMEToken = "/run/secrets/{env.TOKEN}"
 			m.Paths.AccessLog = "/var/log/../log/access.log"
@@ -115,7 +120,7 @@ func TestEverySiteHasEveryLayerInOrder(t *testing.T) {
 	inOrder(t, snippet(t, text, "(service)"), "hide_cookie homelab_session", "reverse_proxy", "header_up X-Forwarded-For {client_ip}")
 	for _, s := range example.Sites() {
 		block := snippet(t, text, "https://"+s.Hostname+":")
-		layers := []string{"import " + string(s.Visibility), "route {"}
+		layers := []string{"import " + string(s.Visibility), "route {", "measure " + s.Hostname + "\n"}
 		if s.Visibility == access.Public {
 			layers = append(layers, "require_client CF-Connecting-IP")
 		} else {
@@ -132,6 +137,43 @@ func TestEverySiteHasEveryLayerInOrder(t *testing.T) {
 	assert.NotContains(t, text, "trusted_proxies_strict", "it falls back to the edge's address")
 	assert.NotContains(t, snippet(t, text, "\tservers :9443"), "trusted_proxies", "the tailnet listener trusts no forwarded header")
 	assert.NotContains(t, snippet(t, text, "\tservers :9443"), "client_ip_headers", "the tailnet listener trusts no forwarded header")
+}
+
+// The listener for containers is there if a service needs it, has every layer of the others, and
+// serves what such a service asks for.
+func TestTheListenerForContainers(t *testing.T) {
+	m := production()
+	assert.True(t, m.Inner())
+	got, err := caddyfile.Caddyfile(m)
+	require.NoError(t, err)
+	text := string(got)
+	block := snippet(t, text, "https://auth.example.com:443 {")
+	inOrder(t, block, "import inner", "import security_headers", "route {", "measure auth.example.com", "import admit", "inspect body 64KiB portal", "import strip",
+		"@not_asked {", "respond @not_asked 404", "import portal")
+	assert.NotContains(t, block, "require_client", "no container says who the visitor is")
+	server := snippet(t, text, "\tservers :443")
+	inOrder(t, server, "name inner", "strict_sni_host on")
+	assert.NotContains(t, server, "trusted_proxies")
+	assert.NotContains(t, server, "client_ip_headers")
+	inOrder(t, snippet(t, text, "(inner)"), "protocols tls1.3", "log")
+	inOrder(t, snippet(t, text, "https://:443 {"), "import inner", "abort")
+	assert.Equal(t, 3, strings.Count(text, "https://auth.example.com")+strings.Count(text, "https://:443"))
+
+	for i := range m.Sites {
+		m.Sites[i].OpenID = nil
+	}
+	assert.False(t, m.Inner())
+	got, err = caddyfile.Caddyfile(m)
+	require.NoError(t, err)
+	assert.NotContains(t, string(got), ":443 {")
+	assert.NotContains(t, string(got), "inner")
+}
+
+// Caddy's own option takes the label from the request.
+func TestNoLabelOfTheMetricsIsAVisitors(t *testing.T) {
+	got, err := caddyfile.Caddyfile(production())
+	require.NoError(t, err)
+	assert.NotContains(t, strings.ReplaceAll(string(got), "# Not per_host", ""), "per_host")
 }
 
 // snippet returns the block that begins with start, up to the closing brace of the same depth.
