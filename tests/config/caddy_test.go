@@ -158,7 +158,7 @@ func TestCaddyRuns(t *testing.T) {
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	health, metrics := freePort(t), freePort(t)
-	write(t, path, replaced(t, string(text), ":8443", fmt.Sprintf(":%d", freePort(t)), ":9443", fmt.Sprintf(":%d", freePort(t)), ":443", fmt.Sprintf(":%d", freePort(t)),
+	write(t, path, replaced(t, string(text), ":443", fmt.Sprintf(":%d", freePort(t)), ":8443", fmt.Sprintf(":%d", freePort(t)), ":9443", fmt.Sprintf(":%d", freePort(t)),
 		":8081", fmt.Sprintf(":%d", health), ":8082", fmt.Sprintf(":%d", freePort(t)), "http://:9180", fmt.Sprintf("http://127.0.0.1:%d", metrics), "https_port 8443", fmt.Sprintf("https_port %d", freePort(t))))
 	start(t, caddy, "run", "--adapter", "caddyfile", "--config", path)
 	answers(t, fmt.Sprintf("127.0.0.1:%d", health))
