@@ -40,6 +40,8 @@ type DetectionArgs struct {
 	Logs *Logs
 	// Network is where the proxy asks it.
 	Network *workload.Network
+	// Monitoring is where it is scraped.
+	Monitoring *workload.Network
 	// Sites are the services.
 	Sites *Sites
 	// TailnetRanges and ContainerRanges are never banned either.
@@ -53,6 +55,7 @@ func (a *DetectionArgs) Validate() error {
 	p.Merge(a.Shield.Ready())
 	p.Merge(a.Logs.Ready())
 	p.Merge(a.Network.Ready())
+	p.Merge(a.Monitoring.Ready())
 	p.Merge(a.Sites.Ready())
 	p.Require(len(a.TailnetRanges) > 0, "no tailnet ranges")
 	p.Require(len(a.ContainerRanges) > 0, "no container ranges")
@@ -94,7 +97,7 @@ func NewDetection(ctx *pulumi.Context, name string, args *DetectionArgs, opts ..
 		User:           crowdsecOwner,
 		RootReason:     "the image's entry point fills /etc/crowdsec and registers the bouncer as root",
 		WritableReason: "the image's entry point rewrites /etc/crowdsec at every start",
-		Networks:       []*workload.Network{args.Network},
+		Networks:       []*workload.Network{args.Network, args.Monitoring},
 		Slot:           detectionSlot,
 		WayOut:         workload.Internet, // the hub and the community's decisions
 		Mounts: append(placed.Mounts,
@@ -105,7 +108,7 @@ func NewDetection(ctx *pulumi.Context, name string, args *DetectionArgs, opts ..
 		MemoryMiB: memory.CrowdSec,
 		Stage:     host.StageGuards,
 		Health:    workload.Health{Command: []string{"cscli", "lapi", "status"}},
-		Metrics:   workload.Scrape(crowdsec.MetricsPort, "/metrics"),
+		Metrics:   detectionMetrics,
 		RestartOn: placed.Files(),
 		After:     args.Logs.files,
 	}, pulumi.Parent(d))

@@ -53,6 +53,8 @@ type IdentityArgs struct {
 	Logs *Logs
 	// Proxy is the network on which the proxy asks the portal.
 	Proxy *workload.Network
+	// Monitoring is where it is scraped.
+	Monitoring *workload.Network
 	// Domain is the zone's apex.
 	Domain string
 	// SessionDomain is the domain below which sessions hold; empty means Domain.
@@ -86,6 +88,7 @@ func (a *IdentityArgs) Validate() error {
 	p.Merge(a.Host.Ready())
 	p.Merge(a.Logs.Ready())
 	p.Merge(a.Proxy.Ready())
+	p.Merge(a.Monitoring.Ready())
 	if err := a.Detection.Ready(); err != nil {
 		p.Merge(err)
 	} else {
@@ -165,7 +168,7 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 		Host:      args.Host,
 		Image:     images.Authelia,
 		User:      autheliaOwner,
-		Networks:  []*workload.Network{args.Proxy, store.network},
+		Networks:  []*workload.Network{args.Proxy, store.network, args.Monitoring},
 		Slot:      identitySlot,
 		Uses:      []workload.Endpoint{store.container.Endpoint(storePort)},
 		WayOut:    args.wayOut(),
@@ -174,7 +177,7 @@ func NewIdentity(ctx *pulumi.Context, name string, args *IdentityArgs, opts ...p
 		Env:       withGoMemory(args.model().Environment(), memory.Authelia),
 		MemoryMiB: memory.Authelia,
 		Health:    workload.Health{Command: []string{"wget", "--quiet", "--output-document=/dev/null", fmt.Sprintf("http://127.0.0.1:%d/api/health", authelia.PortalPort)}},
-		Metrics:   workload.Scrape(authelia.MetricsPort, "/metrics"),
+		Metrics:   identityMetrics,
 		RestartOn: placed.Files(),
 		Stage:     host.StagePortal,
 		After:     args.Logs.files,

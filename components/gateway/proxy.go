@@ -52,6 +52,8 @@ type ProxyArgs struct {
 	// Network is where the proxy finds the services, Tunnelled where it finds what is behind a VPN
 	// tunnel. It is on both, whether there is a tunnel or not: it shall not restart when one comes.
 	Network, Tunnelled *workload.Network
+	// Monitoring is where it is scraped, and where it finds what shows the measurements.
+	Monitoring *workload.Network
 	// Email is the contact of the certificates' account.
 	Email string
 	// ACMEToken is the Cloudflare token that answers DNS challenges: a secret.
@@ -69,6 +71,7 @@ func (a *ProxyArgs) Validate() error {
 	p.Merge(a.Identity.Ready())
 	p.Merge(a.Jails.Ready())
 	p.Merge(a.Network.Ready())
+	p.Merge(a.Monitoring.Ready())
 	p.Merge(a.Tunnelled.Ready())
 	p.Require(a.Email != "", "no contact for the certificates' account")
 	p.Require(a.ACMEToken != nil, "no token for the certificates' DNS challenges")
@@ -84,6 +87,7 @@ type Proxy struct {
 	chain    []pulumi.Resource
 	loaded   map[string]pulumi.Resource
 	upstream map[string]pulumi.Resource
+	watched  []*workload.Container // the proxy first
 }
 
 // NewProxy runs Caddy and checks that it enforces: its bouncer fetches decisions, and every
@@ -128,6 +132,7 @@ func NewProxy(ctx *pulumi.Context, name string, args *ProxyArgs, opts ...pulumi.
 		}
 		p.loaded[hostname] = gate
 	}
+	p.watched = []*workload.Container{container, args.Identity.detection.container, args.Identity.container}
 	p.chain = slices.Concat(args.Shield.Guards(), args.Host.Guards(), args.Jails.guards(), args.Identity.ended,
 		[]pulumi.Resource{args.Identity.detection.container.Resource(), args.Identity.container.Resource(), container.Resource(), reload, enforcing})
 	for _, s := range p.sites.list {
@@ -218,7 +223,7 @@ func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, placed *workload
 		Host:     args.Host,
 		Built:    image,
 		User:     caddyOwner,
-		Networks: []*workload.Network{args.Network, args.Tunnelled},
+		Networks: []*workload.Network{args.Network, args.Tunnelled, args.Monitoring},
 		Slot:     proxySlot,
 		Uses:     p.uses(args),
 		WayOut:   workload.Internet, // certificates
@@ -231,7 +236,7 @@ func (p *Proxy) container(ctx *pulumi.Context, args *ProxyArgs, placed *workload
 		MemoryMiB: memory.Caddy,
 		Stage:     host.StageProxy,
 		Health:    workload.Health{Command: []string{"caddy", "healthy"}},
-		Metrics:   workload.Scrape(listen.Metrics, "/metrics"),
+		Metrics:   proxyMetrics,
 		After: slices.Concat([]pulumi.Resource{
 			placed.File(caddyfileName).Resource, placed.File(path.Base(paths.OriginPullCA)).Resource,
 		}, args.Logs.files, args.Jails.guards()),

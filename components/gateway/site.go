@@ -94,8 +94,11 @@ func (s *Sites) declared() []site.Site {
 
 // portalVisibility puts the portal where its visitors are: on the public side as soon as one public
 // service asks for a login, before or after it was reached.
-func (s *Sites) portalVisibility() access.Visibility {
-	for _, of := range s.list {
+func (s *Sites) portalVisibility() access.Visibility { return PortalVisibility(s.list) }
+
+// PortalVisibility is from where the portal of these sites can be reached.
+func PortalVisibility(sites []Site) access.Visibility {
+	for _, of := range sites {
 		if of.Visibility == access.Public && (of.Access.Policy != access.Native || of.OpenID != nil) {
 			return access.Public
 		}

@@ -63,7 +63,7 @@ func newStore(ctx *pulumi.Context, parent pulumi.Resource, h *host.Host, subnet 
 		// The password reaches the client on standard input: a command line or an environment would
 		// show it.
 		Health:    workload.Health{Command: []string{"sh", "-c", "valkey-cli < /run/secrets/probe | grep -qx PONG"}},
-		Metrics:   workload.NoMetrics("the session store is on a network of its own, which Prometheus is not on"),
+		Metrics:   storeMetrics,
 		RestartOn: placed.Files(),
 	}, child)
 	if err != nil {

@@ -43,8 +43,10 @@ type Definition struct {
 	// Monitored means that it belongs to the monitoring: it runs only where there is one, and its
 	// network is that of the monitoring.
 	Monitored bool
-	// Image is what runs.
+	// Image is what runs; exactly one of Image and BuiltFrom is set.
 	Image images.Image
+	// BuiltFrom is the folder of this repository from which the machine builds what runs.
+	BuiltFrom string
 	// Port is the TCP port on which the service answers, 1024 or above.
 	Port int
 	// User is the uid:gid in numbers that the container and its folders have; empty means Owner.
@@ -63,8 +65,6 @@ type Definition struct {
 	Health Health
 	// Metrics is where its metrics are, or why there are none.
 	Metrics workload.Metrics
-	// Exporter measures the service from outside; nil for none.
-	Exporter *Exporter
 	// Folders are where it writes what outlives the container.
 	Folders []Folder
 	// Secrets are the names of secrets that are generated for it, such as api-key. It gets them in
@@ -73,7 +73,7 @@ type Definition struct {
 	// Files are its configuration, made at deployment. Secrets reach a service in no other way.
 	Files []File
 	// Derived are further files, those that follow from what is monitored; nil for none.
-	Derived func(watch.Model) ([]File, error)
+	Derived func(Given) ([]File, error)
 	// Seeds are files of configuration that the service itself rewrites: each is put in place
 	// before the service starts, when it is missing or this program has changed it. Their targets
 	// lie in Folders; the image must have a shell with cmp.
@@ -179,33 +179,6 @@ const (
 	GatewayLogs Share = "logs"
 )
 
-// Exporter is a program that measures a service from outside, in a container of its own, which is
-// called NAME-exporter.
-type Exporter struct {
-	// Image is what runs.
-	Image images.Image
-	// Port is where its metrics are, at /metrics.
-	Port int
-	// Slot is its number; see Definition.Slot.
-	Slot int
-	// Command are its arguments.
-	Command []string
-	// Environment is what it gets beside the address, which is in URLVariable.
-	Environment map[string]string
-	// URLVariable is the environment variable with the service's address.
-	URLVariable string
-	// Secret is the one of the service's Secrets that it needs, SecretVariable the environment
-	// variable with the path of the file that holds it.
-	Secret, SecretVariable string
-	// Health is the program in the container that says whether it works.
-	Health []string
-	// MemoryMiB is its memory limit, in MiB.
-	MemoryMiB int
-}
-
-// ExporterName is the name of the container that measures a service.
-func ExporterName(service string) string { return service + "-exporter" }
-
 // Given is what is known when a service's files are made.
 type Given struct {
 	// Secrets are the generated secrets by name.
@@ -265,6 +238,9 @@ type Credentials struct {
 	ClientSecret pulumi.StringOutput
 	// Issuer is the portal's address.
 	Issuer string
+	// Authorization is where the service sends the browser, Token where it changes the code into
+	// tokens, UserInfo where it asks who the user is.
+	Authorization, Token, UserInfo string
 }
 
 // Default is how a service is offered.
@@ -326,9 +302,6 @@ func (d Definition) Offer() offer.Offer {
 		MemoryMiB: d.Default.MemoryMiB, Off: d.Default.Off, BehindTunnel: d.BehindTunnel, Wired: d.Wired,
 		Internal: d.Internal, Monitored: d.Monitored,
 	}
-	if d.Exporter != nil {
-		out.ExporterMiB = d.Exporter.MemoryMiB
-	}
 	for _, use := range d.Uses {
 		if !use.optional {
 			out.Uses = append(out.Uses, use.Name())
@@ -370,7 +343,10 @@ func (d Definition) Validate() error {
 	p := validate.Of("service " + d.Name)
 	p.Require(namePattern.MatchString(d.Name), "the name must be a DNS label that begins with a letter, of at most 48 characters")
 	p.Require(strings.HasPrefix(d.Type, "homelab:") && strings.Count(d.Type, ":") == 2, "type %q is not homelab:MODULE:NAME", d.Type)
-	p.Merge(d.Image.Validate())
+	if d.BuiltFrom == "" {
+		p.Merge(d.Image.Validate())
+	}
+	p.Require(d.BuiltFrom == "" || d.Image == images.Image{}, "it has both an image and a folder to build one from")
 	p.Require(d.Port >= 1024 && d.Port < 1<<16, "port %d is not between 1024 and 65535", d.Port)
 	p.Require(d.BehindTunnel == (d.Slot == 0), "a service has a slot, and one behind a tunnel has none")
 	first := firstSlot
@@ -380,11 +356,6 @@ func (d Definition) Validate() error {
 	p.Require(d.BehindTunnel || d.Slot >= first, "slot %d is not one of a service: they begin at %d", d.Slot, first)
 	p.Require(!d.Internal || d.Default.Hostname == "" && d.Login == nil && !d.Wired, "it has no hostname, so it has no login at the portal and waits for nothing")
 	p.Require(!d.Monitored || !d.BehindTunnel && d.Library == Library{} && d.Downloads == "", "it belongs to the monitoring, so it has neither tunnel, library nor downloads")
-	if e := d.Exporter; e != nil {
-		p.Require(!d.BehindTunnel || e.Slot >= firstMonitored, "its exporter has no slot")
-		p.Require(slices.Contains(d.Secrets, e.Secret), "its exporter needs a secret that the service does not have")
-		p.Require(e.URLVariable != "" && e.SecretVariable != "" && len(e.Health) > 0 && e.MemoryMiB > 0, "its exporter is incomplete")
-	}
 	p.Require(!d.BehindTunnel || len(d.Uses)+len(d.Later) == 0, "it is behind a tunnel, so it uses no other service")
 	p.Require((d.Health.Path == "") != (len(d.Health.Command) == 0), "health needs either a path or a command")
 	p.Require(d.Library == Library{} || path.IsAbs(d.Library.target), "the library's place %q is not an absolute path", d.Library.target)

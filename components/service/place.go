@@ -1,7 +1,6 @@
 package service
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -90,7 +89,7 @@ func (s *Service) place(ctx *pulumi.Context, args *Args, def Definition, given G
 func (d Definition) files(given Given) ([]File, error) {
 	out := slices.Clone(d.Files)
 	if d.Derived != nil {
-		derived, err := d.Derived(given.Watch)
+		derived, err := d.Derived(given)
 		if err != nil {
 			return nil, fmt.Errorf("rendering the files of %s: %w", d.Name, err)
 		}
@@ -104,23 +103,30 @@ func (d Definition) files(given Given) ([]File, error) {
 		out = append(out, derived...)
 	}
 	slices.SortFunc(out, func(a, b File) int { return strings.Compare(a.Target, b.Target) })
-	var problems []error
 	for i, f := range out {
 		if i > 0 && out[i-1].Target == f.Target {
-			problems = append(problems, fmt.Errorf("service %s: two files are %s", d.Name, f.Target))
-		}
-		// A folder that is mounted inside another, read-only one has no place to be mounted at.
-		for _, other := range out {
-			if strings.HasPrefix(path.Dir(f.Target), path.Dir(other.Target)+"/") {
-				problems = append(problems, fmt.Errorf("service %s: the folder of %s is inside that of %s", d.Name, f.Target, other.Target))
-			}
+			return nil, fmt.Errorf("service %s: two files are %s", d.Name, f.Target)
 		}
 	}
-	return out, errors.Join(problems...)
+	return out, nil
 }
 
-// filesFolder is the name of the folder on the machine with the files of a folder in the container.
-func filesFolder(target string) string { return "files" + strings.ReplaceAll(target, "/", "-") }
+// filesFolder is the folder on the machine with the files of a folder in the container: its name
+// below the container's own, and where it is mounted. A folder inside another of these is part of
+// that one, and mounted with it: it could not be mounted into one that is read-only.
+func filesFolder(files []File, folder string) (base, target string) {
+	outer := folder
+	for _, f := range files {
+		if dir := path.Dir(f.Target); strings.HasPrefix(outer, dir+"/") {
+			outer = dir
+		}
+	}
+	base = "files" + strings.ReplaceAll(outer, "/", "-")
+	if outer == folder {
+		return base, folder
+	}
+	return base + strings.TrimPrefix(folder, outer), ""
+}
 
 // reread are the files, by their paths on the machine, a change of which leaves the container as it
 // is.
@@ -132,7 +138,8 @@ func (d Definition) reread(given Given) (map[string]bool, error) {
 	out := map[string]bool{}
 	for _, f := range files {
 		if f.Reread {
-			out[path.Join(host.Root, d.Name, filesFolder(path.Dir(f.Target)), path.Base(f.Target))] = true
+			base, _ := filesFolder(files, path.Dir(f.Target))
+			out[path.Join(host.Root, d.Name, base, path.Base(f.Target))] = true
 		}
 	}
 	return out, nil
@@ -165,13 +172,13 @@ func (s *Service) folders(ctx *pulumi.Context, def Definition, given Given) ([]w
 		if err != nil {
 			return nil, fmt.Errorf("rendering %s of %s: %w", f.Target, def.Name, err)
 		}
-		target := path.Dir(f.Target)
-		at := slices.IndexFunc(out, func(w workload.Folder) bool { return w.Target == target })
+		base, target := filesFolder(files, path.Dir(f.Target))
+		at := slices.IndexFunc(out, func(w workload.Folder) bool { return w.Base == base })
 		if at < 0 {
-			at, out = len(out), append(out, workload.Folder{Base: filesFolder(target), Target: target})
+			at, out = len(out), append(out, workload.Folder{Base: base, Target: target})
 		}
 		out[at].Files = append(out[at].Files, workload.File{
-			Base: path.Base(f.Target), Name: def.Name + "-" + out[at].Base + "-" + path.Base(f.Target), Content: content,
+			Base: path.Base(f.Target), Name: def.Name + "-" + strings.ReplaceAll(base, "/", "-") + "-" + path.Base(f.Target), Content: content,
 		})
 	}
 	seeds, err := seeds(def, given)

@@ -38,6 +38,8 @@ type Args struct {
 	Shares map[Share][]workload.Mount
 	// Credentials are secrets of the settings.
 	Credentials map[Credential]pulumi.StringInput
+	// ImageRoot is the project's folder, below which the source of what is built is.
+	ImageRoot string
 	// Timezone is an IANA name.
 	Timezone string
 	// Deployments are the services to run, in any order.
@@ -89,6 +91,7 @@ func (a *Args) Validate() error {
 		p.Require(!d.Definition.Library.write || d.Access.Policy != access.Native,
 			"%s: visitors reach it without the portal, so it cannot write to the library: give it access two-factor or one-factor", name)
 		p.Require(d.Definition.Login == nil || d.Login != nil, "%s: it is not registered at the portal", name)
+		p.Require(d.Definition.BuiltFrom == "" || a.ImageRoot != "", "%s is built from a folder, and there is none", name)
 		p.Require(!d.Definition.Monitored || a.Watch != nil, "%s belongs to the monitoring, and there is none", name)
 		for _, share := range d.Definition.Shares {
 			p.Require(len(a.Shares[share]) > 0, "%s reads %s, which is not there", name, share)
@@ -109,7 +112,6 @@ type Service struct {
 	name          string
 	port          int
 	container     *workload.Container
-	exporter      *workload.Container // nil if nothing measures it from outside
 	wired         bool
 	secrets       map[string]pulumi.StringOutput
 	later         pulumi.Resource // nil if it uses nothing that came after it
@@ -258,6 +260,11 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]wor
 		return nil, err
 	}
 	var err error
+	if def.BuiltFrom != "" {
+		if spec.Built, err = workload.Build(ctx, def.Name, args.Host, args.ImageRoot, def.BuiltFrom, pulumi.Parent(s)); err != nil {
+			return nil, err
+		}
+	}
 	if s.container, err = workload.New(ctx, def.Name, spec, pulumi.Parent(s)); err != nil {
 		return nil, err
 	}
@@ -272,11 +279,6 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]wor
 		s.prepared = prepared.Resource
 		if prepared.Administrator != nil {
 			s.administrator = prepared.Administrator
-		}
-	}
-	if def.Exporter != nil && args.Watch != nil {
-		if err := s.measure(ctx, args, def); err != nil {
-			return nil, err
 		}
 	}
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{"address": pulumi.String(s.Endpoint().Address())})
@@ -333,10 +335,5 @@ func (s *Service) AllowLater(ctx *pulumi.Context, endpoints []workload.Endpoint)
 	return s.container.AllowLater(ctx, endpoints, pulumi.Parent(s))
 }
 
-// Containers are its container, and that of what measures it.
-func (s *Service) Containers() []*workload.Container {
-	if s.exporter == nil {
-		return []*workload.Container{s.container}
-	}
-	return []*workload.Container{s.container, s.exporter}
-}
+// Container is its container.
+func (s *Service) Container() *workload.Container { return s.container }

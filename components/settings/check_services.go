@@ -141,12 +141,8 @@ func (k *checker) monitoringMiB(s *Settings) int {
 	}
 	sum := 0
 	for _, o := range k.offers {
-		on := slices.ContainsFunc(s.Services, func(on Service) bool { return on.Name == o.Name })
 		if o.Internal && o.Monitored && !o.Off {
 			sum += o.MemoryMiB
-		}
-		if on {
-			sum += o.ExporterMiB
 		}
 	}
 	return sum

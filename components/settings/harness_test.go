@@ -43,7 +43,7 @@ func catalogue() []offer.Offer {
 		},
 		{
 			Name: "radarr", Hostname: "radarr", Visibility: access.Tailnet, MemoryMiB: 512, Off: true,
-			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"admins"}}, Wired: true, ExporterMiB: 64,
+			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"admins"}}, Wired: true,
 		},
 		{
 			Name: "grafana", Hostname: "grafana", Visibility: access.Tailnet, MemoryMiB: 512, Monitored: true, Uses: []string{"prometheus"},

@@ -292,7 +292,7 @@ func mounts(spec *Spec) docker.ContainerMountArray {
 		out = append(out, &docker.ContainerMountArgs{Type: pulumi.String("bind"), Source: pulumi.String(gate), Target: pulumi.String(gate), ReadOnly: pulumi.Bool(true)})
 	}
 	for _, v := range spec.Views {
-		out = append(out, &docker.ContainerMountArgs{Type: pulumi.String("bind"), Source: pulumi.String(v.path), Target: pulumi.String(v.path), ReadOnly: pulumi.Bool(true)})
+		out = append(out, &docker.ContainerMountArgs{Type: pulumi.String("bind"), Source: pulumi.String(v.path), Target: pulumi.String(v.target), ReadOnly: pulumi.Bool(true)})
 	}
 	for _, m := range spec.Mounts {
 		mount := &docker.ContainerMountArgs{

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"path"
+	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -12,7 +13,7 @@ import (
 // there.
 type Folder struct {
 	// Base is its name below the container's own folder; Base and the container's name make the
-	// resource's.
+	// resource's. Parts with a / between them are a folder in another.
 	Base string
 	// Target is where the container finds it; empty mounts only the files that have a target of
 	// their own.
@@ -55,13 +56,21 @@ type Placed struct {
 func Place(ctx *pulumi.Context, h *host.Host, container, owner string, folders []Folder, parent pulumi.ResourceOption) (*Placed, error) {
 	out := &Placed{byBase: map[string]*host.Written{}}
 	var single []Mount
+	folder := map[string]pulumi.Resource{}
 	for _, f := range folders {
-		made, err := h.NewFolder(ctx, container+"-"+f.Base, host.Directory{
+		options := []pulumi.ResourceOption{parent}
+		for outer := path.Dir(f.Base); outer != "."; outer = path.Dir(outer) {
+			if made, ok := folder[outer]; ok {
+				options = append(options, pulumi.DependsOn([]pulumi.Resource{made}))
+			}
+		}
+		made, err := h.NewFolder(ctx, container+"-"+strings.ReplaceAll(f.Base, "/", "-"), host.Directory{
 			Path: path.Join(host.Root, container, f.Base), Mode: orDefault(f.Mode, 0o700), Owner: owner,
-		}, parent)
+		}, options...)
 		if err != nil {
 			return nil, err
 		}
+		folder[f.Base] = made.Resource()
 		if f.Target != "" {
 			out.Mounts = append(out.Mounts, Mount{Folder: made, Target: f.Target, ReadOnly: !f.Keeps.said, Keeps: f.Keeps})
 		}

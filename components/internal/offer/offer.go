@@ -34,9 +34,6 @@ type Offer struct {
 	Internal bool
 	// Monitored means that it runs only where there is monitoring.
 	Monitored bool
-	// ExporterMiB is the memory limit of what measures it where there is monitoring, in MiB; 0 for
-	// nothing.
-	ExporterMiB int
 }
 
 // Pattern is what the name of a service may be: a DNS label that begins with a letter and is short
