@@ -113,7 +113,7 @@ func alerts(known monitor.Snapshot, c clock) Alerts {
 		}
 		a.Open = append(a.Open, Alert{
 			Name: alert.Name, Service: alert.Service, Severity: string(alert.Severity), Level: level, Since: alert.Since.UTC(),
-			Began: "since " + c.date(alert.Since) + ", " + c.ago(alert.Since), Summary: alert.Summary,
+			Began: "Since " + c.date(alert.Since) + " (" + c.ago(alert.Since) + ")", Summary: alert.Summary,
 		})
 	}
 	switch open {

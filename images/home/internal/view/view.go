@@ -173,10 +173,8 @@ func data(known monitor.Snapshot, c clock) Data {
 	case c.now.Sub(measured) > machineFresh:
 		d.Problem = "the machine last reported " + c.ago(measured)
 	}
-	switch {
-	case d.Problem != "":
-		d.Text = "States are unknown: " + d.Problem + "."
-	default:
+	d.Text = capital(d.Problem) + "."
+	if d.Problem == "" {
 		d.Text = fmt.Sprintf("Measured %s, at %s.", c.ago(measured), measured.In(c.location).Format("15:04:05 MST"))
 	}
 	return d

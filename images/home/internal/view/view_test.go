@@ -207,7 +207,7 @@ func TestNobodyKnows(t *testing.T) {
 		change(&known)
 		s := Make(readPage(t), known, root, now)
 		assert.Equal(t, want, s.Data.Problem)
-		assert.Equal(t, "States are unknown: "+want+".", s.Data.Text)
+		assert.Equal(t, capital(want)+".", s.Data.Text)
 		assert.Equal(t, Unknown, s.Level)
 		require.Len(t, s.Services, 6)
 		for _, e := range s.Services {
@@ -242,7 +242,7 @@ func TestAlerts(t *testing.T) {
 	assert.Equal(t, Warn, a.Level, "what is silenced does not shout")
 	assert.Equal(t, "1 alert is open.", a.Summary)
 	assert.Equal(t, "1 silenced alert not listed.", a.Note)
-	assert.Equal(t, "since Mon 2 Mar, 12:34, 1 hour ago", a.Open[0].Began, "in the page's time zone")
+	assert.Equal(t, "Since Mon 2 Mar, 12:34 (1 hour ago)", a.Open[0].Began, "in the page's time zone")
 	known.Alerts = nil
 	for range 60 {
 		known.Alerts = append(known.Alerts, warning)

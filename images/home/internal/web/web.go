@@ -207,9 +207,10 @@ func monogram(title string) string {
 	return strings.ToUpper(string(first))
 }
 
-// hue is the number of the color that a name always has, of eight.
-func hue(name string) uint32 {
-	digest := fnv.New32a()
+// hue is the number of the color that a name always has, of twelve.
+func hue(name string) uint64 {
+	digest := fnv.New64a()
 	_, _ = digest.Write([]byte(name))
-	return digest.Sum32() % 8
+	// The upper bits depend on every letter.
+	return digest.Sum64() >> 24 % 12
 }

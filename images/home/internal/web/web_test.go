@@ -233,7 +233,7 @@ func TestLinksStayWithoutPrometheus(t *testing.T) {
 	assert.Equal(t, http.StatusOK, response.StatusCode)
 	assert.Equal(t, 6, strings.Count(body, `class="service"`))
 	assert.Contains(t, body, `<a href="https://jellyfin.example.com/">Jellyfin</a>`)
-	assert.Contains(t, body, "States are unknown: Prometheus does not answer.")
+	assert.Contains(t, body, "Prometheus does not answer.")
 	assert.Contains(t, body, "Alertmanager answers with an error.")
 	assert.NotContains(t, body, `data-level="up"`)
 	assert.NotContains(t, body, "127.0.0.1", "an inner address")

@@ -46,7 +46,7 @@
       const used = fact.usedPercent ?? 0;
       row.querySelector(".bar").toggleAttribute("hidden", fact.usedPercent === undefined);
       row.querySelector("rect").setAttribute("width", used);
-      row.querySelector("rect").dataset.level = fact.level;
+      row.querySelector(".bar").dataset.level = fact.level;
     }
   };
 
