@@ -23,7 +23,7 @@ STATE ?= .build/simulation
 # Further arguments of homelab: make preview ARGS=--json
 ARGS ?=
 
-.PHONY: help preview test test-config test-chain test-host test-readme test-browser lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
+.PHONY: help preview test test-config test-chain test-host test-series test-readme test-browser test-images lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test-host: ## Run the machine's real programs on the rendered files: first boot,
 	@go run ./internal/toolchain/tool pulumi version >/dev/null
 	@go test -tags host -timeout 60m ./tests/host
 
+test-series: setup ## Ask a real Prometheus for every series that a dashboard or an alert names
+	@go -C tests/dashboards test -tags series -count=1 -timeout 20m ./...
+
 test-readme: bin/homelab ## Follow the README: every command that needs no account, in a clean copy with an empty home
 	@go test -tags readme -count=1 -timeout 20m ./tests/readme
 
@@ -55,6 +58,10 @@ test-browser: setup ## Open the audit's page in a real browser; needs root if Ch
 	@.ci/setup chromium:chromium
 	@go run ./internal/toolchain/tool pulumi version >/dev/null
 	@go test -tags browser -count=1 -run InABrowser -timeout 10m ./tests/policy
+
+test-images: setup ## Let the program in each pinned image check its rendered files; needs Docker and the internet
+	@go run ./internal/toolchain/tool pulumi version >/dev/null
+	@go test -tags images -count=1 -timeout 60m ./tests/images
 
 lint: setup ## Check formatting, go vet and staticcheck
 	@.ci/lint

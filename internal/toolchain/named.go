@@ -30,7 +30,7 @@ var GovulncheckTool = Tool{
 }
 
 // tools are those a developer can run by name.
-var tools = []Tool{PulumiTool, StaticcheckTool, ActionlintTool, GovulncheckTool}
+var tools = []Tool{PulumiTool, StaticcheckTool, ActionlintTool, GovulncheckTool, PrometheusTool}
 
 // Named returns the tool of that name, or an error that lists those there are.
 func Named(name string) (Tool, error) {

@@ -155,7 +155,7 @@ func connections(m watch.Model) string {
 	for _, e := range edges(m) {
 		words = append(words, e.from+" → "+e.to)
 	}
-	return fmt.Sprintf(`<img style="max-width:100%%" width="%d" height="%d" alt="%s" src="data:image/svg+xml;base64,%s">`,
+	return fmt.Sprintf(`<img style="max-width:100%%; height:auto;" width="%d" height="%d" alt="%s" src="data:image/svg+xml;base64,%s">`,
 		drawn.Width, drawn.Height, html.EscapeString(strings.Join(words, ", ")), base64.StdEncoding.EncodeToString(encodeSVG(drawn)))
 }
 

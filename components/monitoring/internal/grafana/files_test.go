@@ -38,7 +38,23 @@ func TestFiles(t *testing.T) {
 	}
 	golden.Equal(t, "paths", []byte(strings.Join(paths, "\n")+"\n"))
 	golden.Equal(t, "expressions", []byte(strings.Join(Expressions(example.Model()), "\n")+"\n"))
+	golden.Equal(t, "expressions-exporters", []byte(strings.Join(exporterExpressions(), "\n")+"\n"))
 	golden.Equal(t, "log-queries", []byte(strings.Join(LogQueries(example.Model()), "\n")+"\n"))
+}
+
+// exporterExpressions are those of every application that has panels of its own if it is there.
+func exporterExpressions() []string {
+	var m watch.Model
+	for name := range exporters() {
+		m.Subjects = append(m.Subjects, watch.Subject{Name: name, Exporter: name + "-exporter"})
+	}
+	wanted, queue := exporterQueries(m)
+	var out []string
+	for _, q := range append(wanted, queue...) {
+		out = append(out, q.expr)
+	}
+	slices.Sort(out)
+	return out
 }
 
 func TestFilesRefuse(t *testing.T) {

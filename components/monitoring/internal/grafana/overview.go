@@ -57,7 +57,8 @@ func overview(m watch.Model) dashboard {
 	if m.Has("gluetun") {
 		b.add(4, 4, vpnUp())
 	}
-	b.add(4, 4, updates())
+	b.add(4, 4, updates(),
+		stat("Not measured", "Parts of the machine that its own program could not measure.", counted(), query{orZero("count(homelab_metrics_part_failed == 1)"), ""}))
 	b.add(24, 8, table("Alerts", "Alerts that fire, or will if it stays like this.", look{}, `ALERTS{severity=~"critical|warning"}`, "Since",
 		"alertname", "Alert", "severity", "Severity", "alertstate", "State", "service", "Service", "layer", "Layer"))
 	b.row("Containers")
