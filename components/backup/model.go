@@ -15,6 +15,9 @@ import (
 // Places on the machine. The program homelab-backup knows them too, and a test holds the two
 // together.
 const (
+	// StateFolder is where homelab-backup keeps how its jobs went.
+	StateFolder = home + "/state"
+
 	home       = host.Root + "/backup"
 	configFile = home + "/config/borgmatic.yaml"
 	factsFile  = home + "/config/backup.json"
@@ -24,7 +27,7 @@ const (
 	passphrase = home + "/secrets/passphrase"
 	program    = home + "/bin/homelab-backup"
 	drill      = home + "/bin/homelab-restore-drill"
-	state      = home + "/state"
+	state      = StateFolder
 	scratch    = home + "/scratch"
 	replaced   = home + "/replaced"
 	metrics    = home + "/metrics"

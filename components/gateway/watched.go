@@ -15,6 +15,9 @@ import (
 	"homelab/components/workload"
 )
 
+// ProxyName is the proxy's container.
+const ProxyName = caddyName
+
 // Where the gateway's containers have their metrics, or why they have none.
 var (
 	proxyMetrics     = workload.Scrape(caddyfile.DefaultListen().Metrics, "/metrics")

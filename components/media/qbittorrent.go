@@ -35,6 +35,7 @@ func DownloadFolders() []string { return []string{path.Base(complete), path.Base
 func QBittorrent() service.Definition {
 	return service.Definition{
 		Name:         "qbittorrent",
+		Title:        "qBittorrent",
 		Type:         "homelab:media:QBittorrent",
 		Image:        images.QBittorrent,
 		Port:         TorrentPort,

@@ -33,8 +33,8 @@ const (
 type WiringArgs struct {
 	// Host is the machine.
 	Host *host.Host
-	// Network is that of the services.
-	Network *workload.Network
+	// Network is that of the services, Monitoring where it is scraped.
+	Network, Monitoring *workload.Network
 	// Library is the mounted media library.
 	Library *host.Media
 	// ImageRoot is the project's folder, below which the program's source is.
@@ -60,6 +60,7 @@ func (a *WiringArgs) Validate() error {
 	p := validate.Of("wiring")
 	p.Merge(a.Host.Ready())
 	p.Merge(a.Network.Ready())
+	p.Merge(a.Monitoring.Ready())
 	p.Merge(a.Library.Ready())
 	p.Require(a.ImageRoot != "", "no folder of the project")
 	p.Require(len(a.Services) > 0, "no services")
@@ -103,7 +104,7 @@ func Wire(ctx *pulumi.Context, name string, args *WiringArgs, opts ...pulumi.Res
 	if err != nil {
 		return nil, err
 	}
-	networks := []*workload.Network{args.Network}
+	networks := []*workload.Network{args.Network, args.Monitoring}
 	for _, e := range uses {
 		if !slices.Contains(networks, e.Network()) {
 			networks = append(networks, e.Network())
@@ -120,7 +121,7 @@ func Wire(ctx *pulumi.Context, name string, args *WiringArgs, opts ...pulumi.Res
 		MemoryMiB: memory.Wiring,
 		// Services of a new machine take minutes to start, and an indexer's site may be slow.
 		Health:  workload.Health{Command: []string{"/usr/bin/homelab-wire", "healthy"}, StartPeriod: 10 * time.Minute},
-		Metrics: workload.Scrape(9797, "/metrics"),
+		Metrics: wiringMetrics,
 		After:   after,
 	}, pulumi.Parent(w))
 	if err != nil {
@@ -128,6 +129,9 @@ func Wire(ctx *pulumi.Context, name string, args *WiringArgs, opts ...pulumi.Res
 	}
 	return w, ctx.RegisterResourceOutputs(w, pulumi.Map{})
 }
+
+// Container is its container.
+func (w *Wiring) Container() *workload.Container { return w.container }
 
 // Resource exists once everything is connected.
 func (w *Wiring) Resource() pulumi.Resource { return w.container.Resource() }

@@ -75,7 +75,7 @@ const customScratchMiB = 64
 // have everything that an offer would say.
 func Custom(args CustomArgs) Definition {
 	d := Definition{
-		Name: customPrefix + args.Name, Type: CustomType, Image: images.FromOperator(args.Image), Port: args.Port, User: args.User,
+		Name: customPrefix + args.Name, Title: args.Name, Type: CustomType, Image: images.FromOperator(args.Image), Port: args.Port, User: args.User,
 		Command: args.Command, Environment: args.Environment, Health: args.Health, Slot: args.Slot, Uses: args.Uses,
 		Metrics: workload.NoMetrics("a service of the operator's own, whose metrics nobody has named"),
 	}

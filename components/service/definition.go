@@ -179,6 +179,9 @@ const (
 	GatewayLogs Share = "logs"
 )
 
+// MachineMetricsFolder is where a service finds MachineMetrics.
+const MachineMetricsFolder = "/metrics"
+
 // Given is what is known when a service's files are made.
 type Given struct {
 	// Secrets are the generated secrets by name.

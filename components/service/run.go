@@ -129,6 +129,8 @@ type Running struct {
 	Port int
 	// Container is its container.
 	Container *workload.Container
+	// Watch is what is monitored; empty where there is no monitoring.
+	Watch watch.Model
 	// Parent is the option that makes a resource the service's.
 	Parent pulumi.ResourceOption
 }
@@ -272,7 +274,7 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]wor
 		s.administrator = &Administrator{Name: a.Name, Password: s.secrets[a.Secret]}
 	}
 	if def.Prepare != nil {
-		prepared, err := def.Prepare(ctx, &Running{Host: args.Host, Name: def.Name, Port: def.Port, Container: s.container, Parent: pulumi.Parent(s)})
+		prepared, err := def.Prepare(ctx, &Running{Host: args.Host, Name: def.Name, Port: def.Port, Container: s.container, Watch: given.Watch, Parent: pulumi.Parent(s)})
 		if err != nil {
 			return nil, fmt.Errorf("preparing %s: %w", def.Name, err)
 		}

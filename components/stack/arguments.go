@@ -101,7 +101,7 @@ func hostArgs(s *settings.Settings, shield *edge.Shield, private *tailnet.Tailne
 
 func identityArgs(s *settings.Settings, machine *host.Host, logs *gateway.Logs, networks *workload.Networks, detection *gateway.Detection) *gateway.IdentityArgs {
 	args := &gateway.IdentityArgs{
-		Host: machine, Logs: logs, Proxy: networks.CaddyProxy, Domain: s.Domain, Hostname: s.Auth.Hostname, Detection: detection, TailnetRanges: tailnet.Ranges(),
+		Host: machine, Logs: logs, Proxy: networks.CaddyProxy, Monitoring: networks.GrafanaMonitoring, Domain: s.Domain, Hostname: s.Auth.Hostname, Detection: detection, TailnetRanges: tailnet.Ranges(),
 		SessionDomain: s.Auth.SessionDomain, SessionNetwork: s.Networks.AutheliaSession,
 		SessionInactivity: s.Auth.SessionInactivity, SessionExpiration: s.Auth.SessionExpiration, RememberMe: s.Auth.RememberMe,
 	}

@@ -4,6 +4,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"homelab/components/gateway"
+	"homelab/components/monitoring"
 	"homelab/components/service"
 	"homelab/components/settings"
 )
@@ -14,8 +15,8 @@ type wanted struct {
 	site       gateway.Site
 }
 
-// deployments are the services that the settings want: those of the catalogue that are on, and the
-// operator's own.
+// deployments are the services that the settings want: those of the catalogue that are on, the
+// operator's own, and the programs of the monitoring.
 func deployments(s *settings.Settings, catalogue []service.Definition) []*wanted {
 	defined := map[string]func() service.Definition{}
 	for _, d := range catalogue {
@@ -40,6 +41,11 @@ func deployments(s *settings.Settings, catalogue []service.Definition) []*wanted
 	}
 	for _, own := range s.CustomServices {
 		want(own.Service)
+	}
+	for _, d := range catalogue {
+		if d.Internal && d.Monitored && s.Monitoring != nil && monitoring.Runs(d.Name, s.Monitoring.Shipper) {
+			out = append(out, &wanted{deployment: service.Deployment{Definition: d, MemoryMiB: d.Default.MemoryMiB}})
+		}
 	}
 	return out
 }
@@ -77,8 +83,10 @@ func newLogins(ctx *pulumi.Context, s *settings.Settings, services []*wanted, op
 			return nil, err
 		}
 		out[w.site.Name] = registered
+		at := registered.Endpoints()
 		w.deployment.Login = &service.Credentials{
-			ClientID: registered.ClientID(), ClientSecret: registered.ClientSecret(), Issuer: registered.Endpoints().Issuer,
+			ClientID: registered.ClientID(), ClientSecret: registered.ClientSecret(), Issuer: at.Issuer,
+			Authorization: at.Authorization, Token: at.Token, UserInfo: at.UserInfo,
 		}
 	}
 	return out, nil

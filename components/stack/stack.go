@@ -17,6 +17,7 @@ import (
 	"homelab/components/internal/preflight"
 	"homelab/components/internal/vpnserver"
 	"homelab/components/media"
+	"homelab/components/monitoring"
 	"homelab/components/service"
 	"homelab/components/settings"
 	"homelab/components/storage"
@@ -29,19 +30,22 @@ import (
 // to the origin.
 const OriginPullExpires = "originPullCertificateExpires"
 
+// Catalog returns every service that this program offers, and the programs of the monitoring.
+func Catalog() []service.Definition { return slices.Concat(media.Catalog(), monitoring.Catalog()) }
+
 // Deploy registers the whole server, from the folder that the engine calls the project's.
 func Deploy(ctx *pulumi.Context) error {
-	return deploy(ctx, ctx.RootDirectory(), media.Catalog(), preflight.OnTailnet)
+	return deploy(ctx, ctx.RootDirectory(), Catalog(), preflight.OnTailnet)
 }
 
 // Real is Deploy for a program that runs inside another: the Automation API does not say where the
 // project is.
 func Real(root string) pulumi.RunFunc {
-	return func(ctx *pulumi.Context) error { return deploy(ctx, root, media.Catalog(), preflight.OnTailnet) }
+	return func(ctx *pulumi.Context) error { return deploy(ctx, root, Catalog(), preflight.OnTailnet) }
 }
 
 // From is Real for simulated clouds, whose servers are reached from anywhere.
-func From(root string) pulumi.RunFunc { return FromCatalog(media.Catalog())(root) }
+func From(root string) pulumi.RunFunc { return FromCatalog(Catalog())(root) }
 
 // FromCatalog is From for a program that offers other services.
 func FromCatalog(catalogue []service.Definition) func(root string) pulumi.RunFunc {
@@ -103,8 +107,19 @@ func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, re
 	if err != nil {
 		return err
 	}
+	alerts, err := machine.NewAlerts(ctx, "alerts", alertsArgs(s), clouds.option())
+	if err != nil {
+		return err
+	}
+	logs, err := gateway.NewLogs(ctx, "logs", machine, clouds.option())
+	if err != nil {
+		return err
+	}
 	wanted := deployments(s, catalogue)
-	services := &service.Args{Host: machine, Network: networks.CaddyProxy, Library: library, Timezone: s.Timezone}
+	services := &service.Args{
+		Host: machine, Network: networks.CaddyProxy, Monitoring: networks.GrafanaMonitoring, Library: library, ImageRoot: root, Timezone: s.Timezone,
+		Watch: watched(s, wanted), Credentials: credentials(s),
+	}
 	if services.Downloads, err = newDownloads(ctx, s, machine, wanted, clouds.option()); err != nil {
 		return err
 	}
@@ -113,16 +128,18 @@ func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, re
 		return err
 	}
 	services.Tunnel = tunnel.Network()
-	sites, administrators, err := newServices(ctx, root, s, services, wanted, clouds.option())
+	if services.Shares, err = shares(ctx, s, services, shield, alerts, logs, tunnel, clouds.option()); err != nil {
+		return err
+	}
+	serving, err := newServices(ctx, s, services, networks, wanted, clouds.option())
 	if err != nil {
 		return err
 	}
-	proxy, identity, err := newGateway(ctx, root, s, shield, machine, networks, sites, clouds.option())
+	proxy, identity, err := newGateway(ctx, root, s, shield, machine, logs, networks, serving.sites, clouds.option())
 	if err != nil {
 		return err
 	}
-	alerts, err := machine.NewAlerts(ctx, "alerts", alertsArgs(s), clouds.option())
-	if err != nil {
+	if err := observe(ctx, networks, serving.running, serving.wired, proxy); err != nil {
 		return err
 	}
 	kept, err := backup.New(ctx, "backup", backupArgs(s, machine, boxes.backup, alerts), clouds.option())
@@ -139,7 +156,7 @@ func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, re
 	}
 	ctx.Export("hostnames", hostnames)
 	ctx.Export("initialPasswords", identity.Passwords())
-	ctx.Export("serviceAdministrators", administrators)
+	ctx.Export("serviceAdministrators", serving.administrators)
 	ctx.Export(OriginPullExpires, shield.OriginPullExpires())
 	ctx.Export("publicIpv4", machine.PublicIPv4())
 	ctx.Export("tailnetIpv4", machine.TailnetIPv4())
@@ -187,46 +204,61 @@ func newTunnel(ctx *pulumi.Context, s *settings.Settings, machine *host.Host, ne
 	return vpn.New(ctx, args, opts...)
 }
 
-// newServices runs the services and connects them with each other. Beside their sites it returns
-// the first logins of those that have their own.
-func newServices(ctx *pulumi.Context, root string, s *settings.Settings, args *service.Args, services []*wanted, opts ...pulumi.ResourceOption) ([]gateway.Site, pulumi.StringMapMap, error) {
+// serving are the services that run.
+type serving struct {
+	running []*service.Service
+	wired   *media.Wiring // nil if there is nothing to connect
+	// sites are their places at the gateway.
+	sites []gateway.Site
+	// administrators are the first logins of those that have their own.
+	administrators pulumi.StringMapMap
+}
+
+// newServices runs the services and connects them with each other.
+func newServices(ctx *pulumi.Context, s *settings.Settings, args *service.Args, networks *workload.Networks, services []*wanted, opts ...pulumi.ResourceOption) (*serving, error) {
 	registered, err := newLogins(ctx, s, services, opts...)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	sites := map[string]gateway.Site{}
-	for _, d := range services {
-		sites[d.deployment.Definition.Name] = d.site
-		args.Deployments = append(args.Deployments, d.deployment)
-	}
-	running, err := service.Run(ctx, args, opts...)
-	if err != nil {
-		return nil, nil, err
-	}
-	wired, err := wire(ctx, root, s, args, running, opts...)
-	if err != nil {
-		return nil, nil, err
-	}
-	var out []gateway.Site
-	administrators := pulumi.StringMapMap{}
-	for _, r := range running {
-		if a := r.Administrator(); a != nil {
-			administrators[r.Name()] = pulumi.StringMap{"name": pulumi.String(a.Name), "password": a.Password}
+	for _, w := range services {
+		d := w.deployment.Definition
+		if !d.Internal {
+			sites[d.Name] = w.site
 		}
-		site := sites[r.Name()]
+		if w.deployment.Hosts, err = portalHosts(s, d, networks); err != nil {
+			return nil, err
+		}
+		args.Deployments = append(args.Deployments, w.deployment)
+	}
+	out := &serving{administrators: pulumi.StringMapMap{}}
+	if out.running, err = service.Run(ctx, args, opts...); err != nil {
+		return nil, err
+	}
+	if out.wired, err = wire(ctx, s, args, out.running, opts...); err != nil {
+		return nil, err
+	}
+	for _, r := range out.running {
+		if a := r.Administrator(); a != nil {
+			out.administrators[r.Name()] = pulumi.StringMap{"name": pulumi.String(a.Name), "password": a.Password}
+		}
+		site, served := sites[r.Name()]
+		if !served {
+			continue
+		}
 		site.Upstream, site.OpenID = r.Endpoint(), registered[r.Name()]
 		if r.Wired() {
-			site.Upstream = site.Upstream.Once(wired.Resource())
+			site.Upstream = site.Upstream.Once(out.wired.Resource())
 		}
-		out = append(out, site)
+		out.sites = append(out.sites, site)
 	}
-	return out, administrators, nil
+	return out, nil
 }
 
 // wire connects the services that are to be; nil if there are none.
-func wire(ctx *pulumi.Context, root string, s *settings.Settings, services *service.Args, running []*service.Service, opts ...pulumi.ResourceOption) (*media.Wiring, error) {
+func wire(ctx *pulumi.Context, s *settings.Settings, services *service.Args, running []*service.Service, opts ...pulumi.ResourceOption) (*media.Wiring, error) {
 	args := &media.WiringArgs{
-		Host: services.Host, Network: services.Network, Library: services.Library, ImageRoot: root, Timezone: s.Timezone, Hostnames: map[string]string{},
+		Host: services.Host, Network: services.Network, Monitoring: services.Monitoring, Library: services.Library, ImageRoot: services.ImageRoot, Timezone: s.Timezone, Hostnames: map[string]string{},
 		Email: s.AdminEmail, Enforce: s.Wiring.Enforce, JackettIndexers: s.Wiring.JackettIndexers, ProwlarrIndexers: s.Wiring.ProwlarrIndexers,
 	}
 	if s.VPN != nil {
@@ -243,22 +275,18 @@ func wire(ctx *pulumi.Context, root string, s *settings.Settings, services *serv
 	if len(args.Services) == 0 {
 		return nil, nil
 	}
-	return media.Wire(ctx, "wire", args, opts...)
+	return media.Wire(ctx, media.WiringName, args, opts...)
 }
 
-func newGateway(ctx *pulumi.Context, root string, s *settings.Settings, shield *edge.Shield, machine *host.Host, networks *workload.Networks,
-	services []gateway.Site, opts ...pulumi.ResourceOption,
+func newGateway(ctx *pulumi.Context, root string, s *settings.Settings, shield *edge.Shield, machine *host.Host, logs *gateway.Logs,
+	networks *workload.Networks, services []gateway.Site, opts ...pulumi.ResourceOption,
 ) (*gateway.Proxy, *gateway.Identity, error) {
 	sites, err := gateway.NewSites(services)
 	if err != nil {
 		return nil, nil, err
 	}
-	logs, err := gateway.NewLogs(ctx, "logs", machine, opts...)
-	if err != nil {
-		return nil, nil, err
-	}
 	detection, err := gateway.NewDetection(ctx, "crowdsec", &gateway.DetectionArgs{
-		Host: machine, Shield: shield, Logs: logs, Network: networks.CaddyProxy, Sites: sites,
+		Host: machine, Shield: shield, Logs: logs, Network: networks.CaddyProxy, Monitoring: networks.GrafanaMonitoring, Sites: sites,
 		TailnetRanges: tailnet.Ranges(), ContainerRanges: containerRanges(s),
 	}, opts...)
 	if err != nil {
@@ -276,7 +304,7 @@ func newGateway(ctx *pulumi.Context, root string, s *settings.Settings, shield *
 		return nil, nil, err
 	}
 	proxy, err := gateway.NewProxy(ctx, "caddy", &gateway.ProxyArgs{
-		Shield: shield, Host: machine, Logs: logs, Identity: identity, Jails: jails, Network: networks.CaddyProxy, Tunnelled: networks.Gluetun,
+		Shield: shield, Host: machine, Logs: logs, Identity: identity, Jails: jails, Network: networks.CaddyProxy, Tunnelled: networks.Gluetun, Monitoring: networks.GrafanaMonitoring,
 		Email: s.AdminEmail, ACMEToken: s.Credentials.CloudflareACMEToken.Output(), ImageRoot: root,
 	}, opts...)
 	if err != nil {

@@ -120,7 +120,7 @@ func New(ctx *pulumi.Context, args *Args, opts ...pulumi.ResourceOption) (*Tunne
 		Env:       environment(args),
 		MemoryMiB: memory.VPN,
 		Health:    workload.Health{Command: []string{"/gluetun-entrypoint", "healthcheck"}},
-		Metrics:   workload.NoMetrics("Gluetun has no metrics endpoint"),
+		Metrics:   tunnelMetrics,
 	}, pulumi.Parent(t))
 	if err != nil {
 		return nil, err

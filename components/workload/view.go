@@ -13,12 +13,6 @@ func Journal(reason string) View { return View{"/var/log/journal", "/var/log/jou
 // output.
 func ControlGroups(reason string) View { return View{"/sys/fs/cgroup", "/sys/fs/cgroup", reason} }
 
-// Layers is what Docker knows of the layers of images and containers: names and digests, no content.
-// It belongs to root.
-func Layers(reason string) View {
-	return View{"/var/lib/docker/image", "/rootfs/var/lib/docker/image", reason}
-}
-
 // EngineSocket is Docker's socket. Who reaches it is root on the machine, and mounting it read-only
 // changes nothing of that. So it is for one container only, which lets few questions through to it:
 // a test of the repository's rules holds every package but monitoring off.
@@ -27,6 +21,6 @@ func EngineSocket(reason string) View {
 }
 
 func (v View) validate(p *validate.Problems) {
-	p.Require(v.path != "", "a view must be made by workload.Journal, workload.ControlGroups, workload.Layers or workload.EngineSocket")
+	p.Require(v.path != "", "a view must be made by workload.Journal, workload.ControlGroups or workload.EngineSocket")
 	p.Require(v.path == "" || v.reason != "", "the view of %s needs a reason", v.path)
 }

@@ -16,6 +16,9 @@ import (
 // header stands at the top of the file.
 const header = "# Rendered by homelab: an edit here is lost at the next deployment.\n"
 
+// ConfigFile is where the container finds the configuration.
+const ConfigFile = "/etc/alertmanager/alertmanager.yml"
+
 // The files with the secrets, in the container. No secret is in the configuration itself.
 const (
 	// WebhookFile holds the address of the operator's webhook.

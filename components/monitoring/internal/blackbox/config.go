@@ -15,6 +15,9 @@ import (
 // header stands at the top of the file.
 const header = "# Rendered by homelab: an edit here is lost at the next deployment.\n"
 
+// ConfigFile is where the container finds the configuration.
+const ConfigFile = "/etc/blackbox/blackbox.yml"
+
 type config struct {
 	Modules map[string]module `yaml:"modules"`
 }

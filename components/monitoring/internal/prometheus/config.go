@@ -18,9 +18,12 @@ const header = "# Rendered by homelab: an edit here is lost at the next deployme
 
 // Where things are in the container. The folder of the configuration is mounted as a whole.
 const (
-	configFile = "/etc/prometheus/prometheus.yml"
-	ruleFiles  = "/etc/prometheus/rules/*.yml"
-	dataFolder = "/prometheus"
+	// ConfigFile is the configuration.
+	ConfigFile = "/etc/prometheus/prometheus.yml"
+	// RuleFiles are the alerts' files.
+	RuleFiles = "/etc/prometheus/rules/*.yml"
+	// DataFolder is where it keeps what it measured, the only folder that it writes to.
+	DataFolder = "/prometheus"
 )
 
 // How often everything is measured and evaluated, and how long a target may take.
@@ -107,7 +110,7 @@ func Config(m watch.Model) ([]byte, error) {
 			// On alerts that are made of no series, such as those about what is missing.
 			ExternalLabels: map[string]string{"host": m.Host},
 		},
-		RuleFiles: []string{ruleFiles},
+		RuleFiles: []string{RuleFiles},
 	}
 	// Here and not among the arguments, where they are deprecated since 3.15: a change needs no
 	// restart.
@@ -241,10 +244,10 @@ func probes(m watch.Model) job {
 // reloaded when a file changes. How much is kept is part of the configuration.
 func Arguments(watch.Model) []string {
 	return []string{
-		"--config.file=" + configFile,
+		"--config.file=" + ConfigFile,
 		"--config.auto-reload",
 		"--config.auto-reload-interval=10s",
-		"--storage.tsdb.path=" + dataFolder,
+		"--storage.tsdb.path=" + DataFolder,
 		"--no-web.enable-admin-api",
 		"--no-web.enable-lifecycle",
 	}

@@ -1,0 +1,55 @@
+package monitoring
+
+import (
+	"homelab/components/images"
+	"homelab/components/monitoring/internal/blackbox"
+	"homelab/components/service"
+	"homelab/components/workload"
+)
+
+// NodeExporter measures the machine. It has nothing of it but one file, in which the machine says
+// what a container does not see: processor, memory and disks are the same for all.
+func NodeExporter() service.Definition {
+	d := program("node-exporter", "NodeExporter", "Node exporter", 9100, nodeExporterSlot, 64)
+	d.Image = images.NodeExporter
+	d.Health = service.Health{Path: "/"}
+	d.Shares = []service.Share{service.MachineMetrics}
+	d.Command = []string{
+		"--collector.disable-defaults",
+		"--collector.cpu", "--collector.diskstats", "--collector.loadavg", "--collector.meminfo", "--collector.pressure",
+		"--collector.stat", "--collector.textfile", "--collector.textfile.directory=" + service.MachineMetricsFolder,
+		"--collector.time", "--collector.vmstat",
+	}
+	return d
+}
+
+// CAdvisor measures the containers. It reads what the kernel counts for each, and nothing else: the
+// names come from the machine.
+func CAdvisor() service.Definition {
+	d := program("cadvisor", "CAdvisor", "cAdvisor", 8080, cadvisorSlot, 256)
+	d.Image = images.CAdvisor
+	d.Health = service.Health{Path: "/healthz"}
+	d.Views = []workload.View{workload.ControlGroups("they are what it measures")}
+	d.Command = []string{
+		// The control groups of Docker's containers, with the driver that is Debian's default.
+		"--raw_cgroup_prefix_whitelist=/system.slice/docker-",
+		"--docker=", "--enable_metrics=cpu,memory", "--store_container_labels=false", "--housekeeping_interval=30s", "--logtostderr",
+	}
+	return d
+}
+
+// Blackbox asks as a client would: which certificate a listener of the proxy shows.
+func Blackbox() service.Definition {
+	d := program("blackbox", "Blackbox", "Blackbox exporter", 9115, blackboxSlot, 64)
+	d.Image = images.Blackbox
+	d.Health = service.Health{Path: "/-/healthy"}
+	d.Command = []string{"--config.file=" + blackbox.ConfigFile}
+	d.Derived = func(given service.Given) ([]service.File, error) {
+		config, err := blackbox.Config(given.Watch)
+		if err != nil {
+			return nil, err
+		}
+		return []service.File{service.Text(blackbox.ConfigFile, config)}, nil
+	}
+	return d
+}
