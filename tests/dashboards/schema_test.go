@@ -51,7 +51,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// strict reads JSON with a type of the SDK, which refuses what it does not know and what is missing.
+// strict reads JSON with a type of the SDK, which refuses what it does not know, and what lacks
+// something that is required.
 // Without a problem the SDK returns a list of none, which is an error that is not nil.
 func strict(data []byte, into interface{ UnmarshalJSONStrict([]byte) error }) error {
 	var problems cog.BuildErrors
