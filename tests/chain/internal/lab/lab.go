@@ -130,6 +130,9 @@ func (l *Lab) wire() (err error) {
 		if c.network, err = netns.New(name); err != nil {
 			return err
 		}
+		if err := asDocker(c.network); err != nil {
+			return err
+		}
 		l.containers[name] = c
 		for _, n := range c.Networks {
 			if err := l.join(c, n); err != nil {
