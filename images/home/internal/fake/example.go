@@ -10,8 +10,8 @@ import (
 func (m *Monitoring) Healthy(now time.Time) {
 	seconds := func(ago time.Duration) string { return strconv.FormatInt(now.Add(-ago).Unix(), 10) }
 	for _, container := range []string{"authelia", "grafana", "jellyfin", "jellyseerr", "qbittorrent", "radarr", "caddy", "loki"} {
-		m.Set("homelab_container_running", "1", "container="+container, "host=homelab")
-		m.Set("homelab_container_healthy", "1", "container="+container, "host=homelab")
+		m.Set("homelab_container_running", "1", "service="+container, "host=homelab")
+		m.Set("homelab_container_healthy", "1", "service="+container, "host=homelab")
 	}
 	for mount, sizes := range map[string][2]string{"/": {"80e9", "46e9"}, "downloads": {"100e9", "71e9"}, "media": {"5e12", "1.9e12"}} {
 		m.Set("homelab_filesystem_size_bytes", sizes[0], "mount="+mount)

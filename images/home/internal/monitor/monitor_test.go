@@ -54,9 +54,9 @@ func TestAnswers(t *testing.T) {
 	known := m.Snapshot()
 	assert.Equal(t, monitor.Status{Answered: now}, known.States)
 	assert.Equal(t, monitor.Status{Answered: now}, known.Alerting)
-	running, reported := known.Series.Is(monitor.ContainerRunning, "container", "jellyfin")
+	running, reported := known.Series.Is(monitor.ContainerRunning, monitor.ServiceLabel, "jellyfin")
 	assert.True(t, running && reported)
-	_, reported = known.Series.Is(monitor.ContainerRunning, "container", "sonarr")
+	_, reported = known.Series.Is(monitor.ContainerRunning, monitor.ServiceLabel, "sonarr")
 	assert.False(t, reported)
 	_, reported = known.Series.Is(monitor.VPNUp, "", "")
 	assert.False(t, reported, "NaN says nothing")
@@ -168,7 +168,7 @@ func TestRecordedAnswers(t *testing.T) {
 	known := m.Snapshot()
 	assert.Empty(t, known.States.Problem)
 	assert.Empty(t, known.Alerting.Problem)
-	healthy, ok := known.Series.Is(monitor.ContainerHealthy, "container", "jellyfin")
+	healthy, ok := known.Series.Is(monitor.ContainerHealthy, monitor.ServiceLabel, "machine")
 	assert.True(t, healthy && ok)
 	assert.NotContains(t, known.Series, monitor.VPNUp)
 	_, ok = known.Series.Time(monitor.LastRun)
@@ -179,4 +179,25 @@ func TestRecordedAnswers(t *testing.T) {
 	assert.False(t, known.Alerts[0].Silenced)
 	assert.True(t, known.Alerts[1].Silenced)
 	assert.Equal(t, 2026, known.Alerts[1].Since.Year())
+}
+
+// The machine's program calls a container "container"; the deployment's Prometheus keeps that as the
+// label that is asked for here.
+func TestTheDeploymentNamesTheLabel(t *testing.T) {
+	data, err := os.ReadFile("../../../../components/monitoring/internal/prometheus/testdata/prometheus.golden")
+	require.NoError(t, err)
+	_, job, found := strings.Cut(string(data), "job_name: node-exporter")
+	require.True(t, found)
+	job, _, _ = strings.Cut(job, "job_name:")
+	assert.Regexp(t, `source_labels: \[container\]\s+regex: \(\.\+\)\s+target_label: `+monitor.ServiceLabel+"\n", job)
+	assert.Regexp(t, `regex: homelab_\.\+\|[^\n]+\s+action: keep`, job, "every series of the machine's program is kept")
+}
+
+// What is asked for is what the machine's program writes.
+func TestTheMachinesProgramWritesWhatIsAskedFor(t *testing.T) {
+	program, err := os.ReadFile("../../../../components/host/files/metrics/homelab-metrics")
+	require.NoError(t, err)
+	for _, name := range monitor.Names() {
+		assert.Contains(t, string(program), `"`+name+`"`)
+	}
 }

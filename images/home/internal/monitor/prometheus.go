@@ -31,6 +31,10 @@ const (
 	LastRun          = "homelab_metrics_last_run_timestamp_seconds"
 )
 
+// ServiceLabel is the label with the container's name: Prometheus renames the one of the machine's
+// program when it fetches the series.
+const ServiceLabel = "service"
+
 // Names returns the names of the series that are asked for.
 func Names() []string {
 	return []string{

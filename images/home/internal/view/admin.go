@@ -228,7 +228,8 @@ func vpn(series monitor.Series) Fact {
 	f := Fact{Name: "vpn", Title: "VPN", Level: Unknown, Text: "Unknown: not reported"}
 	up, known := series.Is(monitor.VPNUp, "", "")
 	leaking, _ := series.Is(monitor.VPNLeaking, "", "")
-	forwarded, _ := series.Value(monitor.VPNPort, "", "")
+	// The series of the port is missing if none is asked for.
+	forwarded, asked := series.Value(monitor.VPNPort, "", "")
 	listening, listens := series.Value(monitor.ListeningPort, "", "")
 	switch {
 	case leaking:
@@ -236,10 +237,12 @@ func vpn(series monitor.Series) Fact {
 	case !known:
 	case !up:
 		f.Level, f.Text = Down, "Not connected"
-	case forwarded > 0 && listens && forwarded != listening:
+	case asked && forwarded == 0:
+		f.Level, f.Text, f.Detail = Warn, "Connected", "no port is forwarded"
+	case asked && listens && forwarded != listening:
 		f.Level, f.Text = Warn, "Connected"
 		f.Detail = fmt.Sprintf("port %.0f is forwarded, but the torrent client listens at %.0f", forwarded, listening)
-	case forwarded > 0:
+	case asked:
 		f.Level, f.Text, f.Detail = Up, "Connected", fmt.Sprintf("port %.0f is forwarded", forwarded)
 	default:
 		f.Level, f.Text = Up, "Connected"

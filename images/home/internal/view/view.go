@@ -185,8 +185,8 @@ func state(container string, series monitor.Series, d Data) (Level, string) {
 	if d.Problem != "" {
 		return Unknown, "Unknown"
 	}
-	running, runs := series.Is(monitor.ContainerRunning, "container", container)
-	healthy, checked := series.Is(monitor.ContainerHealthy, "container", container)
+	running, runs := series.Is(monitor.ContainerRunning, monitor.ServiceLabel, container)
+	healthy, checked := series.Is(monitor.ContainerHealthy, monitor.ServiceLabel, container)
 	switch {
 	case runs && !running:
 		return Down, "Down: not running"

@@ -48,7 +48,7 @@ func healthy() monitor.Snapshot {
 		monitor.VPNPort: one(51413), monitor.ListeningPort: one(51413), monitor.RebootRequired: one(0), monitor.LastRun: at(21 * time.Second),
 	}
 	for _, container := range []string{"authelia", "grafana", "jellyfin", "jellyseerr", "qbittorrent", "radarr"} {
-		sample := monitor.Sample{Labels: map[string]string{"container": container}, Value: 1}
+		sample := monitor.Sample{Labels: map[string]string{"service": container}, Value: 1}
 		s[monitor.ContainerRunning] = append(s[monitor.ContainerRunning], sample)
 		s[monitor.ContainerHealthy] = append(s[monitor.ContainerHealthy], sample)
 	}
@@ -88,7 +88,7 @@ func fact(t *testing.T, s State, name string) Fact {
 // The API's answers, whole.
 func TestStates(t *testing.T) {
 	known := healthy()
-	set(known, monitor.ContainerHealthy, "container", "radarr", 0)
+	set(known, monitor.ContainerHealthy, "service", "radarr", 0)
 	known.Alerts = []monitor.Alert{{Name: "ServiceDown", Service: "radarr", Severity: monitor.Critical, Since: now.Add(-10 * time.Minute), Summary: "Radarr <b>is</b> down."}}
 	for name, visitor := range map[string]Visitor{"admin": root, "user": user} {
 		data, err := json.MarshalIndent(Make(readPage(t), known, visitor, now), "", "  ")
@@ -130,7 +130,7 @@ func TestWhoSeesWhat(t *testing.T) {
 // What a visitor may not open is not in a sentence either.
 func TestTheSummaryIsAboutWhatTheVisitorSees(t *testing.T) {
 	known := healthy()
-	set(known, monitor.ContainerRunning, "container", "radarr", 0)
+	set(known, monitor.ContainerRunning, "service", "radarr", 0)
 	assert.Equal(t, "Radarr is down.", Make(readPage(t), known, root, now).Summary)
 	s := Make(readPage(t), known, user, now)
 	assert.Equal(t, "All 3 services are up.", s.Summary)
@@ -170,10 +170,10 @@ func TestSummaries(t *testing.T) {
 func TestStatesOfAService(t *testing.T) {
 	for want, change := range map[string]func(s monitor.Snapshot){
 		"up: Up":                             func(monitor.Snapshot) {},
-		"down: Down: fails its health check": func(s monitor.Snapshot) { set(s, monitor.ContainerHealthy, "container", "radarr", 0) },
+		"down: Down: fails its health check": func(s monitor.Snapshot) { set(s, monitor.ContainerHealthy, "service", "radarr", 0) },
 		"down: Down: not running": func(s monitor.Snapshot) {
-			set(s, monitor.ContainerRunning, "container", "radarr", 0)
-			set(s, monitor.ContainerHealthy, "container", "radarr", 0)
+			set(s, monitor.ContainerRunning, "service", "radarr", 0)
+			set(s, monitor.ContainerHealthy, "service", "radarr", 0)
 		},
 		"unknown: Unknown: not reported": func(s monitor.Snapshot) {
 			delete(s.Series, monitor.ContainerHealthy) // running alone does not mean that it works
@@ -291,7 +291,8 @@ func TestFacts(t *testing.T) {
 		{"media", "up|Mounted|", func(s monitor.Snapshot) { set(s, monitor.FilesystemSize, "mount", "media", 0) }},
 		{"media", "unknown|Unknown: not reported|", func(s monitor.Snapshot) { delete(s.Series, monitor.MediaMounted) }},
 		{"vpn", "up|Connected|port 51413 is forwarded", nil},
-		{"vpn", "up|Connected|", func(s monitor.Snapshot) { set(s, monitor.VPNPort, "", "", 0) }},
+		{"vpn", "up|Connected|", func(s monitor.Snapshot) { delete(s.Series, monitor.VPNPort) }},
+		{"vpn", "warn|Connected|no port is forwarded", func(s monitor.Snapshot) { set(s, monitor.VPNPort, "", "", 0) }},
 		{"vpn", "warn|Connected|port 51413 is forwarded, but the torrent client listens at 6881", func(s monitor.Snapshot) { set(s, monitor.ListeningPort, "", "", 6881) }},
 		{"vpn", "down|Not connected|", func(s monitor.Snapshot) { set(s, monitor.VPNUp, "", "", 0) }},
 		{"vpn", "down|Leaking: the tunnel shows the server's own address|", func(s monitor.Snapshot) { set(s, monitor.VPNLeaking, "", "", 1) }},
@@ -325,7 +326,7 @@ func TestOnlyWhatIsThereIsAFact(t *testing.T) {
 func TestLayout(t *testing.T) {
 	p, known := readPage(t), healthy()
 	before := Make(p, known, root, now).Layout
-	set(known, monitor.ContainerHealthy, "container", "radarr", 0)
+	set(known, monitor.ContainerHealthy, "service", "radarr", 0)
 	known.Alerts = []monitor.Alert{{Name: "X", Severity: monitor.Warning}}
 	assert.Equal(t, before, Make(p, known, root, now.Add(time.Hour)).Layout)
 	assert.NotEqual(t, before, Make(p, known, user, now).Layout)

@@ -56,8 +56,8 @@ func alive(t *testing.T, prepare ...func(f *fake.Monitoring)) (*fake.Monitoring,
 }
 
 func trouble(f *fake.Monitoring) {
-	f.Set(monitor.ContainerHealthy, "0", "container=radarr", "host=homelab")
-	f.Remove(monitor.ContainerHealthy, "container=grafana", "host=homelab")
+	f.Set(monitor.ContainerHealthy, "0", "service=radarr", "host=homelab")
+	f.Remove(monitor.ContainerHealthy, "service=grafana", "host=homelab")
 	f.Set(monitor.FilesystemAvail, "14e9", "mount=/")
 	f.Set(monitor.MediaMounted, "0")
 	f.Set(monitor.ListeningPort, "6881")

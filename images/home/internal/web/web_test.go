@@ -86,7 +86,7 @@ func TestThePage(t *testing.T) {
 }
 
 func TestTheAPIAnswersLikeThePage(t *testing.T) {
-	url := site(t, func(f *fake.Monitoring) { f.Set(monitor.ContainerHealthy, "0", "container=jellyfin", "host=homelab") })
+	url := site(t, func(f *fake.Monitoring) { f.Set(monitor.ContainerHealthy, "0", "service=jellyfin", "host=homelab") })
 	for _, visitor := range []http.Header{ada, bob} {
 		response, body := ask(t, http.MethodGet, url+"/api/state", visitor)
 		assert.Equal(t, "application/json", response.Header.Get("Content-Type"))
@@ -201,7 +201,7 @@ func TestHostileText(t *testing.T) {
 	const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>{{.}}'; </template>`
 	f := fake.New(t)
 	f.Healthy(time.Now())
-	f.Set(monitor.ContainerRunning, "1", "container="+hostile)
+	f.Set(monitor.ContainerRunning, "1", "service="+hostile)
 	f.SetAlerts(fake.Alert{
 		Labels:      map[string]string{"alertname": hostile + "1", "service": hostile + "2", "severity": hostile + "3"},
 		Annotations: map[string]string{"summary": hostile + "4"}, Since: time.Now(),

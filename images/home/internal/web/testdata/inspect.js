@@ -19,7 +19,8 @@
   for (const link of all('a[href^="#"]')) must(ids.includes(link.getAttribute("href").slice(1)), `${link.href} leads nowhere`);
   for (const image of all("svg, img")) must(image.getAttribute("aria-hidden") === "true" || image.getAttribute("aria-label"), "a picture without words");
   for (const mark of all(".mark")) must(mark.textContent.trim() !== "", "a level that is only a color");
-  must(document.documentElement.scrollWidth <= innerWidth, `it is ${document.documentElement.scrollWidth} wide, and the screen ${innerWidth}`);
+  const { scrollWidth, clientWidth } = document.documentElement;
+  must(scrollWidth <= clientWidth, `it is ${scrollWidth} wide, and the screen ${clientWidth}`);
 
   // A finger hits every service.
   for (const card of all(".service")) {
