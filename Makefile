@@ -54,10 +54,11 @@ test-series: setup ## Ask a real Prometheus for every series that a dashboard or
 test-readme: bin/homelab ## Follow the README: every command that needs no account, in a clean copy with an empty home
 	@go test -tags readme -count=1 -timeout 20m ./tests/readme
 
-test-browser: setup ## Open the audit's page in a real browser; needs root if Chromium is missing
+test-browser: setup ## Open the audit's page and the start page in a real browser; needs root if Chromium is missing
 	@.ci/setup chromium:chromium
 	@go run ./internal/toolchain/tool pulumi version >/dev/null
 	@go test -tags browser -count=1 -run InABrowser -timeout 10m ./tests/policy
+	@go -C images/home test -tags browser -count=1 -run InABrowser -timeout 10m ./internal/web
 
 test-images: setup ## Let the program in each pinned image check its rendered files; needs Docker and the internet
 	@go run ./internal/toolchain/tool pulumi version >/dev/null
