@@ -25,6 +25,7 @@
 //     the output says which one ran;
 //   - the services, which echo what reaches them; none of the stack's logs its users in at the
 //     portal yet, so the portal gets the second configuration of the renderer's example for that
-//     (openid_test.go: register);
+//     (openid_test.go: register), and the proxy its listener for containers (inner_test.go:
+//     listenInside);
 //   - Docker's published ports: visitors dial the container's own ones.
 package chain

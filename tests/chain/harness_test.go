@@ -170,7 +170,7 @@ func (s *stage) trustAuthority(ctx context.Context) error {
 	}
 }
 
-// withLocalAuthority is the only edit of a rendered file: the proxy gets its certificates from an
+// withLocalAuthority is an edit of a rendered file: the proxy gets its certificates from an
 // authority of its own, because the real one is on the internet. The deployed file's owner and mode
 // stay.
 func withLocalAuthority(d *deployed.Deployment) error {
