@@ -19,6 +19,7 @@ type arr struct {
 	configs map[string]object
 	enums   map[string][]any
 	stored  string // the password
+	issues  []object
 }
 
 func newArr(name, api, key, title, version, shown string) *arr {
@@ -40,6 +41,7 @@ func newArr(name, api, key, title, version, shown string) *arr {
 	})
 	a.route("GET /config/{name}", a.getConfig)
 	a.route("PUT /config/{name}/{id}", a.putConfig)
+	a.measures()
 	return a
 }
 

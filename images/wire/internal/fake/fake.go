@@ -53,10 +53,13 @@ type Server struct {
 	writes []string
 	down   bool
 	log    func(line string)
+	// hanging and faults are what is wrong with its answers.
+	hanging bool
+	faults  map[string]fault
 }
 
 func newServer(name string) *Server {
-	return &Server{name: name, mux: http.NewServeMux(), log: func(string) {}}
+	return &Server{name: name, mux: http.NewServeMux(), log: func(string) {}, faults: map[string]fault{}}
 }
 
 // ServeHTTP answers a request. Its line in the log comes before those of what it leads to.
@@ -70,7 +73,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "starting", http.StatusServiceUnavailable)
 		return
 	}
-	s.mux.ServeHTTP(w, r)
+	if !s.fails(w, r) {
+		s.mux.ServeHTTP(w, r)
+	}
 }
 
 // URL is where the fake answers.

@@ -178,7 +178,7 @@ func (j *Jackett) torznab(w http.ResponseWriter, r *http.Request) {
 	case "caps":
 		fmt.Fprint(w, "<caps/>")
 	case "indexers":
-		fmt.Fprint(w, "<indexers/>")
+		j.indexers(w, id, query.Get("configured"))
 	case "search":
 		var found rss
 		for _, title := range slices.Sorted(maps.Keys(j.Releases)) {

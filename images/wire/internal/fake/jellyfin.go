@@ -32,6 +32,8 @@ type Jellyfin struct {
 	made      map[string]int // keys by name
 	libraries []object
 	items     []jellyfinItem
+	clients   int // that were active lately
+	playing   int // of these
 }
 
 // jellyfinItem is a file in a library.
@@ -101,6 +103,7 @@ func newJellyfin() *Jellyfin {
 		answer(w, http.StatusOK, object{"Items": items, "TotalRecordCount": len(items)})
 	})
 	j.route("POST /Library/Media/Updated", legacyToken, j.mediaUpdated)
+	j.measures()
 	return j
 }
 

@@ -78,6 +78,7 @@ func newJellyseerr() *Jellyseerr {
 		s.routeServers(kind)
 	}
 	s.route("POST /request", s.request)
+	s.measures()
 	return s
 }
 

@@ -18,6 +18,7 @@ type Prowlarr struct {
 	down  map[string]bool // definitions whose sites do not answer
 	// noProfile and noSaving refuse every indexer.
 	noProfile, noSaving bool
+	blocked             []object
 }
 
 // RefuseProfile makes it refuse the sync profile of indexers.
@@ -75,6 +76,7 @@ func newProwlarr() *Prowlarr {
 		answer(w, http.StatusOK, []object{{"id": 1, "name": "Standard"}})
 	})
 	p.route("POST /command", p.command)
+	p.measures()
 	p.mux.HandleFunc("GET /{id}/api", p.search)
 	p.mux.HandleFunc("GET /{id}/download", p.download)
 	return p

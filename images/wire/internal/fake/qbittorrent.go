@@ -24,6 +24,8 @@ type QBittorrent struct {
 	preferences object
 	categories  map[string]string
 	torrents    []object
+	transfer    object
+	ended       int // sessions
 }
 
 func newQBittorrent() *QBittorrent {
@@ -55,6 +57,7 @@ func newQBittorrent() *QBittorrent {
 	q.route("POST torrents/add", q.add)
 	q.route("POST torrents/delete", q.remove)
 	q.route("GET torrents/info", q.info)
+	q.measures()
 	return q
 }
 
@@ -114,7 +117,7 @@ func (q *QBittorrent) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q.failures = 0
-	session := fmt.Sprint("session", len(q.sessions))
+	session := fmt.Sprint("session", len(q.sessions)+q.ended)
 	q.sessions[session] = true
 	http.SetCookie(w, &http.Cookie{Name: q.cookie(), Value: session, Path: "/", HttpOnly: true})
 	if q.Old {

@@ -65,6 +65,8 @@ type Servarr struct {
 	connects *providers
 	media    []object
 	imported map[string]bool
+	queue    []object
+	lacks    int // how much is missing
 }
 
 func newServarr(kind servarrKind) *Servarr {
@@ -106,6 +108,7 @@ func newServarr(kind servarrKind) *Servarr {
 	s.route("GET /tag", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, []object{}) })
 	s.route("POST /"+kind.resource, s.addMedia)
 	s.route("POST /command", s.command)
+	s.measures()
 	return s
 }
 

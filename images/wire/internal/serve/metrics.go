@@ -15,6 +15,7 @@ type metrics struct {
 	warnings *prometheus.GaugeVec
 	changes  *prometheus.CounterVec
 	success  *prometheus.GaugeVec
+	now      func() time.Time
 }
 
 // newMetrics registers the metrics, with a series for every app of the plan from the start on, so
@@ -25,6 +26,7 @@ func newMetrics(p *plan.Plan, registry prometheus.Registerer) *metrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
+		now:   time.Now,
 		up:    gauge("homelab_wire_up", "1 if the latest pass connected the app without a problem."),
 		drift: gauge("homelab_wire_drift", "How many settings of the app somebody changed by hand."),
 		warnings: gauge("homelab_wire_warnings",
@@ -59,6 +61,6 @@ func (m *metrics) update(report *wire.Report) {
 			continue
 		}
 		m.up.WithLabelValues(name).Set(1)
-		m.success.WithLabelValues(name).Set(float64(time.Now().Unix()))
+		m.success.WithLabelValues(name).Set(float64(m.now().Unix()))
 	}
 }

@@ -1,4 +1,5 @@
-// Package serve makes passes again and again, and tells over HTTP how they went.
+// Package serve makes passes again and again, and measures the apps between and beside them. How the
+// passes went, and what the apps say of themselves, it tells over HTTP.
 package serve
 
 import (
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"homelab/images/wire/internal/observe"
 	"homelab/images/wire/internal/plan"
 	"homelab/images/wire/internal/state"
 	"homelab/images/wire/internal/wire"
@@ -35,6 +37,7 @@ type Server struct {
 	retry    time.Duration
 	log      func(string)
 	metrics  *metrics
+	observer *observe.Observer
 	registry *prometheus.Registry
 
 	mutex   sync.Mutex
@@ -46,10 +49,23 @@ type Server struct {
 // New returns a Server that makes passes of the wirer, with the state in a folder.
 func New(p *plan.Plan, wirer *wire.Wirer, stateDir string, every time.Duration, log func(string)) *Server {
 	registry := prometheus.NewRegistry()
-	return &Server{
+	s := &Server{
 		wirer: wirer, stateDir: stateDir, every: every, retry: firstRetry, log: log,
 		metrics: newMetrics(p, registry), registry: registry,
 	}
+	s.observer = observe.New(p, observe.Options{Credential: s.credential, Log: log})
+	registry.MustRegister(s.observer)
+	return s
+}
+
+// credential returns the API key that an app has made for us, "" if there is none yet. A pass may be
+// writing the state, which replaces files as a whole.
+func (s *Server) credential(app plan.App) (string, error) {
+	st, err := state.Open(s.stateDir, true)
+	if err != nil {
+		return "", err
+	}
+	return st.Credential(string(app)), nil
 }
 
 // Handler answers /healthz and /metrics.
@@ -83,7 +99,7 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, line)
 }
 
-// Run listens at an address and makes passes until the context ends.
+// Run listens at an address, makes passes and measures the apps until the context ends.
 func (s *Server) Run(ctx context.Context, listen string) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
 	if err != nil {
@@ -94,11 +110,9 @@ func (s *Server) Run(ctx context.Context, listen string) error {
 	go func() { served <- server.Serve(listener) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	looped := make(chan struct{})
-	go func() {
-		defer close(looped)
-		s.loop(ctx)
-	}()
+	var loops sync.WaitGroup
+	loops.Go(func() { s.loop(ctx) })
+	loops.Go(func() { s.observer.Run(ctx) })
 	select {
 	case err = <-served: // only if it fails
 	case <-ctx.Done():
@@ -107,7 +121,7 @@ func (s *Server) Run(ctx context.Context, listen string) error {
 		err = server.Shutdown(shutdown)
 	}
 	cancel()
-	<-looped
+	loops.Wait()
 	return err
 }
 
@@ -141,6 +155,11 @@ func (s *Server) pass(ctx context.Context) error {
 			s.log(line)
 		}
 		s.metrics.update(report)
+		for _, app := range report.Apps {
+			if len(app.Problems) == 0 {
+				s.observer.Connected(app.App)
+			}
+		}
 		err = failure(report)
 	} else {
 		s.log(err.Error())

@@ -3,9 +3,11 @@ package serve
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -108,6 +110,64 @@ func TestHealthAndMetrics(t *testing.T) {
 	for _, secret := range fake.Secrets() {
 		assert.NotContains(t, log.text()+body+metrics, secret)
 	}
+}
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// TestScrape compares everything that can be scraped with a file, which is also what the dashboards
+// and alerts are held to: each of the series is in it.
+func TestScrape(t *testing.T) {
+	stack, log := fake.New(t), &lines{}
+	s := newServer(t, stack, log)
+	s.metrics.now = func() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
+	require.NoError(t, s.pass(t.Context()))
+	stack.Radarr.SetHealth("error", "warning")
+	stack.Radarr.SetQueue("ok", "warning", "error")
+	stack.Radarr.SetMissing(12)
+	stack.Sonarr.SetMissing(345)
+	stack.Prowlarr.Block("1337x")
+	stack.QBittorrent.SetTransfer(123456789012, 34567890123, "connected")
+	stack.QBittorrent.SetPreference("listen_port", 51413)
+	stack.QBittorrent.AddTorrents("downloading", "stalledDL", "uploading", "stalledUP", "stoppedUP", "queuedDL", "missingFiles")
+	stack.Jellyfin.AddItems("Movies", 321)
+	stack.Jellyfin.AddItems("Series", 4321)
+	stack.Jellyfin.SetClients(3, 2)
+	stack.Jellyseerr.AddRequests("pending", "processing", "available", "available", "declined", "completed")
+	stack.Sonarr.Set("naming", "renameEpisodes", false)
+	stack.Jackett.SetSiteDown("rarbg", true)
+	require.NoError(t, s.pass(t.Context()))
+	s.observer.Round(t.Context())
+
+	answer := httptest.NewRecorder()
+	s.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	const golden = "testdata/metrics.prom"
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(golden, answer.Body.Bytes(), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err, "run the test with -update to make the file")
+	assert.Equal(t, string(want), answer.Body.String())
+}
+
+// TestRunMeasuresTheApps beside the passes, of which the first does not end here.
+func TestRunMeasuresTheApps(t *testing.T) {
+	stack, log := fake.New(t), &lines{}
+	stack.Prowlarr.SetHanging(true)
+	s := newServer(t, stack, log)
+	web := httptest.NewServer(s.Handler())
+	t.Cleanup(web.Close)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, "127.0.0.1:0") }()
+	assert.Eventually(t, func() bool {
+		_, metrics := get(t, web.URL+"/metrics")
+		return strings.Contains(metrics, `homelab_app_missing{app="radarr"} 0`)
+	}, 20*time.Second, 10*time.Millisecond)
+	line, _ := s.Health()
+	assert.Equal(t, "the first pass has not ended yet", line)
+	cancel()
+	require.NoError(t, <-ended)
 }
 
 func TestRunRetriesUntilAllIsWell(t *testing.T) {
