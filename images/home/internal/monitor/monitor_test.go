@@ -96,7 +96,11 @@ func TestTroubles(t *testing.T) {
 			f, now := fake.New(t), time.Now()
 			f.Healthy(now)
 			var log bytes.Buffer
-			m := monitor.New(read(t, f), monitor.Options{Timeout: 300 * time.Millisecond, Log: slog.New(slog.NewJSONHandler(&log, nil))})
+			options := monitor.Options{Log: slog.New(slog.NewJSONHandler(&log, nil)), Timeout: time.Minute}
+			if trouble == fake.Slow {
+				options.Timeout = 500 * time.Millisecond
+			}
+			m := monitor.New(read(t, f), options)
 			m.Ask(t.Context())
 			first := m.Snapshot()
 			require.Empty(t, first.States.Problem)
