@@ -98,7 +98,7 @@ func TestTroubles(t *testing.T) {
 			var log bytes.Buffer
 			options := monitor.Options{Log: slog.New(slog.NewJSONHandler(&log, nil)), Timeout: time.Minute}
 			if trouble == fake.Slow {
-				options.Timeout = 500 * time.Millisecond
+				options.Timeout = 2 * time.Second
 			}
 			m := monitor.New(read(t, f), options)
 			m.Ask(t.Context())
