@@ -347,8 +347,8 @@ func TestDownloadLinks(t *testing.T) {
 	_, found := p.send("GET", "/1/api?t=search&q=x&apikey="+ProwlarrKey, "")
 	var results rss
 	require.NoError(t, xml.Unmarshal([]byte(found), &results))
-	require.Len(t, results.Items, 1)
-	link := strings.TrimPrefix(results.Items[0].Link, s.Prowlarr.URL())
+	require.Len(t, results.Items, 2)
+	link := strings.TrimPrefix(results.Items[1].Link, s.Prowlarr.URL())
 	require.Contains(t, link, "/1/download?", "the app needs no way to Jackett")
 	assert.NotContains(t, link, JackettKey)
 	p.is(200, string(torrentOf("The.Matrix.1999.1080p.mkv")), "GET", link, "")

@@ -14,15 +14,15 @@ import (
 	"strings"
 )
 
-// addMedia adds a film, searches it with every indexer, and gives the first result to the download
-// client.
+// addMedia adds a film or a series, searches it with every indexer, and gives the first result to
+// the download client.
 func (s *Servarr) addMedia(w http.ResponseWriter, r *http.Request) {
 	var item object
 	if err := readBody(r, &item); err != nil {
 		refuse(w, "", err, nil)
 		return
 	}
-	shape := spec{"title": "string!", "tmdbId": "int!", "qualityProfileId": "int!",
+	shape := spec{"title": "string!", s.kind.id: "int!", "qualityProfileId": "int!",
 		"rootFolderPath": "string!", "monitored": "bool!"}
 	if err := shape.check(item); err != nil {
 		refuse(w, "", err, item)
@@ -196,21 +196,34 @@ func (s *Servarr) copyTorrent(torrent object) (string, error) {
 		if info, err := os.Stat(root); err != nil || !info.IsDir() {
 			return "", fmt.Errorf("Root folder '%s' was not found.", root)
 		}
-		name := filepath.Base(source)
-		if s.configs["naming"]["renameMovies"] == true {
-			name = fmt.Sprintf("%s (1999)%s", title, filepath.Ext(source))
-		}
-		folder := filepath.Join(root, fmt.Sprintf("%s (1999) [tmdbid-%v]", title, item["tmdbId"]))
-		if err := os.Mkdir(folder, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		folder, file := s.place(item, source)
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, folder, file)), 0o755); err != nil {
 			return "", err
 		}
-		if err := copyFile(source, filepath.Join(folder, name)); err != nil {
+		if err := copyFile(source, filepath.Join(root, folder, file)); err != nil {
 			return "", err
 		}
 		s.imported[source] = true
-		return folder, nil
+		return filepath.Join(root, folder), nil
 	}
 	return "", nil
+}
+
+// place returns the folder of a film or a series in its root folder, and where a file goes there. All
+// films are of 1999, and all files of series the first episode.
+func (s *Servarr) place(item object, source string) (folder, file string) {
+	renames := s.configs["naming"][s.kind.rename] == true
+	file = filepath.Base(source)
+	if s.kind.resource == "movie" {
+		if renames {
+			file = fmt.Sprintf("%v (1999)%s", item["title"], filepath.Ext(source))
+		}
+		return fmt.Sprintf("%v (1999) [tmdbid-%v]", item["title"], item["tmdbId"]), file
+	}
+	if renames {
+		file = fmt.Sprintf("%v - S01E01%s", item["title"], filepath.Ext(source))
+	}
+	return fmt.Sprintf("%v [tvdbid-%v]", item["title"], item["tvdbId"]), filepath.Join("Season 01", file)
 }
 
 // copyFile copies a file; nothing is left of a copy that failed.

@@ -24,8 +24,10 @@ type Jackett struct {
 func newJackett() *Jackett {
 	j := &Jackett{
 		Server: newServer("jackett"), key: JackettKey, password: JackettPassword, configured: map[string]bool{}, down: map[string]bool{},
-		order:    []string{"rarbg", "eztv", "private"},
-		Releases: map[string][]byte{"The.Matrix.1999.1080p": torrentOf("The.Matrix.1999.1080p.mkv")},
+		order: []string{"rarbg", "eztv", "private"},
+		Releases: map[string][]byte{
+			"The.Matrix.1999.1080p": torrentOf("The.Matrix.1999.1080p.mkv"), "Cosmos.S01E01.1080p": torrentOf("Cosmos.S01E01.1080p.mkv"),
+		},
 	}
 	j.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "OK") })
 	j.mux.HandleFunc("POST /UI/Dashboard", func(w http.ResponseWriter, r *http.Request) {

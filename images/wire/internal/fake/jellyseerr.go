@@ -414,17 +414,20 @@ func (s *Jellyseerr) request(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusInternalServerError, object{"message": "the set-up has not ended"})
 		return
 	}
-	kind := map[any]string{"movie": "radarr", "tv": "sonarr"}[body["mediaType"]]
+	kind, resource, id := "radarr", "movie", "tmdbId"
+	if body["mediaType"] == "tv" {
+		kind, resource, id = "sonarr", "series", "tvdbId"
+	}
 	for _, server := range s.servers[kind] {
 		if server["isDefault"] != true || server["is4k"] != false {
 			continue
 		}
-		film := object{
-			"title": body["title"], "tmdbId": body["mediaId"], "qualityProfileId": server["activeProfileId"],
+		wanted := object{
+			"title": body["title"], id: body["mediaId"], "qualityProfileId": server["activeProfileId"],
 			"rootFolderPath": server["activeDirectory"], "monitored": true,
 		}
-		if err := fetchJSON(http.MethodPost, seerrURL(server)+"/api/v3/movie", fmt.Sprint(server["apiKey"]),
-			film, nil); err != nil {
+		if err := fetchJSON(http.MethodPost, seerrURL(server)+"/api/v3/"+resource, fmt.Sprint(server["apiKey"]),
+			wanted, nil); err != nil {
 			answer(w, http.StatusInternalServerError, object{"message": err.Error()})
 			return
 		}

@@ -15,6 +15,7 @@ import (
 // servarrKind is what differs between Radarr and Sonarr.
 type servarrKind struct {
 	name, title, version, key, shown, category, resource string
+	id, rename                                           string
 	naming                                               object
 	enums                                                map[string][]any
 	events                                               []string // that a notification can be about
@@ -23,7 +24,7 @@ type servarrKind struct {
 var (
 	radarrKind = servarrKind{
 		name: "radarr", title: "Radarr", version: "6.4.4.10000", key: RadarrKey, shown: mask,
-		category: "movieCategory", resource: "movie",
+		category: "movieCategory", resource: "movie", id: "tmdbId", rename: "renameMovies",
 		naming: object{
 			"id": 1.0, "renameMovies": false, "replaceIllegalCharacters": true, "colonReplacementFormat": "delete",
 			"standardMovieFormat": "{Movie Title}", "movieFolderFormat": "{Movie Title}", "newerThanUs": "kept",
@@ -37,7 +38,7 @@ var (
 	}
 	sonarrKind = servarrKind{
 		name: "sonarr", title: "Sonarr", version: "4.0.19.3000", key: SonarrKey,
-		shown: "a-hash-of-the-password", category: "tvCategory", resource: "series",
+		shown: "a-hash-of-the-password", category: "tvCategory", resource: "series", id: "tvdbId", rename: "renameEpisodes",
 		naming: object{
 			"id": 1.0, "renameEpisodes": false, "replaceIllegalCharacters": true, "colonReplacementFormat": 0.0,
 			"customColonReplacementFormat": "", "multiEpisodeStyle": 0.0, "standardEpisodeFormat": "x",
@@ -65,13 +66,14 @@ type Servarr struct {
 	connects *providers
 	media    []object
 	imported map[string]bool
+	logins   map[string]*http.Client // to the download client
 	queue    []object
 	lacks    int // how much is missing
 }
 
 func newServarr(kind servarrKind) *Servarr {
 	s := &Servarr{arr: newArr(kind.name, "v3", kind.key, kind.title, kind.version, kind.shown), kind: kind,
-		imported: map[string]bool{}}
+		imported: map[string]bool{}, logins: map[string]*http.Client{}}
 	s.enums = kind.enums
 	s.configs["naming"] = copyOf(kind.naming)
 	s.configs["mediamanagement"] = object{
@@ -256,13 +258,20 @@ func (s *Servarr) addRoot(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusCreated, root)
 }
 
-// session logs in to the download client with what is stored.
+// session logs in to the download client with what is stored, unless an earlier login is still good.
 func (s *Servarr) session(client object) (*http.Client, string, error) {
 	scheme := "http"
 	if value(client, "useSsl") == true {
 		scheme = "https"
 	}
 	base := fmt.Sprintf("%s://%s:%v/api/v2", scheme, text(client, "host"), value(client, "port"))
+	login := fmt.Sprintf("%s as %s with %s", base, text(client, "username"), text(client, "password"))
+	s.mutex.Lock()
+	known := s.logins[login]
+	s.mutex.Unlock()
+	if known != nil && getJSON(known, base+"/app/preferences", &object{}) == nil {
+		return known, base, nil
+	}
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return nil, "", err
@@ -281,6 +290,9 @@ func (s *Servarr) session(client object) (*http.Client, string, error) {
 	if response.StatusCode != http.StatusNoContent && string(body) != "Ok." {
 		return nil, "", fmt.Errorf("Authentication Failure with password %s", text(client, "password"))
 	}
+	s.mutex.Lock()
+	s.logins[login] = session
+	s.mutex.Unlock()
 	return session, base, nil
 }
 

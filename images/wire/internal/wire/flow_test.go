@@ -71,6 +71,18 @@ func TestDataFlow(t *testing.T) {
 	assert.FileExists(t, filepath.Join(stack.Dir, "box/movies/The.Matrix (1999) [tmdbid-603]/The.Matrix (1999).mkv"))
 }
 
+// TestDataFlowOfASeries goes by Sonarr.
+func TestDataFlowOfASeries(t *testing.T) {
+	l := newLab(t)
+	l.connect()
+	require.Equal(t, http.StatusCreated, post(t, l.stack.Jellyseerr.URL()+"/api/v1/request", fake.JellyseerrKey,
+		`{"mediaType":"tv","mediaId":58811,"title":"Cosmos"}`))
+	require.NoError(t, l.stack.Sonarr.Refresh())
+	assert.FileExists(t, filepath.Join(l.stack.Dir, "downloads/complete/sonarr/Cosmos.S01E01.1080p.mkv"))
+	assert.FileExists(t, filepath.Join(l.stack.Dir, "box/tv/Cosmos [tvdbid-58811]/Season 01/Cosmos - S01E01.mkv"))
+	assert.Equal(t, []string{"Series: Cosmos - S01E01.mkv"}, l.stack.Jellyfin.Items())
+}
+
 // TestImportWaitsForTheLibrary has the library away when a download is complete.
 func TestImportWaitsForTheLibrary(t *testing.T) {
 	l := newLab(t)
