@@ -337,7 +337,9 @@ func TestWhatIsMissing(t *testing.T) {
 			l := newLab(t, c.app)
 			var want []string
 			for line := range strings.Lines(l.round(c.app)) {
-				if !slices.ContainsFunc(c.gone, func(start string) bool { return strings.HasPrefix(line, start+" ") || strings.HasPrefix(line, start+"{") }) {
+				if !slices.ContainsFunc(c.gone, func(start string) bool {
+					return strings.HasPrefix(line, start+" ") || strings.HasPrefix(line, start+"{")
+				}) {
 					want = append(want, nameOf(line))
 				}
 			}
