@@ -115,7 +115,7 @@ func TestWhoMayImport(t *testing.T) {
 	_, all := sources(t)
 	allowed := map[string][]string{
 		// One reader of the configuration: a component's arguments say all that it depends on.
-		"homelab/components/settings": {"components/stack", "components/settings", "cmd/homelab", "internal/workspace", "tests/engine", "tests/chain", "tests/host", "tests/policy"},
+		"homelab/components/settings": {"components/stack", "components/settings", "cmd/homelab", "internal/workspace", "tests/engine", "tests/chain", "tests/host", "tests/images", "tests/policy"},
 		// The simulated clouds exist for the command and the tests; the program knows nothing of
 		// them.
 		"homelab/internal/simcloud": {"internal/simcloud", "internal/workspace", "cmd/homelab", "tests/engine"},
