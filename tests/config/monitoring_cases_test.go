@@ -136,6 +136,7 @@ var (
 	hostnameOf = regexp.MustCompile(`hostname="([^"]+)"`)
 	jobOf      = regexp.MustCompile(`job="([^"]+)"`)
 	limitOf    = regexp.MustCompile(`\* (\d+) \* 1024`)
+	appOf      = regexp.MustCompile(`app="([^"]+)"`)
 )
 
 // requests are the answers of a hostname that the proxy counts, by code: so many a minute.
@@ -181,11 +182,37 @@ func serviceMemory(a ruleAlert) []ruleCase {
 	}}
 }
 
-// targetDown looks at what is scraped, which for some is the exporter.
+// targetDown looks at what is scraped.
 func targetDown(a ruleAlert) []ruleCase {
 	labels := target(jobOf.FindStringSubmatch(a.Expr)[1], 1)
 	up := labelled("up", labels)
 	return []ruleCase{{firing: map[string]string{up: always(0)}, quiet: map[string]string{up: always(1)}, at: 15 * time.Minute, labels: kept(labels)}}
+}
+
+// application is a case of a series that the wiring has of an application. kind is a label, its value
+// that counts, and one that does not; none of another application counts.
+func application(metric string, wrong, well int, kind ...string) func(ruleAlert) []ruleCase {
+	return func(a ruleAlert) []ruleCase {
+		app := appOf.FindStringSubmatch(a.Expr)[1]
+		series := func(app string, kind ...string) string { return labelled(metric, wires(app, kind...)) }
+		counts := kind[:min(2, len(kind))]
+		quiet := []map[string]string{{series(app, counts...): always(well)}, {series("other", counts...): always(wrong)}, {labelled("up", wires(app)): always(0)}}
+		if len(kind) > 2 {
+			quiet = append(quiet, map[string]string{series(app, kind[0], kind[2]): always(wrong)})
+		}
+		firing := map[string]string{series(app, counts...): always(wrong)}
+		summary := strings.Replace(a.Annotations["summary"], "{{ $value }}", strconv.Itoa(wrong), 1)
+		return pair(2*time.Hour, kept(wires(app, counts...)), summary, firing, quiet...)(a)
+	}
+}
+
+// indexers are those that the wiring cannot set up, and those that Prowlarr no longer asks.
+func indexers(warnings, failing int) map[string]string {
+	return map[string]string{
+		labelled("homelab_wire_warnings", wires("prowlarr")):                    always(warnings),
+		labelled("homelab_app_indexers", wires("prowlarr", "state", "failing")): always(failing),
+		labelled("homelab_app_indexers", wires("prowlarr", "state", "enabled")): always(9),
+	}
 }
 
 func serviceErrors(a ruleAlert) []ruleCase {

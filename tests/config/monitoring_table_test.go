@@ -12,7 +12,9 @@ func certificate() map[string]string {
 }
 
 // wires is a series of the program that connects the services.
-func wires(app string) map[string]string { return target("wire", 9797, "app", app) }
+func wires(app string, more ...string) map[string]string {
+	return target("wire", 9797, append([]string{"app", app}, more...)...)
+}
 
 const (
 	soon = 10 * time.Minute
@@ -28,6 +30,10 @@ var ruleCases = map[string]func(ruleAlert) []ruleCase{
 	"TargetDown":      targetDown,
 	"ServiceSlow":     serviceSlow,
 	"ServiceErrors":   serviceErrors,
+
+	"ServiceNotAnswering":  application("homelab_app_up", 0, 1),
+	"ServiceReportsErrors": application("homelab_app_health_issues", 2, 0, "type", "error", "warning"),
+	"QueueFails":           application("homelab_app_queue", 2, 0, "state", "errors", "total"),
 
 	"Watchdog": func(ruleAlert) []ruleCase { return []ruleCase{{at: soon}} },
 	"ProxyErrors": pair(20*time.Minute, nil, "", requests("a.example.com", 50, 50),
@@ -90,7 +96,11 @@ var ruleCases = map[string]func(ruleAlert) []ruleCase{
 
 	"WiringFailed": gauge("homelab_wire_up", wires("radarr"), 0, 1, late, "radarr cannot be connected with the other services"),
 	"WiringDrift":  gauge("homelab_wire_drift", wires("radarr"), 2, 0, late, "2 settings of radarr were changed by hand"),
-	"IndexersFail": gauge("homelab_wire_warnings", wires("prowlarr"), 3, 0, 8*hour, "3 indexers of prowlarr do not work"),
+	"IndexersFail": several(
+		// The same indexers in both: one message.
+		pair(8*hour, map[string]string{"app": "prowlarr"}, "3 indexers of prowlarr do not work", indexers(3, 2), indexers(0, 0)),
+		pair(8*hour, map[string]string{"app": "prowlarr"}, "2 indexers of prowlarr do not work", indexers(0, 2), indexers(0, 0)),
+	),
 
 	"MachineSilent": several(
 		func(ruleAlert) []ruleCase {

@@ -77,7 +77,8 @@ type Subject struct {
 	Target Target
 	// NoMetrics says why it has none; empty exactly when it has a Target.
 	NoMetrics string
-	// Exporter is the name of the subject that measures it from outside; empty for none.
+	// Exporter is the name of the subject that measures it from outside: its series homelab_app_*
+	// have this subject's name as the label app. Empty for none.
 	Exporter string
 	// MemoryMiB is its memory limit, in MiB.
 	MemoryMiB int

@@ -8,7 +8,7 @@ import (
 )
 
 // Model returns a system with a service of each kind: public and on the tailnet, with metrics,
-// measured by an exporter and without, behind the VPN, on the library.
+// measured by another one and without, behind the VPN, on the library.
 func Model() watch.Model {
 	return watch.Model{
 		Host: "homelab", Domain: "example.com", Timezone: "Europe/Berlin", Shipper: watch.Alloy,
@@ -42,28 +42,27 @@ func Model() watch.Model {
 				Target: watch.Target{Port: 3000, Path: "/metrics"}, MemoryMiB: 512, Uses: []string{"alertmanager", "loki", "prometheus"},
 			},
 			{
-				Name: "jellyfin", Title: "Jellyfin", Summary: "Films and series", Layer: watch.Service, Hostname: "jellyfin.example.com",
+				Name: "jellyfin", Title: "Jellyfin", Summary: "Films and series", Layer: watch.Service, Hostname: "jellyfin.example.com", Exporter: "wire",
 				NoMetrics: "Jellyfin's metrics endpoint has no access control of its own", MemoryMiB: 4096, Library: true,
 			},
 			{
-				Name: "jellyseerr", Title: "Jellyseerr", Layer: watch.Service, Hostname: "requests.example.com", Public: true, Groups: []string{"users"},
+				Name: "jellyseerr", Title: "Jellyseerr", Layer: watch.Service, Hostname: "requests.example.com", Public: true, Groups: []string{"users"}, Exporter: "wire",
 				NoMetrics: "the application has no metrics endpoint", MemoryMiB: 512, Uses: []string{"jellyfin", "radarr"},
 			},
 			{Name: "loki", Title: "Loki", Layer: watch.Monitoring, Target: watch.Target{Port: 3100, Path: "/metrics"}, MemoryMiB: 512},
 			{Name: "node-exporter", Title: "Node exporter", Layer: watch.Monitoring, Target: watch.Target{Port: 9100, Path: "/metrics"}, MemoryMiB: 64},
 			{
 				Name: "prometheus", Title: "Prometheus", Layer: watch.Monitoring, Target: watch.Target{Port: 9090, Path: "/metrics"}, MemoryMiB: 768,
-				Uses: []string{"alertmanager", "alloy", "authelia", "blackbox", "caddy", "cadvisor", "crowdsec", "grafana", "loki", "node-exporter", "radarr-exporter", "wire"},
+				Uses: []string{"alertmanager", "alloy", "authelia", "blackbox", "caddy", "cadvisor", "crowdsec", "grafana", "loki", "node-exporter", "wire"},
 			},
 			{
-				Name: "qbittorrent", Title: "qBittorrent", Layer: watch.Service, Hostname: "qbittorrent.example.com", Groups: []string{"admins"},
+				Name: "qbittorrent", Title: "qBittorrent", Layer: watch.Service, Hostname: "qbittorrent.example.com", Groups: []string{"admins"}, Exporter: "wire",
 				NoMetrics: "the application has no metrics endpoint", MemoryMiB: 1024, Behind: "gluetun",
 			},
 			{
-				Name: "radarr", Title: "Radarr", Layer: watch.Service, Hostname: "radarr.example.com", Groups: []string{"admins"}, Exporter: "radarr-exporter",
+				Name: "radarr", Title: "Radarr", Layer: watch.Service, Hostname: "radarr.example.com", Groups: []string{"admins"}, Exporter: "wire",
 				NoMetrics: "the application has no metrics endpoint", MemoryMiB: 768, Uses: []string{"gluetun", "jellyfin"}, Library: true,
 			},
-			{Name: "radarr-exporter", Title: "Radarr exporter", Layer: watch.Monitoring, Target: watch.Target{Port: 9707, Path: "/metrics"}, MemoryMiB: 64, Uses: []string{"radarr"}},
 			{Name: "wire", Title: "Wiring", Layer: watch.Service, Target: watch.Target{Port: 9797, Path: "/metrics"}, MemoryMiB: 128, Uses: []string{"gluetun", "jellyfin", "jellyseerr", "radarr"}},
 		},
 		Probes: []watch.Probe{

@@ -33,10 +33,10 @@ func inhibitions(m watch.Model) []inhibit {
 		Target: []string{matcher("alertname", "!~", strings.Join([]string{rules.ServiceDown, rules.VPNLeaking, rules.Watchdog, TestAlert}, "|"))},
 		Equal:  []string{"service"},
 	}, {
-		Name:   "exporter-says-it-for-what-it-measures",
-		Source: []string{matcher("alertname", "=", rules.ServiceDown), matcher(rules.ExporterLabel, "!=", "")},
-		Target: []string{matcher("alertname", "=", rules.TargetDown)},
-		Equal:  []string{rules.ExporterLabel},
+		// Who downloads with the torrent client reports that it is away.
+		Name:   "torrents-say-it-for-who-downloads-with-them",
+		Source: []string{named(rules.ServiceDown, rules.ServiceNotAnswering), matcher(rules.BehindLabel, "!=", "")},
+		Target: []string{named(rules.ServiceReportsErrors, rules.QueueFails)},
 	}, {
 		Name:   "library-says-it-for-who-needs-it",
 		Source: []string{matcher("alertname", "=", rules.MediaMissing)},
@@ -56,6 +56,10 @@ func inhibitions(m watch.Model) []inhibit {
 		out = append(out, inhibit{
 			Name: tunnel.Name + "-says-it-for-what-is-behind", Source: []string{matcher("alertname", "=", rules.VPNDown)}, Target: behind,
 		}, inhibit{
+			Name:   tunnel.Name + "-says-it-for-who-downloads-through-it",
+			Source: []string{matcher("alertname", "=", rules.VPNDown)},
+			Target: []string{named(rules.ServiceReportsErrors, rules.QueueFails)},
+		}, inhibit{
 			Name:   tunnel.Name + "-container-says-it-for-what-is-behind",
 			Source: []string{matcher("alertname", "=", rules.ServiceDown), matcher("service", "=", tunnel.Name)}, Target: behind,
 		})
@@ -65,5 +69,5 @@ func inhibitions(m watch.Model) []inhibit {
 
 // consequences are what a service shows when something that it needs is not there.
 func consequences() []string {
-	return []string{rules.ServiceDown, rules.TargetDown, rules.ServiceSlow, rules.ServiceErrors}
+	return []string{rules.ServiceDown, rules.TargetDown, rules.ServiceNotAnswering, rules.ServiceSlow, rules.ServiceErrors}
 }

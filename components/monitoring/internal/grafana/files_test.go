@@ -38,23 +38,38 @@ func TestFiles(t *testing.T) {
 	}
 	golden.Equal(t, "paths", []byte(strings.Join(paths, "\n")+"\n"))
 	golden.Equal(t, "expressions", []byte(strings.Join(Expressions(example.Model()), "\n")+"\n"))
-	golden.Equal(t, "expressions-exporters", []byte(strings.Join(exporterExpressions(), "\n")+"\n"))
+	golden.Equal(t, "expressions-applications", []byte(strings.Join(applicationExpressions(), "\n")+"\n"))
 	golden.Equal(t, "log-queries", []byte(strings.Join(LogQueries(example.Model()), "\n")+"\n"))
 }
 
-// exporterExpressions are those of every application that has panels of its own if it is there.
-func exporterExpressions() []string {
-	var m watch.Model
-	for name := range exporters() {
-		m.Subjects = append(m.Subjects, watch.Subject{Name: name, Exporter: name + "-exporter"})
-	}
-	wanted, queue := exporterQueries(m)
+// applicationExpressions are those of every application that has panels of its own if it is there.
+func applicationExpressions() []string {
 	var out []string
-	for _, q := range append(wanted, queue...) {
-		out = append(out, q.expr)
+	for _, a := range applications() {
+		for _, q := range a.panel.Targets {
+			out = append(out, q.Expr)
+		}
 	}
 	slices.Sort(out)
 	return out
+}
+
+// What is shown of an application is there if it is, and somebody measures it.
+func TestApplicationsHaveTheirPanels(t *testing.T) {
+	titles := func(names ...string) (out []string) {
+		var m watch.Model
+		for _, name := range names {
+			m.Subjects = append(m.Subjects, watch.Subject{Name: name, Exporter: "wire"})
+		}
+		for _, p := range saidBy(m) {
+			out = append(out, p.Title)
+		}
+		return out
+	}
+	assert.Equal(t, []string{"Indexers", "Problems"}, titles("prowlarr"))
+	assert.Equal(t, titles("radarr"), titles("radarr", "sonarr"), "one more changes nothing")
+	assert.Len(t, titles("jackett", "jellyfin", "jellyseerr", "qbittorrent", "radarr"), len(applications()))
+	assert.Empty(t, saidBy(watch.Model{Subjects: []watch.Subject{{Name: "radarr"}}}))
 }
 
 func TestFilesRefuse(t *testing.T) {

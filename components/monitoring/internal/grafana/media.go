@@ -8,28 +8,6 @@ import (
 	"homelab/components/internal/watch"
 )
 
-// exported is what an exporter (exportarr) says of an application.
-type exported struct {
-	// wanted is what the application looks for.
-	wanted []query
-	// queue is what it waits for.
-	queue []query
-}
-
-// exporters are the applications whose exporters have their own panels, by the subject's name.
-func exporters() map[string]exported {
-	return map[string]exported{
-		"radarr": {
-			wanted: []query{{"radarr_movie_missing_total", "films missing"}, {"radarr_movie_wanted_total", "films wanted"}},
-			queue:  []query{{"sum by (download_state) (radarr_queue_total)", "films {{download_state}}"}},
-		},
-		"sonarr": {
-			wanted: []query{{"sonarr_episode_missing_total", "episodes missing"}},
-			queue:  []query{{"sum by (download_state) (sonarr_queue_total)", "episodes {{download_state}}"}},
-		},
-	}
-}
-
 // media shows the way of a film: asked for, found, loaded, put into the library.
 func media(m watch.Model) dashboard {
 	b := newBoard(mediaUID, "Media", "From the request to the library.", "now-24h")
@@ -60,11 +38,9 @@ func media(m watch.Model) dashboard {
 		graph("Slow answers", "The time within which nine of ten answers begin.", seconds,
 			query{quantile(0.9, series(answers+"_bucket", people...), "hostname"), "{{hostname}}"}),
 	)
-	wanted, queue := exporterQueries(m)
-	if len(wanted) > 0 {
-		b.row("Wanted and on the way")
-		b.add(12, 8, graph("Wanted", "What the applications look for.", short, wanted...),
-			stacked("Queue", "What is being loaded or put into the library.", short, queue...))
+	if said := saidBy(m); len(said) > 0 {
+		b.row("From the request to the library")
+		b.add(12, 8, said...)
 	}
 	return b.dashboard
 }
@@ -72,6 +48,8 @@ func media(m watch.Model) dashboard {
 // wiring adds what the program says that connects the services.
 func wiring(b *board) {
 	b.add(12, 7,
+		timeline("Answering", "When each service answered what is asked of it every minute.", yesNo("answering", "not answering", 1),
+			query{"homelab_app_up", "{{app}}"}),
 		timeline("Connected", "When each service was connected with the others.", yesNo("connected", "not connected", 1),
 			query{"homelab_wire_up", "{{app}}"}),
 		graph("Changed by hand", "Settings that somebody changed by hand.", short, query{"homelab_wire_drift", "{{app}}"}),
@@ -97,13 +75,44 @@ func ofServices(m watch.Model) []string {
 	return visitors("hostname", "!~"+strings.Join(others, "|"))
 }
 
-// exporterQueries are those of the applications that have an exporter.
-func exporterQueries(m watch.Model) (wanted, queue []query) {
-	known := exporters()
-	for _, s := range m.Subjects {
-		if e, ok := known[s.Name]; ok && s.Exporter != "" {
-			wanted, queue = append(wanted, e.wanted...), append(queue, e.queue...)
+// said is a panel about what some applications say of themselves, by the subjects' names.
+type said struct {
+	by    []string
+	panel panel
+}
+
+// applications are these panels, on the way of a film. They show every application that says it, so
+// one more changes nothing.
+func applications() []said {
+	downloaders := []string{"radarr", "sonarr"}
+	return []said{
+		{[]string{"jellyseerr"}, stacked("Requests for films and series", "By what has become of them.", short,
+			query{series("homelab_app_requests", "status", "~pending|processing|available|declined|completed"), "{{status}}"})},
+		{downloaders, graph("Wanted", "What the applications look for; of films also those that are not out yet.", short, query{"homelab_app_missing", "{{app}}"})},
+		{[]string{"jackett", "prowlarr"}, graph("Indexers", "Those that are switched on, and those of them that fail.", short,
+			query{"homelab_app_indexers", "{{app}} {{state}}"})},
+		{downloaders, stacked("Queue", "What is being loaded or put into the library.", short,
+			query{series("homelab_app_queue", "state", "total"), "{{app}}"})},
+		{downloaders, graph("Stuck in the queue", "Downloads with an error or a warning.", short,
+			query{series("homelab_app_queue", "state", "~errors|warnings"), "{{app}} {{state}}"})},
+		{[]string{"qbittorrent"}, stacked("Torrents", "By what they do; stalled are downloads that get nothing.", short,
+			query{sum("homelab_app_torrents", "state"), "{{state}}"})},
+		{[]string{"qbittorrent"}, graph("Torrents' traffic", "What is loaded and given away.", bytesPerS,
+			query{rate("homelab_app_transfer_bytes_total"), "{{direction}}"})},
+		{append([]string{"prowlarr"}, downloaders...), stacked("Problems", "What the applications find wrong themselves.", short,
+			query{series("homelab_app_health_issues", "type", "~error|warning"), "{{app}} {{type}}"})},
+		{[]string{"jellyfin"}, graph("Library", "How much there is to watch.", short, query{"homelab_app_library_items", "{{type}}"})},
+		{[]string{"jellyfin"}, graph("Watching", "Clients that play something.", short, query{"homelab_app_streams", "clients"})},
+	}
+}
+
+// saidBy returns the panels about the applications that are there and measured.
+func saidBy(m watch.Model) []panel {
+	var out []panel
+	for _, a := range applications() {
+		if slices.ContainsFunc(m.Subjects, func(s watch.Subject) bool { return s.Exporter != "" && slices.Contains(a.by, s.Name) }) {
+			out = append(out, a.panel)
 		}
 	}
-	return wanted, queue
+	return out
 }

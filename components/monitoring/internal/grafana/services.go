@@ -49,15 +49,16 @@ func subjectRow(b *board, s watch.Subject) {
 	}
 }
 
-// metricsPanel says whether the subject's metrics, or those that its exporter has of it, arrive;
-// or why there are none.
+// metricsPanel says whether the subject's metrics arrive, or, where another subject measures it,
+// whether it answers that one; or why there are none.
 func metricsPanel(s watch.Subject) panel {
 	arrive := look{words: yesNo("arrive", "missing", 1), steps: plain(), none: "missing"}
 	switch {
 	case s.Scraped():
 		return stat("Metrics", "Whether Prometheus gets its metrics.", arrive, query{"min(" + series("up", "job", s.Name) + ")", ""})
 	case s.Exporter != "":
-		return stat("Metrics", "Whether Prometheus gets its metrics, from "+s.Exporter+".", arrive, query{"min(" + series("up", "job", s.Exporter) + ")", ""})
+		return stat("Answering", "Whether it answers what "+s.Exporter+" asks of it every minute.", look{words: yesNo("answering", "not answering", 1), steps: plain(), none: "unknown"},
+			query{"min(" + series("homelab_app_up", "app", s.Name) + ")", ""})
 	}
 	return text("Metrics", "<p>None: "+html.EscapeString(s.NoMetrics)+".</p>")
 }

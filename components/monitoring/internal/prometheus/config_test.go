@@ -53,23 +53,23 @@ func TestArguments(t *testing.T) {
 	golden.Equal(t, "arguments", []byte(strings.Join(prometheus.Arguments(example.Model()), "\n")+"\n"))
 }
 
-// Another service adds its job and changes nothing else; so does its exporter, but for the line
-// that says that it is no service.
+// Another service adds its job and changes nothing else; so does another program of the monitoring,
+// but for the line that says that it is no service.
 func TestAnotherSubjectAddsItsJob(t *testing.T) {
 	before, err := prometheus.Config(example.Model())
 	require.NoError(t, err)
 	m := example.Model()
 	m.Subjects = append(m.Subjects,
-		watch.Subject{Name: "sonarr", Title: "Sonarr", Layer: watch.Service, Hostname: "sonarr.example.com", Target: watch.Target{Port: 81, Path: "/numbers"}, MemoryMiB: 1, Exporter: "sonarr-exporter"},
-		watch.Subject{Name: "sonarr-exporter", Title: "Sonarr exporter", Layer: watch.Monitoring, Target: watch.Target{Port: 9707, Path: "/metrics"}, MemoryMiB: 1, Uses: []string{"sonarr"}})
+		watch.Subject{Name: "sonarr", Title: "Sonarr", Layer: watch.Service, Hostname: "sonarr.example.com", Target: watch.Target{Port: 81, Path: "/numbers"}, MemoryMiB: 1, Exporter: "wire"},
+		watch.Subject{Name: "tempo", Title: "Tempo", Layer: watch.Monitoring, Target: watch.Target{Port: 3200, Path: "/metrics"}, MemoryMiB: 1})
 	slices.SortFunc(m.Subjects, func(a, b watch.Subject) int { return cmp.Compare(a.Name, b.Name) })
 	after, err := prometheus.Config(m)
 	require.NoError(t, err)
 	assert.Equal(t, []string{
-		`      - source_labels: [service]`, `        regex: sonarr-exporter`, `        target_label: layer`, `        replacement: monitoring`,
-		`      - source_labels: [container]`, `        regex: sonarr-exporter`, `        target_label: layer`, `        replacement: monitoring`,
+		`      - source_labels: [service]`, `        regex: tempo`, `        target_label: layer`, `        replacement: monitoring`,
+		`      - source_labels: [container]`, `        regex: tempo`, `        target_label: layer`, `        replacement: monitoring`,
 		`  - job_name: sonarr`, `    metrics_path: /numbers`, `    static_configs:`, `      - targets:`, `          - sonarr:81`, `        labels:`, `          host: homelab`, `          layer: service`, `          service: sonarr`,
-		`  - job_name: sonarr-exporter`, `    static_configs:`, `      - targets:`, `          - sonarr-exporter:9707`, `        labels:`, `          host: homelab`, `          layer: monitoring`, `          service: sonarr-exporter`,
+		`  - job_name: tempo`, `    static_configs:`, `      - targets:`, `          - tempo:3200`, `        labels:`, `          host: homelab`, `          layer: monitoring`, `          service: tempo`,
 	}, added(t, string(before), string(after)))
 }
 
@@ -120,7 +120,7 @@ func TestEveryTargetIsLabelled(t *testing.T) {
 		} `yaml:"scrape_configs"`
 	}
 	require.NoError(t, yaml.Unmarshal(data, &c))
-	require.Len(t, c.Jobs, 14)
+	require.Len(t, c.Jobs, 13)
 	for _, job := range c.Jobs {
 		for _, static := range job.Configs {
 			for _, label := range []string{"service", "layer", "host"} {

@@ -33,6 +33,11 @@ const (
 	ServiceDown = "ServiceDown"
 	// TargetDown means that a subject's metrics cannot be fetched.
 	TargetDown = "TargetDown"
+	// ServiceNotAnswering means that a service does not answer who measures it.
+	ServiceNotAnswering = "ServiceNotAnswering"
+	// ServiceReportsErrors and QueueFails are of what an application says of itself.
+	ServiceReportsErrors = "ServiceReportsErrors"
+	QueueFails           = "QueueFails"
 	// ServiceSlow and ServiceErrors are of what the proxy sees of a service.
 	ServiceSlow   = "ServiceSlow"
 	ServiceErrors = "ServiceErrors"
@@ -54,8 +59,6 @@ const (
 	LibraryLabel = "library"
 	// BehindLabel names the VPN tunnel whose network a container has.
 	BehindLabel = "behind"
-	// ExporterLabel names the exporter: on the alerts that depend on it, and on its own.
-	ExporterLabel = "exporter"
 )
 
 // Alert is one alerting rule.
@@ -87,7 +90,7 @@ type Alert struct {
 func Alerts(m watch.Model) []Alert {
 	out := chain(m)
 	for _, s := range m.Subjects {
-		out = append(out, subject(m, s)...)
+		out = append(out, subject(s)...)
 	}
 	return out
 }

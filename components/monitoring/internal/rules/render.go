@@ -57,7 +57,7 @@ func Files(m watch.Model) ([]File, error) {
 	}
 	out := []File{{ChainFile, content}}
 	for _, s := range m.Subjects {
-		if content, err = encode(s.Name, subject(m, s)); err != nil {
+		if content, err = encode(s.Name, subject(s)); err != nil {
 			return nil, err
 		}
 		out = append(out, File{FileOf(s.Name), content})

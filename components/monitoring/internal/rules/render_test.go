@@ -64,7 +64,8 @@ func TestPartsThatAreNotThereHaveNoAlerts(t *testing.T) {
 	for _, absent := range []string{
 		rules.VPNDown, rules.VPNLeaking, "ForwardedPortDiffers", "WiringDrift", "WiringFailed", "IndexersFail", rules.MediaMissing, "MediaNearlyFull",
 		"DownloadsNearlyFull", "CertificateExpires", "CertificateInvalid", "OriginPullCertificateExpires", "LogsSilent", "JournalSilent", "DeliveryFails",
-		"PrometheusReloadFailed", "BouncerNotPulling", "LoginsFail", rules.ProxyErrors, rules.TargetDown, rules.ServiceSlow,
+		"PrometheusReloadFailed", "BouncerNotPulling", "LoginsFail", rules.ProxyErrors, rules.TargetDown, rules.ServiceSlow, rules.ServiceNotAnswering,
+		rules.ServiceReportsErrors, rules.QueueFails,
 	} {
 		assert.False(t, names[absent], absent)
 		assert.True(t, has(rules.Alerts(example.Model()), absent), "%s is an alert of the example", absent)
@@ -79,6 +80,24 @@ func has(alerts []rules.Alert, name string) bool {
 		}
 	}
 	return false
+}
+
+// Only what an application says is an alert: a series that nobody has never fires.
+func TestApplicationsAreAskedWhatTheySay(t *testing.T) {
+	names := func(service, exporter string) (out []string) {
+		m := watch.Model{Subjects: []watch.Subject{{Name: service, Title: service, Layer: watch.Service, NoMetrics: "none", MemoryMiB: 1, Exporter: exporter}}}
+		for _, a := range rules.Alerts(m) {
+			if a.Service == service && strings.Contains(a.Expr, "homelab_app_") {
+				assert.Contains(t, a.Expr, `{app="`+service+`"`)
+				out = append(out, a.Name)
+			}
+		}
+		return out
+	}
+	assert.Equal(t, []string{rules.ServiceNotAnswering, rules.ServiceReportsErrors, rules.QueueFails}, names("sonarr", "wire"))
+	assert.Equal(t, []string{rules.ServiceNotAnswering, rules.ServiceReportsErrors}, names("prowlarr", "wire"))
+	assert.Equal(t, []string{rules.ServiceNotAnswering}, names("jackett", "wire"))
+	assert.Empty(t, names("sonarr", ""), "an application that nobody measures")
 }
 
 func TestPromtailHasItsOwnSeries(t *testing.T) {
@@ -142,4 +161,6 @@ func TestWhatInhibitsFiresFirst(t *testing.T) {
 	} {
 		assert.LessOrEqual(t, first[cause]+time.Minute, first[consequence], "%s is a consequence of %s", consequence, cause)
 	}
+	assert.LessOrEqual(t, first[rules.ServiceDown]+time.Minute, first[rules.ServiceNotAnswering])
+	assert.LessOrEqual(t, first[rules.ServiceNotAnswering]+time.Minute, min(first[rules.ServiceReportsErrors], first[rules.QueueFails]))
 }

@@ -71,9 +71,10 @@ func wiring(m watch.Model) []Alert {
 		Description: "They differ from what the deployment set. `docker logs wire` lists them. Put them back in the app, or let the deployment own them in the settings.",
 	}, {
 		Name: "IndexersFail", Severity: Warning, For: 6 * time.Hour,
-		Expr:        "homelab_wire_warnings > 0",
+		// The wiring finds it when it sets an indexer up, Prowlarr when it searches with one.
+		Expr:        "max by (app) (homelab_wire_warnings or " + series("homelab_app_indexers", "state", "failing") + ") > 0",
 		Summary:     "{{ $value }} indexers of {{ $labels.app }} do not work",
-		Description: "Searches miss what only these have. `docker logs wire` names them; a site that is gone for good is best removed from the settings.",
+		Description: "Searches miss what only these have. `docker logs wire` or Prowlarr's page of indexers names them; a site that is gone for good is best removed from the settings.",
 	}}
 	for i := range out {
 		out[i].Service, out[i].Layer = wire, watch.Service

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"homelab/components/internal/watch"
@@ -27,10 +26,13 @@ const (
 )
 
 // subject returns a subject's own alerts.
-func subject(m watch.Model, s watch.Subject) []Alert {
-	out := []Alert{down(m, s), restarts(s), memory(s)}
-	if a, ok := target(m, s); ok {
-		out = append(out, a)
+func subject(s watch.Subject) []Alert {
+	out := []Alert{down(s), restarts(s), memory(s)}
+	if s.Scraped() {
+		out = append(out, target(s))
+	}
+	if s.Exporter != "" {
+		out = append(out, measured(s)...)
 	}
 	if s.Hostname != "" {
 		out = append(out, slow(s), failing(s))
@@ -55,7 +57,7 @@ func about(s watch.Subject, a Alert) Alert {
 
 // down is about a container that does not run or is not healthy. A container that was removed has
 // no series, while the machine still reports.
-func down(m watch.Model, s watch.Subject) Alert {
+func down(s watch.Subject) Alert {
 	healthy, running := series("homelab_container_healthy", "service", s.Name), series("homelab_container_running", "service", s.Name)
 	a := about(s, Alert{
 		Name: ServiceDown, Severity: Critical, For: 3 * time.Minute,
@@ -67,15 +69,7 @@ func down(m watch.Model, s watch.Subject) Alert {
 	if s.Layer == watch.Monitoring {
 		a.Severity = Warning
 	}
-	if measures(m, s) {
-		a.Labels[ExporterLabel] = s.Name
-	}
 	return a
-}
-
-// measures reports whether a subject is an exporter for another one.
-func measures(m watch.Model, s watch.Subject) bool {
-	return slices.ContainsFunc(m.Subjects, func(other watch.Subject) bool { return other.Exporter == s.Name })
 }
 
 // restarts is about a container that ends again and again.
@@ -101,27 +95,15 @@ func memory(s watch.Subject) Alert {
 	})
 }
 
-// target is about metrics that cannot be fetched: the subject's own, or those that an exporter has
-// of it. The exporter itself has no such alert, or one cause would be told twice.
-func target(m watch.Model, s watch.Subject) (Alert, bool) {
-	a := about(s, Alert{
+// target is about metrics that cannot be fetched.
+func target(s watch.Subject) Alert {
+	return about(s, Alert{
 		Name: TargetDown, Severity: Warning, For: 10 * time.Minute,
+		Expr:    series("up", "job", s.Name) + " == 0",
 		Summary: fmt.Sprintf("Nothing is measured of %s", s.Title),
+		Description: fmt.Sprintf("Prometheus cannot fetch %s%s, so alerts about %s cannot fire. Prometheus' page of targets gives the reason; "+
+			"the packet filter drops what is no declared edge.", s.Address(), s.Target.Path, s.Name),
 	})
-	switch {
-	case s.Exporter != "":
-		a.Labels[ExporterLabel] = s.Exporter
-		a.Expr = series("up", "job", s.Exporter) + " == 0"
-		a.Description = fmt.Sprintf("Prometheus gets no metrics from %[1]s, which asks %[2]s for them. Either %[2]s does not answer it, or its key has changed: "+
-			"`docker logs %[1]s` says which.", s.Exporter, s.Name)
-	case s.Scraped() && !measures(m, s):
-		a.Expr = series("up", "job", s.Name) + " == 0"
-		a.Description = fmt.Sprintf("Prometheus cannot fetch %s%s, so alerts about %s cannot fire. Prometheus' page of targets gives the reason; "+
-			"the packet filter drops what is no declared edge.", s.Address(), s.Target.Path, s.Name)
-	default:
-		return Alert{}, false
-	}
-	return a, true
 }
 
 // slow is about answers that take long to begin. What counts is the time to the first byte: a film
