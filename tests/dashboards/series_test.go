@@ -29,6 +29,10 @@ import (
 // fixtures are scrapes of the programs; each says at its head where it is from.
 const fixtures = "fixtures"
 
+// wire is the scrape of the program that connects and measures the applications, to which its own
+// test holds it.
+const wire = "../../images/wire/internal/serve/testdata/metrics.prom"
+
 // rule is what is read of a rule; the rest is of no interest here.
 type rule struct {
 	Alert string `yaml:"alert"`
@@ -88,22 +92,25 @@ type programs struct {
 	missing []string
 }
 
-// files are the fixtures that a program's answer consists of.
+// files are what a program's answer consists of.
 func (p *programs) files(u *url.URL) []string {
+	fixture := func(name string) string { return filepath.Join(fixtures, name+".prom") }
 	switch name := u.Hostname(); {
 	case u.Path == "/probe":
-		return []string{"blackbox-probe"}
+		return []string{fixture("blackbox-probe")}
 	case name == "node-exporter":
-		return []string{name, "machine"}
+		return []string{fixture(name), fixture("machine")}
+	case name == "wire":
+		return []string{wire}
 	default:
-		return []string{name}
+		return []string{fixture(name)}
 	}
 }
 
 func (p *programs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var out []byte
 	for _, name := range p.files(r.URL) {
-		data, err := os.ReadFile(filepath.Join(fixtures, name+".prom"))
+		data, err := os.ReadFile(name)
 		if err != nil {
 			p.mutex.Lock()
 			p.missing = append(p.missing, name)
@@ -128,14 +135,9 @@ func configuration(t *testing.T, proxy string) string {
 	c["global"].(map[string]any)["scrape_interval"] = "1s"
 	c["global"].(map[string]any)["scrape_timeout"] = "1s"
 	c["global"].(map[string]any)["evaluation_interval"] = "1s"
-	jobs := c["scrape_configs"].([]any)
-	for _, name := range further(t, jobs) {
-		jobs = append(jobs, map[string]any{"job_name": name, "static_configs": []any{map[string]any{"targets": []string{name + ":9707"}}}})
-	}
-	for _, job := range jobs {
+	for _, job := range c["scrape_configs"].([]any) {
 		job.(map[string]any)["proxy_url"] = proxy
 	}
-	c["scrape_configs"] = jobs
 	c["rule_files"] = []string{filepath.Join(dir, "rules.yml")}
 	rules := map[string]any{"groups": []any{map[string]any{"name": "test", "rules": []any{
 		map[string]any{"alert": "Example", "expr": "vector(1)", "labels": map[string]string{"severity": "critical"}},
@@ -146,21 +148,6 @@ func configuration(t *testing.T, proxy string) string {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 	}
 	return filepath.Join(dir, "prometheus.yml")
-}
-
-// further returns the fixtures of exporters that the example does not have.
-func further(t *testing.T, jobs []any) []string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(fixtures, "*-exporter.prom"))
-	require.NoError(t, err)
-	var out []string
-	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".prom")
-		if !slices.ContainsFunc(jobs, func(job any) bool { return job.(map[string]any)["job_name"] == name }) {
-			out = append(out, name)
-		}
-	}
-	return out
 }
 
 // prometheus is a running Prometheus.
