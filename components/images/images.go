@@ -66,10 +66,9 @@ var (
 	Prometheus   = Image{"docker.io/prom/prometheus", "v3.15.0", "sha256:efd719c99d83b060d9daefdcf00360461adf279f45ef5391f8d111892118753e"}
 	Alertmanager = Image{"docker.io/prom/alertmanager", "v0.34.1", "sha256:e9733bafb1bdef9b00e25a21f8f99dc26a22224bf16641ad754d1649f4c3357a"}
 	Blackbox     = Image{"docker.io/prom/blackbox-exporter", "v0.28.0", "sha256:e753ff9f3fc458d02cca5eddab5a77e1c175eee484a8925ac7d524f04366c2fc"}
-	// NodeExporter measures the machine, CAdvisor its containers, Exportarr Radarr and its kin.
+	// NodeExporter measures the machine, CAdvisor its containers.
 	NodeExporter = Image{"docker.io/prom/node-exporter", "v1.12.1", "sha256:1b4e4438faca4dd7e001dd445d161a4a2091b0fededa84093b3a8dfeae1f1be0"}
 	CAdvisor     = Image{"ghcr.io/google/cadvisor", "v0.60.5", "sha256:763aecf1c32c2be8a1a75f9abfc2fc461005c9dbbaa39cb356b354aac1296dbe"}
-	Exportarr    = Image{"ghcr.io/onedr0p/exportarr", "v2.3.0", "sha256:af535d94061cf97a52e1661945ffba78c03f9443eae7c0da1a80a5a4be56b520"}
 	// Loki keeps logs. Alloy sends them there, or Promtail, which is no longer maintained.
 	Loki     = Image{"docker.io/grafana/loki", "3.7.8", "sha256:1107dd5274e0ada47e42472b7a7e71f3b2a2fe878878108f3e2f9e51528f0193"}
 	Alloy    = Image{"docker.io/grafana/alloy", "v1.20.1", "sha256:2aa2099af76c0098d4af7a4d6e48f86cb66dc1a000222ad927a1c67c6542d13f"}
