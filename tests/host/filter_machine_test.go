@@ -51,6 +51,13 @@ type filteredNetwork struct {
 func newFiltered(t *testing.T) *filtered {
 	t.Helper()
 	f, deployment := newFilter(t)
+	f.addContainers(deployment)
+	f.load()
+	return f
+}
+
+// addContainers adds the networks and containers of a deployment.
+func (f *filtered) addContainers(deployment []apitype.ResourceV3) {
 	for _, r := range deployment {
 		if r.Type == "docker:index/network:Network" {
 			f.addNetwork(fmt.Sprint(r.Inputs["name"]), r.Inputs["ipamConfigs"].([]any)[0].(map[string]any))
@@ -61,8 +68,6 @@ func newFiltered(t *testing.T) *filtered {
 			f.addContainer(r)
 		}
 	}
-	f.load()
-	return f
 }
 
 // newFilter returns a machine without containers, whose filter is not loaded, and the deployment
@@ -70,6 +75,14 @@ func newFiltered(t *testing.T) *filtered {
 func newFilter(t *testing.T) (*filtered, []apitype.ResourceV3) {
 	t.Helper()
 	w := simulate(t, ownServices)
+	deployment, err := w.Deployment()
+	require.NoError(t, err)
+	return filterOf(t, w), deployment.Resources
+}
+
+// filterOf is the machine of a deployment.
+func filterOf(t *testing.T, w *workspace.Simulation) *filtered {
+	t.Helper()
 	f := &filtered{t: t, dir: t.TempDir(), containers: map[string]*filteredContainer{}, networks: map[string]filteredNetwork{}}
 	f.graph = whatTheGraphSays(t)
 	f.ports = slices.Clone(temptations)
@@ -80,9 +93,7 @@ func newFilter(t *testing.T) (*filtered, []apitype.ResourceV3) {
 	f.ports = slices.Compact(f.ports)
 	f.writeFiles(w)
 	f.wireOutside()
-	deployment, err := w.Deployment()
-	require.NoError(t, err)
-	return f, deployment.Resources
+	return f
 }
 
 // writeFiles puts the filter of the first boot and the deployment's files where nft finds them.

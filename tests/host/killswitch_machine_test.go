@@ -30,6 +30,7 @@ const (
 	vpnPort        = 51820
 	tunnelAddress  = "172.30.99.5"
 	tunnelGateway  = "172.30.99.1"
+	tunnelSubnet   = "172.30.99.0/24"
 	gatewayMAC     = "02:42:ac:1e:63:01"
 	tunnelMAC      = "02:42:ac:1e:63:05"
 	wireguardMark  = 51820
@@ -41,6 +42,7 @@ const (
 // server on its internet.
 type killswitch struct {
 	*filtered
+	at      tunnelPlace
 	vpn     *netns.Namespace
 	tunnel  *netns.Namespace // the container's
 	outer   *capture         // what leaves the machine
@@ -53,20 +55,30 @@ type killswitch struct {
 	links   int
 }
 
+// tunnelPlace is where the tunnel's container is.
+type tunnelPlace struct{ address, gateway, subnet string }
+
 func newKillSwitch(t *testing.T) *killswitch {
 	t.Helper()
 	f, _ := newFilter(t)
-	k := &killswitch{filtered: f, replies: make(chan string, 1<<16), stop: func() {}, down: func() {}}
-	for _, key := range []**ecdh.PrivateKey{&k.client, &k.server} {
-		made, err := ecdh.X25519().GenerateKey(rand.Reader)
-		require.NoError(t, err)
-		*key = made
-	}
+	k := withTunnel(f, tunnelPlace{tunnelAddress, tunnelGateway, tunnelSubnet})
 	k.wireInternet()
 	k.wireVPN()
 	k.wireMachine()
 	k.outer = captureAt(t, f.outside, "net0", f.machine)
 	k.load()
+	return k
+}
+
+// withTunnel is the machine with the keys of a tunnel.
+func withTunnel(f *filtered, at tunnelPlace) *killswitch {
+	f.t.Helper()
+	k := &killswitch{filtered: f, at: at, replies: make(chan string, 1<<16), stop: func() {}, down: func() {}}
+	for _, key := range []**ecdh.PrivateKey{&k.client, &k.server} {
+		made, err := ecdh.X25519().GenerateKey(rand.Reader)
+		require.NoError(f.t, err)
+		*key = made
+	}
 	return k
 }
 
@@ -221,12 +233,13 @@ func (k *killswitch) loadGluetunsRules(server string) {
 	}
 	commands = append(commands,
 		fmt.Sprintf("iptables -A OUTPUT -d %s -o eth0 -p udp -m udp --dport %d -j ACCEPT", server, vpnPort),
-		"iptables -A OUTPUT -o eth0 -s "+tunnelAddress+" -d 172.30.99.0/24 -j ACCEPT", "iptables -A INPUT -i eth0 -d 172.30.99.0/24 -j ACCEPT",
+		"iptables -A OUTPUT -o eth0 -s "+k.at.address+" -d "+k.at.subnet+" -j ACCEPT", "iptables -A INPUT -i eth0 -d "+k.at.subnet+" -j ACCEPT",
 		"ip6tables -A OUTPUT -o eth0 -d ff02::1:ff00:0/104 -j ACCEPT")
 	require.NoError(k.t, k.tunnel.Run(nil, "sh", "-ec", strings.Join(commands, "\n")))
-	// What comes in by the container's address is answered by its interface: this is also a way past
-	// the tunnel for who binds to that address.
-	k.ip(k.tunnel, "rule add from "+tunnelAddress+" table 200 priority 100", "route add default via "+tunnelGateway+" dev eth0 table 200")
+	// Neighbours are reached by the main table. What comes in by the container's address is answered
+	// by its interface: this is also a way past the tunnel for who binds to that address.
+	k.ip(k.tunnel, "rule add to "+k.at.subnet+" table 254 priority 98", "rule add from "+k.at.address+" table 200 priority 100",
+		"route add default via "+k.at.gateway+" dev eth0 table 200")
 }
 
 // openGluetunsRules is what Gluetun falls back to when it cannot make its rules.
