@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ home=$(dirname "$(readlink -f "$0")")
 cd "$home/containers"
 case "$*" in
 'ps --all --no-trunc --filter label=homelab.machine --format {{.Names}}|{{.State}}|{{.Mounts}}|{{.Status}}')
+	[ ! -x "$home/hook" ] || "$home/hook"
 	for name in *; do
 		[ -d "$name" ] || continue
 		echo "$name|$(cat "$name/state")|$(paste -sd, "$name/mounts")|$(cat "$name/status")"
@@ -45,6 +47,13 @@ case "$*" in
 	echo running >"$2/state"
 	echo 'Up 1 second (health: starting)' >"$2/status"
 	echo "$2" >>"$home/restarts" ;;
+"stop $2"*)
+	shift
+	for name; do
+		echo exited >"$name/state"
+		echo 'Exited (0) 1 second ago' >"$name/status"
+		echo "$name" >>"$home/stops"
+	done ;;
 "start $2")
 	while read -r source; do
 		case $source in
@@ -162,9 +171,10 @@ func (e *engine) runs(env ...string) {
 	require.NoError(e.t, err)
 	defer journal.Close()
 	cmd.Stdout, cmd.Stderr = journal, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what it has started ends with it
 	require.NoError(e.t, cmd.Start())
 	e.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
 	})
 }
@@ -192,9 +202,16 @@ func (e *engine) started() []string {
 	return started
 }
 
+// library opens the gate of the library, as its mount does.
+func (e *engine) library() {
+	e.t.Helper()
+	require.NoError(e.t, os.MkdirAll(e.dir+"/run/gates/media", 0o755))
+}
+
 // A container that turns unhealthy is started again, and not again at once when that did not help.
 func TestAnUnhealthyContainerIsStartedAgain(t *testing.T) {
 	e := newEngine(t)
+	e.library()
 	e.healthy(e.names...)
 	e.runs()
 	e.shows("6 of 6 containers healthy")
@@ -257,6 +274,37 @@ func TestTheOrderOfABoot(t *testing.T) {
 	e.shows("5 of 6 containers healthy: jellyseerr exited")
 	e.runs()
 	assert.Empty(t, e.settles())
+}
+
+// What looks into the library is stopped once that is away, however it is, and comes back with it. A
+// gate that is missing at one look alone stops nothing.
+func TestWhatLooksIntoTheLibraryIsStoppedWithoutIt(t *testing.T) {
+	e := newEngine(t)
+	e.library()
+	gate := e.dir + "/run/gates/media"
+	e.healthy(e.names...)
+	e.runs()
+	e.shows("6 of 6 containers healthy")
+
+	hook := e.dir + "/hook" // as Docker is asked for the containers
+	e.put("hook", "#!/bin/sh\nif [ -d "+gate+" ]; then rmdir "+gate+"; else mkdir "+gate+" && rm "+hook+"; fi\n", 0o755)
+	require.Eventually(t, func() bool { _, err := os.Stat(hook); return os.IsNotExist(err) }, 20*time.Second, 10*time.Millisecond)
+	e.settles()
+	assert.Empty(t, e.read("stops"), "its unit has only started again")
+
+	for _, state := range []string{"Up 1 minute (healthy)", "Up 1 minute (unhealthy)", "Up 1 second (health: starting)"} {
+		e.becomes("jellyfin", "running", state)
+		require.NoError(t, os.Remove(gate))
+		e.shows("5 of 6 containers healthy: jellyfin waits for media")
+		assert.Empty(t, e.settles(), state)
+		assert.Equal(t, "jellyfin\n", e.read("stops"), state)
+		require.NoError(t, os.Remove(e.dir+"/stops"))
+		require.NoError(t, os.Mkdir(gate, 0o755))
+		assert.Equal(t, []string{"jellyfin"}, e.settles(), state)
+		e.healthy("jellyfin")
+		e.shows("6 of 6 containers healthy")
+	}
+	assert.Contains(t, e.read("journal"), "the library is away: stopping jellyfin")
 }
 
 // The packet filter does not load at a boot: no container can start, whoever tries. Once it is
@@ -351,6 +399,7 @@ func (e *engine) in(name, pid string) {
 // started again when the tunnel did and left it in a network that leads nowhere.
 func TestWhatIsBehindATunnelFollowsIt(t *testing.T) {
 	e := newEngine(t)
+	e.library()
 	e.tunnelled()
 	e.healthy(e.names...)
 	e.runs("HOMELAB_PROC=" + e.dir + "/proc")
@@ -442,6 +491,7 @@ func TestWhoSeesTheLibrary(t *testing.T) {
 // What systemctl status shows of the containers follows what Docker says of them.
 func TestTheStateOfTheContainers(t *testing.T) {
 	e := newEngine(t)
+	e.library()
 	e.healthy(e.names...)
 	e.runs()
 	e.shows("6 of 6 containers healthy")
