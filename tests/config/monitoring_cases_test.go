@@ -139,23 +139,28 @@ var (
 	appOf      = regexp.MustCompile(`app="([^"]+)"`)
 )
 
-// requests are the answers of a hostname that the proxy counts, by code: so many a minute.
+// requests are the answers of a hostname that the proxy counts: so many a minute, and so many that
+// are errors.
 func requests(hostname string, ok, failed any) map[string]string {
 	count := func(code, server string) string {
-		return labelled("caddy_http_request_duration_seconds_count", target("caddy", 9180, "hostname", hostname, "code", code, "server", server))
+		return labelled("homelab_guard_response_duration_seconds_count", target("caddy", 9180, "hostname", hostname, "code", code, "server", server))
 	}
-	// The proxy's own health checks are no requests of anybody.
-	return map[string]string{count("200", "public"): grows(ok), count("502", "tailnet"): grows(failed), count("502", "probe"): grows(500)}
+	// What containers and the proxy's own checks ask are no requests of people.
+	return map[string]string{count("2xx", "public"): grows(ok), count("5xx", "tailnet"): grows(failed), count("5xx", "inner"): grows(500)}
 }
 
-// answers are the times to the first byte of a hostname's answers: so many a minute, a part of them
-// slow.
+// firstBytes are the times until a hostname's answers begin: so many a minute, a part of them slow.
 func firstBytes(hostname string, all, slow int) map[string]string {
-	bucket := func(le string) string {
-		return labelled("caddy_http_response_duration_seconds_bucket", target("caddy", 9180, "hostname", hostname, "server", "tailnet", "le", le))
+	labels := func(more ...string) map[string]string {
+		return target("caddy", 9180, append(more, "hostname", hostname, "server", "tailnet", "code", "2xx")...)
 	}
-	count := labelled("caddy_http_response_duration_seconds_count", target("caddy", 9180, "hostname", hostname, "server", "tailnet"))
-	return map[string]string{bucket("0.5"): grows(all - slow), bucket("5"): grows(all - slow), bucket("10"): grows(all), bucket("+Inf"): grows(all), count: grows(all)}
+	bucket := func(le string) string {
+		return labelled("homelab_guard_response_duration_seconds_bucket", labels("le", le))
+	}
+	return map[string]string{
+		bucket("0.5"): grows(all - slow), bucket("5"): grows(all - slow), bucket("10"): grows(all), bucket("+Inf"): grows(all),
+		labelled("homelab_guard_response_duration_seconds_count", labels()): grows(all),
+	}
 }
 
 // serviceDown has a case for each way in which a container can be down.

@@ -40,16 +40,16 @@ var ruleCases = map[string]func(ruleAlert) []ruleCase{
 		requests("a.example.com", 90, 10), requests("a.example.com", 1, 1)),
 	"ProxyReloadFailed": gauge("caddy_config_last_reload_successful", target("caddy", 9180), 0, 1, soon, ""),
 	"BouncerNotPulling": func(ruleAlert) []ruleCase {
-		pull := labelled("homelab_bouncer_last_pull_timestamp_seconds", target("caddy", 9180))
+		pull := labelled("homelab_guard_last_pull_timestamp_seconds", target("caddy", 9180))
 		return []ruleCase{{
 			firing: map[string]string{pull: always(0)}, quiet: map[string]string{pull: grows(60)}, at: soon, labels: kept(target("caddy", 9180)),
 		}}
 	},
 	"AppSecNoVerdict": several(
-		counter("homelab_appsec_inspections_total", target("caddy", 9180, "verdict", "no_verdict"), 3, 0.5, soon, ""),
-		pair(soon, nil, "", map[string]string{labelled("homelab_appsec_inspections_total", target("caddy", 9180, "verdict", "no_verdict")): grows(3)},
-			map[string]string{labelled("homelab_appsec_inspections_total", target("caddy", 9180, "verdict", "passed")): grows(1000)})),
-	"AppSecBlocksSpike": counter("homelab_appsec_inspections_total", target("caddy", 9180, "verdict", "blocked"), 10, 2, late, ""),
+		counter("homelab_guard_inspections_total", target("caddy", 9180, "verdict", "none"), 3, 0.5, soon, ""),
+		pair(soon, nil, "", map[string]string{labelled("homelab_guard_inspections_total", target("caddy", 9180, "verdict", "none")): grows(3)},
+			map[string]string{labelled("homelab_guard_inspections_total", target("caddy", 9180, "verdict", "pass")): grows(1000)})),
+	"AppSecBlocksSpike": counter("homelab_guard_inspections_total", target("caddy", 9180, "verdict", "block"), 10, 2, late, ""),
 	"DecisionsSpike": several(
 		pair(90*time.Minute, nil, "", decisions("crowdsec", "0x70 100x3000"), decisions("CAPI", "0x70 5000x3000"), decisions("crowdsec", "100x3000")),
 		pair(90*time.Minute, nil, "", decisions("crowdsec", "_x70 100x3000"), decisions("crowdsec", "_x70 20x3000"))),

@@ -88,7 +88,7 @@ func TestPrometheusRefuses(t *testing.T) {
 
 func TestAlertmanagerAccepts(t *testing.T) {
 	amtool := built(t, toolchain.AmtoolTool)
-	for _, name := range []string{"everybody", "nobody", "switch", "webhook", "mail", "mail-by-tls"} {
+	for _, name := range []string{"everybody", "nobody", "switch", "webhook", "webhook-and-switch", "mail", "mail-by-tls"} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "alertmanager.yml")
 			write(t, path, monitoringGolden(t, "alertmanager", name))

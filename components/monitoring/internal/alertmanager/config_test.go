@@ -14,11 +14,12 @@ import (
 
 // receivers are who may hear of alerts, by the name of their golden.
 var receivers = map[string]func(r *watch.Receivers){
-	"everybody": func(*watch.Receivers) {},
-	"nobody":    func(r *watch.Receivers) { *r = watch.Receivers{} },
-	"switch":    func(r *watch.Receivers) { *r = watch.Receivers{DeadMansSwitch: true} },
-	"webhook":   func(r *watch.Receivers) { *r = watch.Receivers{Webhook: watch.Alertmanager} },
-	"mail":      func(r *watch.Receivers) { *r = watch.Receivers{Mail: r.Mail} },
+	"everybody":          func(*watch.Receivers) {},
+	"nobody":             func(r *watch.Receivers) { *r = watch.Receivers{} },
+	"switch":             func(r *watch.Receivers) { *r = watch.Receivers{DeadMansSwitch: true} },
+	"webhook":            func(r *watch.Receivers) { *r = watch.Receivers{Webhook: watch.Alertmanager} },
+	"webhook-and-switch": func(r *watch.Receivers) { *r = watch.Receivers{Webhook: watch.Alertmanager, DeadMansSwitch: true} },
+	"mail":               func(r *watch.Receivers) { *r = watch.Receivers{Mail: r.Mail} },
 	"mail-by-tls": func(r *watch.Receivers) {
 		server := r.Mail.Server
 		server.TLS, server.Port = smtp.Implicit, 8465

@@ -28,8 +28,8 @@ func proxy(m watch.Model) []Alert {
 	if !m.Has(caddy) {
 		return nil
 	}
-	all := series("caddy_http_request_duration_seconds_count", "server", listeners)
-	failed := series("caddy_http_request_duration_seconds_count", "server", listeners, "code", "~5..")
+	all := series(answers+"_count", "server", listeners)
+	failed := series(answers+"_count", "server", listeners, "code", "5xx")
 	return gateway(caddy, Alert{
 		Name: ProxyErrors, Severity: Critical, For: 5 * time.Minute,
 		Expr:    fmt.Sprintf("sum(rate(%[1]s[5m])) / sum(rate(%[2]s[5m])) > 0.25 and on() sum(increase(%[2]s[5m])) > 50", failed, all),
@@ -52,23 +52,23 @@ func detection(m watch.Model) []Alert {
 	}
 	local := series("cs_active_decisions", "origin", "crowdsec")
 	verdicts := func(verdict, window string) string {
-		return fmt.Sprintf("sum(increase(%s[%s]))", series("homelab_appsec_inspections_total", "verdict", verdict), window)
+		return fmt.Sprintf("sum(increase(%s[%s]))", series("homelab_guard_inspections_total", "verdict", verdict), window)
 	}
 	return gateway(crowdsec, Alert{
 		Name: "BouncerNotPulling", Severity: Critical, For: 2 * time.Minute,
-		Expr:    "time() - homelab_bouncer_last_pull_timestamp_seconds > 120",
+		Expr:    "time() - homelab_guard_last_pull_timestamp_seconds > 120",
 		Summary: "The proxy gets no decisions from CrowdSec",
 		Description: "The proxy fetches who is banned every few seconds, and has got nothing for two minutes: whoever is banned from now on is let in. " +
 			"`docker logs crowdsec` and `docker logs caddy` say whether the local API or the bouncer's key is at fault.",
 	}, Alert{
 		Name: "AppSecNoVerdict", Severity: Critical, For: 2 * time.Minute,
-		Expr:    verdicts("no_verdict", "5m") + " > 5",
+		Expr:    verdicts("none", "5m") + " > 5",
 		Summary: "AppSec gives no verdict",
 		Description: "Requests were inspected, and AppSec did not answer, or too late. The proxy refuses each of them, so visitors are turned away. " +
 			"See whether crowdsec is healthy and not out of memory or processor time.",
 	}, Alert{
 		Name: "AppSecBlocksSpike", Severity: Warning,
-		Expr:    verdicts("blocked", "10m") + " > 50",
+		Expr:    verdicts("block", "10m") + " > 50",
 		Summary: "AppSec blocks many requests",
 		Description: "More than 50 requests within ten minutes looked like attacks and were blocked. If it is a scan, nothing is to be done: who goes on is banned. " +
 			"If your own devices are affected, `docker exec crowdsec cscli alerts list` names the rule.",

@@ -11,6 +11,10 @@ import (
 // answer its own health check and Prometheus.
 const listeners = "~public|tailnet"
 
+// answers is the histogram of our proxy's module of how long answers take to begin, by listener, site
+// and class of the status (images/caddy/guard/measure.go).
+const answers = "homelab_guard_response_duration_seconds"
+
 // The limits of what a service may do before somebody is told.
 const (
 	// restartsPerHour is how often a container may start again within an hour.
@@ -113,8 +117,8 @@ func slow(s watch.Subject) Alert {
 	return about(s, Alert{
 		Name: ServiceSlow, Severity: Warning, For: 10 * time.Minute,
 		Expr: fmt.Sprintf("histogram_quantile(0.9, sum by (le) (rate(%s[10m]))) > %d and on() sum(increase(%s[10m])) > %d",
-			series("caddy_http_response_duration_seconds_bucket", by...), slowSeconds,
-			series("caddy_http_response_duration_seconds_count", by...), fewRequests),
+			series(answers+"_bucket", by...), slowSeconds,
+			series(answers+"_count", by...), fewRequests),
 		Summary: fmt.Sprintf("%s answers slowly", s.Title),
 		Description: fmt.Sprintf("One of ten answers of https://%s takes more than %d seconds to begin, as the proxy sees it. "+
 			"The dashboards show whether the machine is busy, or only %s.", s.Hostname, slowSeconds, s.Name),
@@ -124,8 +128,8 @@ func slow(s watch.Subject) Alert {
 // failing is about answers that are errors of the server.
 func failing(s watch.Subject) Alert {
 	by := []string{"hostname", s.Hostname, "server", listeners}
-	all := series("caddy_http_request_duration_seconds_count", by...)
-	failed := series("caddy_http_request_duration_seconds_count", append(by, "code", "~5..")...)
+	all := series(answers+"_count", by...)
+	failed := series(answers+"_count", append(by, "code", "5xx")...)
 	return about(s, Alert{
 		Name: ServiceErrors, Severity: Warning, For: 5 * time.Minute,
 		Expr: fmt.Sprintf("sum(rate(%[1]s[10m])) / sum(rate(%[2]s[10m])) > %[3]g and on() sum(increase(%[2]s[10m])) > %[4]d",
