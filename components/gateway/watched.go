@@ -38,7 +38,7 @@ func Watched(portal string, visibility access.Visibility, upstreams []string) []
 	logs := caddyfile.DefaultPaths()
 	return []watch.Subject{
 		{
-			Name: autheliaName, Title: "Authelia", Layer: watch.Gateway, Hostname: portal, Public: visibility == access.Public,
+			Name: autheliaName, Title: "Authelia", Summary: "Password, second factor, sign out", Layer: watch.Gateway, Hostname: portal, Public: visibility == access.Public,
 			Target: target(identityMetrics), MemoryMiB: memory.Authelia, Uses: []string{storeName},
 			LogFiles: []string{path.Join(sharedLogs, autheliaName, path.Base(authelia.DefaultPaths().Log))},
 		},

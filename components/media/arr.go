@@ -35,15 +35,16 @@ const administrator = "admin"
 const entrypoint = "/entrypoint.sh"
 
 // arr is what Radarr, Sonarr and Prowlarr have in common: they come from one code base.
-func arr(name, kind string, image images.Image, port, slot int) service.Definition {
+func arr(name, kind, summary string, image images.Image, port, slot int) service.Definition {
 	return service.Definition{
 		Name:    name,
 		Type:    "homelab:media:" + kind,
+		Summary: summary,
 		Image:   image,
 		Port:    port,
 		Program: []string{entrypoint},
 		Health:  service.Health{Path: "/ping"}, // fails, too, when the database does
-		Metrics: workload.NoMetrics("the application has no metrics endpoint"),
+		Metrics: workload.NoMetrics(measuredByWiring),
 		Folders: []service.Folder{{Base: "config", Target: "/config", Keeps: workload.Databases("*.db")}},
 		Scratch: map[string]int{"/tmp": 256},
 		Secrets: []string{apiKey, password},

@@ -22,13 +22,14 @@ func Jackett() service.Definition {
 	return service.Definition{
 		Name:    "jackett",
 		Type:    "homelab:media:Jackett",
+		Summary: "Indexers that Prowlarr does not know",
 		Image:   images.Jackett,
 		Port:    port,
 		Program: []string{entrypoint},
 		// Its runtime would make files of its own in /tmp.
 		Environment: map[string]string{"DOTNET_EnableDiagnostics": "0"},
 		Health:      service.Health{Path: "/health"},
-		Metrics:     workload.NoMetrics("the application has no metrics endpoint"),
+		Metrics:     workload.NoMetrics(measuredByWiring),
 		Folders:     []service.Folder{{Base: "config", Target: "/config", Keeps: workload.Files()}},
 		Scratch:     map[string]int{"/tmp": 64},
 		Secrets:     []string{apiKey, password},

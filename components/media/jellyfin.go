@@ -25,15 +25,16 @@ var jellyfinProgram string
 // its own login.
 func Jellyfin() service.Definition {
 	return service.Definition{
-		Name:  "jellyfin",
-		Type:  "homelab:media:Jellyfin",
-		Image: images.Jellyfin,
-		Port:  jellyfinPort,
+		Name:    "jellyfin",
+		Type:    "homelab:media:Jellyfin",
+		Summary: "Films and series",
+		Image:   images.Jellyfin,
+		Port:    jellyfinPort,
 		// While it starts, another server answers in its place, with status 200 and "Degraded".
 		Health: service.Health{Command: []string{
 			"sh", "-c", fmt.Sprintf(`[ "$(curl --fail --silent http://127.0.0.1:%d/health)" = Healthy ]`, jellyfinPort),
 		}},
-		Metrics: workload.NoMetrics("Jellyfin's metrics endpoint has no access control of its own"),
+		Metrics: workload.NoMetrics("Jellyfin's metrics endpoint has no access control of its own; the wiring asks it, and has some"),
 		Folders: []service.Folder{
 			{Base: "config", Target: "/config", Keeps: workload.Databases("data/*.db")},
 			{Base: "cache", Target: "/cache", Keeps: workload.Disposable("images and transcodes, which Jellyfin makes again")},

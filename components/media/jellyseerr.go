@@ -12,10 +12,11 @@ func Jellyseerr() service.Definition {
 	return service.Definition{
 		Name:    "jellyseerr",
 		Type:    "homelab:media:Jellyseerr",
+		Summary: "Ask for films and series",
 		Image:   images.Jellyseerr,
 		Port:    5055,
 		Health:  service.Health{Path: "/api/v1/settings/public"}, // its status asks GitHub at every call,
-		Metrics: workload.NoMetrics("the application has no metrics endpoint"),
+		Metrics: workload.NoMetrics(measuredByWiring),
 		Folders: []service.Folder{
 			{Base: "config", Target: "/app/config", Keeps: workload.Databases("db/db.sqlite3")},
 		},

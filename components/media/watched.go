@@ -11,6 +11,9 @@ import (
 // WiringName is the container of what connects the services with each other, and measures them.
 const WiringName = "wire"
 
+// measuredByWiring is why an application has no metrics that are scraped.
+const measuredByWiring = "the application has no metrics endpoint; the wiring asks it, and has some"
+
 // wiringMetrics is where it says how the services are.
 var wiringMetrics = workload.Scrape(9797, "/metrics")
 

@@ -31,7 +31,7 @@ func Home() service.Definition {
 	}
 	d.Default = service.Default{
 		Hostname: homepage.Name, Visibility: access.Tailnet, MemoryMiB: 64,
-		Access: access.Access{Policy: access.TwoFactor, Groups: []string{"users"}},
+		Access: access.Access{Policy: access.TwoFactor, Groups: []string{homepage.Admins, "users"}},
 	}
 	return d
 }

@@ -36,6 +36,8 @@ type Definition struct {
 	Type string
 	// Title is what people call it; empty means its name.
 	Title string
+	// Summary says in a few words what people do there; empty for what people do not visit.
+	Summary string
 	// Layer is the part of the system that it belongs to; empty means watch.Service.
 	Layer watch.Layer
 	// Internal means that it has no hostname: only what uses it reaches it.

@@ -146,13 +146,9 @@ func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, re
 	if err != nil {
 		return err
 	}
-	hostnames := pulumi.StringMap{}
-	for _, route := range proxy.Routes() {
-		_, err := exposure.Publish(ctx, route.Name(), &exposure.Args{Route: route, Shield: shield, Host: machine}, clouds.option())
-		if err != nil {
-			return err
-		}
-		hostnames[route.Name()] = pulumi.Sprintf("https://%s", route.Hostname())
+	hostnames, err := publish(ctx, proxy, shield, machine, clouds.option())
+	if err != nil {
+		return err
 	}
 	ctx.Export("hostnames", hostnames)
 	ctx.Export("initialPasswords", identity.Passwords())
@@ -162,6 +158,24 @@ func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, re
 	ctx.Export("tailnetIpv4", machine.TailnetIPv4())
 	ctx.Export("hostKey", machine.HostKey())
 	ctx.Export("recoveryKey", machine.RecoveryKey())
+	exportBoxes(ctx, boxes, kept)
+	return nil
+}
+
+// publish gives every route its hostname.
+func publish(ctx *pulumi.Context, proxy *gateway.Proxy, shield *edge.Shield, machine *host.Host, opts ...pulumi.ResourceOption) (pulumi.StringMap, error) {
+	hostnames := pulumi.StringMap{}
+	for _, route := range proxy.Routes() {
+		if _, err := exposure.Publish(ctx, route.Name(), &exposure.Args{Route: route, Shield: shield, Host: machine}, opts...); err != nil {
+			return nil, err
+		}
+		hostnames[route.Name()] = pulumi.Sprintf("https://%s", route.Hostname())
+	}
+	return hostnames, nil
+}
+
+// exportBoxes are what people need to use the boxes themselves: to bring films, and to restore.
+func exportBoxes(ctx *pulumi.Context, boxes *boxes, kept *backup.Backup) {
 	server, username, password := boxes.media.People()
 	ctx.Export("mediaBox", server)
 	ctx.Export("mediaUsername", username)
@@ -173,7 +187,6 @@ func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, re
 	ctx.Export("backupPruneKey", kept.PruneKey())
 	ctx.Export("backupPruneOptions", pulumi.String(kept.PruneOptions()))
 	ctx.Export("backupKnownHosts", kept.KnownHosts())
-	return nil
 }
 
 // newDownloads sets the downloads' disk aside; nil if no service uses it.

@@ -98,7 +98,7 @@ func reachedAt(d service.Definition) string {
 func subject(w *wanted, all []*wanted) watch.Subject {
 	d := w.deployment.Definition
 	out := watch.Subject{
-		Name: d.Name, Title: d.Title, Layer: cmp.Or(d.Layer, watch.Service), Hostname: w.deployment.Hostname,
+		Name: d.Name, Title: d.Title, Summary: d.Summary, Layer: cmp.Or(d.Layer, watch.Service), Hostname: w.deployment.Hostname,
 		Public: w.site.Visibility == access.Public, Groups: w.deployment.Access.Groups,
 		Target: watch.Target{Port: d.Metrics.Port(), Path: d.Metrics.Path()}, NoMetrics: d.Metrics.Reason(), MemoryMiB: w.deployment.MemoryMiB,
 		Library: d.Library != service.Library{},
