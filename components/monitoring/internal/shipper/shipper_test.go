@@ -6,11 +6,13 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"gopkg.in/yaml.v3"
 
 	"homelab/components/internal/golden"
 	"homelab/components/internal/watch"
@@ -142,5 +144,37 @@ func TestHealth(t *testing.T) {
 		assert.Error(t, run())
 		server.Close()
 		assert.Error(t, run())
+	}
+}
+
+// No line reaches Loki but through every pattern, in order, whatever it comes from.
+func TestEverySourceIsRedacted(t *testing.T) {
+	alloy := rendered(t, model(watch.Alloy))
+	assert.Equal(t, 1, strings.Count(alloy, "loki.write.loki.receiver"), "only what redacts forwards to Loki")
+	assert.Equal(t, 3, strings.Count(alloy, "[loki.process.redact.receiver]"), "containers, journal, files")
+	assert.Equal(t, 3, strings.Count(alloy, "\nloki.source."))
+	_, rest, found := strings.Cut(alloy, "\nloki.process \"redact\" {\n\tforward_to = [loki.write.loki.receiver]\n")
+	require.True(t, found)
+	for _, p := range shipper.Patterns() {
+		_, rest, found = strings.Cut(rest, "expression = "+strconv.Quote(p.Expression)+"\n\t\treplace    = \""+shipper.Redacted+"\"\n")
+		require.True(t, found, p.Name)
+	}
+
+	var promtail struct {
+		Scrapes []struct {
+			Stages []struct {
+				Replace *struct{ Expression, Replace string }
+			} `yaml:"pipeline_stages"`
+		} `yaml:"scrape_configs"`
+	}
+	require.NoError(t, yaml.Unmarshal([]byte(rendered(t, model(watch.Promtail))), &promtail))
+	require.Len(t, promtail.Scrapes, 3)
+	for _, scrape := range promtail.Scrapes {
+		require.Greater(t, len(scrape.Stages), len(shipper.Patterns()))
+		for n, p := range shipper.Patterns() {
+			require.NotNil(t, scrape.Stages[n].Replace)
+			assert.Equal(t, p.Expression, scrape.Stages[n].Replace.Expression)
+			assert.Equal(t, shipper.Redacted, scrape.Stages[n].Replace.Replace)
+		}
 	}
 }
