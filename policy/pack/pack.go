@@ -4,7 +4,6 @@ package pack
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/blang/semver"
 	"github.com/pulumi/pulumi/sdk/v3/go/property"
@@ -103,9 +102,7 @@ func neutral(r policyx.AnalyzerResource, inputs property.Map) rules.Resource {
 	}
 	for _, properties := range []property.Map{inputs, r.Properties} {
 		for key, value := range properties.All {
-			if !strings.HasPrefix(key, "__") {
-				out.Properties[key] = plain(value)
-			}
+			rules.Overlay(out.Properties, key, plain(value))
 		}
 	}
 	return out

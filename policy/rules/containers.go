@@ -15,9 +15,6 @@ const (
 	deviceGraphics = "/dev/dri"
 )
 
-// Folders of the machine that no container may have, nor what is in them.
-var machineFolders = []string{"/boot", "/dev", "/etc", "/lib", "/proc", "/root", "/sys", "/usr", "/var/lib/docker", "/var/run", "/run/docker.sock", "/run/containerd", "/run/systemd"}
-
 func eachContainer(judge func(*Graph, *Resource, *report)) func(*Graph, *report) {
 	return func(g *Graph, out *report) {
 		out.absent("container")
@@ -40,23 +37,40 @@ func property(keys []string, good func(Value) bool, problem string) func(*Graph,
 	})
 }
 
-// unlessRoot leaves out the containers of two programs. CrowdSec's image (1.7) has no user of its own,
-// and its start writes the hub's files below /etc; it has no capability and nothing of the machine.
-// Gluetun makes a device, routes and rules of its own network, and writes /etc/resolv.conf.
-func unlessRoot(check func(*Graph, *report)) func(*Graph, *report) {
+// unless leaves out some containers.
+func unless(excepted func(*Graph, *Resource) bool, check func(*Graph, *report)) func(*Graph, *report) {
 	return func(g *Graph, out *report) {
-		except := map[string]bool{}
-		for _, c := range slices.Concat(g.running(crowdsec), g.running(gluetun)) {
-			except[c.URN] = true
-		}
 		var found report
 		check(g, &found)
 		for _, list := range []*[]Finding{&found.findings, &found.open} {
-			*list = slices.DeleteFunc(*list, func(f Finding) bool { return except[f.URN] })
+			*list = slices.DeleteFunc(*list, func(f Finding) bool {
+				c := g.Get(f.URN)
+				return c != nil && excepted(g, c)
+			})
 		}
 		out.looked, out.reason = found.looked, found.reason
 		out.findings, out.open = append(out.findings, found.findings...), append(out.open, found.open...)
 	}
+}
+
+// writesItsRoot reports whether a container runs one of two programs. CrowdSec's image (1.7) has no
+// user of its own, and its start writes the hub's files below /etc; it has no capability and nothing
+// of the machine. Gluetun makes a device, routes and rules of its own network, and writes
+// /etc/resolv.conf.
+func writesItsRoot(g *Graph, c *Resource) bool {
+	return slices.Contains(g.running(gluetun), c) || slices.Contains(g.running(crowdsec), c)
+}
+
+// mayBeRoot reports whether a container runs a program that is nothing without root: one that writes
+// its root, or a log shipper or a socket proxy that reads what is root's on the machine, and has no
+// capability, so that it is root over nothing else.
+func mayBeRoot(g *Graph, c *Resource) bool {
+	if slices.Contains(g.running(gluetun), c) {
+		return true
+	}
+	capable := c.At("capabilities").Hidden() || len(c.At("capabilities", "adds").List()) > 0
+	reads := slices.ContainsFunc(binds(c), func(b bind) bool { return b.ofMachine() && g.mayRead(c, b) })
+	return !capable && (writesItsRoot(g, c) || reads && (g.isShipper(c) || g.isSocketProxy(c)))
 }
 
 var digest = regexp.MustCompile(`@sha256:[0-9a-f]{64}$`)
@@ -109,17 +123,28 @@ var containerRules = []Rule{
 		}),
 	},
 	{
-		ID: "container-mounts", Title: "No container has the engine's socket or a folder of the machine's own", Severity: Critical, Layer: LayerContainer,
-		Remedy: "mount a folder below /opt/homelab or the media library", Unknown: unknownOpen,
-		check: eachContainer(func(_ *Graph, c *Resource, out *report) {
-			for _, source := range bindSources(c) {
-				bad := source == "/" || strings.HasSuffix(source, "docker.sock")
-				for _, folder := range machineFolders {
-					bad = bad || source == folder || strings.HasPrefix(source, folder+"/")
-				}
-				out.require(!bad, c, "%s has %s of the machine", c.Name(), source)
+		ID: "container-mounts", Title: "No container has a folder of the machine's own, but to read what its program is there for", Severity: Critical, Layer: LayerContainer,
+		Remedy:  "mount a folder below /opt/homelab or the media library; the engine's socket is for a socket proxy, the journal for a log shipper, /sys/fs/cgroup for cAdvisor, each read-only",
+		Unknown: unknownOpen,
+		check: eachContainer(func(g *Graph, c *Resource, out *report) {
+			if c.At("mounts").Hidden() {
+				out.undecided(c, "the mounts of %s are not known", c.Name())
+			}
+			for _, b := range binds(c) {
+				out.require(!b.ofMachine() || g.mayRead(c, b), c, "%s has %s of the machine", c.Name(), b.source)
 			}
 		}),
+	},
+	{
+		ID: "container-shares", Title: "No container has a folder of another one, but the gateway's logs, to read", Severity: High, Layer: LayerContainer,
+		Remedy: "give the container a folder of its own; only a log shipper and CrowdSec read another's folder of logs", Unknown: unknownOpen,
+		check: eachContainer(judgeShares),
+	},
+	{
+		ID: "engine-socket", Title: "The engine's socket is behind one program that lets few questions through, for the log shipper alone", Severity: Critical, Layer: LayerContainer,
+		Remedy:  "run wollomatic/socket-proxy with -allowGET and -allowHEAD for the paths that a log shipper asks, on internal networks, and give an edge to it to the shipper alone",
+		Unknown: unknownOpen,
+		check:   judgeEngine,
 	},
 	{
 		ID: "container-devices", Title: "A container has no device but a graphics card; /dev/net/tun is a tunnel's", Severity: High, Layer: LayerContainer,
@@ -143,9 +168,9 @@ var containerRules = []Rule{
 		check: eachContainer(judgeCapabilities),
 	},
 	{
-		ID: "container-user", Title: "No container runs as root, but a tunnel and CrowdSec", Severity: High, Layer: LayerContainer,
+		ID: "container-user", Title: "No container runs as root, but a tunnel, and without a capability CrowdSec and what reads the machine's own files", Severity: High, Layer: LayerContainer,
 		Remedy: "name a user in numbers", Unknown: unknownOpen,
-		check: unlessRoot(property([]string{"user"}, func(v Value) bool {
+		check: unless(mayBeRoot, property([]string{"user"}, func(v Value) bool {
 			name, _, _ := strings.Cut(v.Text(), ":")
 			return name != "" && name != "0" && name != "root"
 		}, "it runs as root")),
@@ -153,7 +178,7 @@ var containerRules = []Rule{
 	{
 		ID: "container-read-only", Title: "A container's own files are read-only", Severity: Medium, Layer: LayerContainer,
 		Remedy: "set readOnly, and give it folders for what it writes", Unknown: unknownOpen,
-		check: unlessRoot(property([]string{"readOnly"}, Value.True, "its root is writable")),
+		check: unless(writesItsRoot, property([]string{"readOnly"}, Value.True, "its root is writable")),
 	},
 	{
 		ID: "container-no-new-privileges", Title: "No program in a container gains privileges", Severity: High, Layer: LayerContainer,
@@ -220,21 +245,6 @@ var containerRules = []Rule{
 		Remedy: "run it behind the tunnel: networkMode container:TUNNEL, and no network of its own", Unknown: "an unknown mode is accepted if the client depends on the tunnel's container",
 		check: judgeTorrents,
 	},
-}
-
-func bindSources(c *Resource) []string {
-	var out []string
-	for _, m := range c.At("mounts").List() {
-		if m.text("type") == "bind" {
-			out = append(out, m.text("source"))
-		}
-	}
-	for _, v := range c.At("volumes").List() {
-		if source := v.text("hostPath"); source != "" {
-			out = append(out, source)
-		}
-	}
-	return out
 }
 
 func judgeCapabilities(g *Graph, c *Resource, out *report) {

@@ -297,8 +297,8 @@ func disposable(name string) bool {
 	return slices.Contains([]string{"cache", "logs", "log", "scratch", "transcodes", "tmp"}, name)
 }
 
-// isCache reports whether a container keeps only what can be made again, by its image.
+// isCache reports whether a container keeps only what can be made again, or what was measured and
+// logged on a machine, which is no part of another: by its image.
 func isCache(g *Graph, c *Resource) bool {
-	image := g.layers.image[c.URN]
-	return strings.HasSuffix(image, "/valkey") || strings.HasSuffix(image, "/redis") || strings.HasSuffix(image, "/memcached")
+	return slices.Contains([]string{"valkey", "redis", "memcached", prometheus, loki, alertmanager, alloy, promtail}, g.program(c))
 }

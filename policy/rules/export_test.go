@@ -132,10 +132,11 @@ func TestGuarded(t *testing.T) {
 	const some, all = "\troute @x {\n\t\tauthenticate http://p:1\n\t}\n", "\timport login\n"
 	for block, want := range map[string]bool{"": false, some: false, all: true, some + all: true, all + some: true} {
 		text := "(login) {\n\tauthenticate http://p:1\n}\nhttps://a.example.com:8443 {\n" + block + "\treverse_proxy s:80\n}\n"
-		s, ok := readSites(text)["a.example.com"]
-		require.True(t, ok)
-		assert.Equal(t, want, s.guarded(), text)
-		assert.Equal(t, "s", s.upstream)
+		sites := readSites(text)
+		require.Len(t, sites, 1)
+		assert.Equal(t, "a.example.com", sites[0].hostname)
+		assert.Equal(t, want, sites[0].guarded(), text)
+		assert.Equal(t, "s", sites[0].upstream)
 	}
 }
 

@@ -49,8 +49,12 @@ type layers struct {
 	filters []*Resource
 	// routes are the commands that see a hostname in the running proxy, by the hostname.
 	routes map[string][]*Resource
-	// sites are the proxy's hostnames, as its configuration has them.
+	// sites are the proxy's hostnames on the listeners for visitors, as its configuration has them.
 	sites map[string]site
+	// blocks are all of them, on every listener, in the configuration's order.
+	blocks []site
+	// published are the ports of the proxy's container that the machine publishes.
+	published []string
 	// reachFiles are the files of the packet filter that allow something, or say that a container may
 	// reach nothing.
 	reachFiles []*Resource
@@ -81,14 +85,38 @@ func findLayers(g *Graph) *layers {
 	l.paths = slices.Sorted(maps.Keys(l.files))
 	for _, path := range l.paths {
 		if file := l.files[path]; strings.HasSuffix(path, "/Caddyfile") {
-			for name, s := range readSites(file.Text("stdin")) {
+			for _, s := range readSites(file.Text("stdin")) {
 				s.file = file
-				l.sites[name] = s
+				l.blocks = append(l.blocks, s)
 			}
+		}
+	}
+	l.findListeners(g)
+	for _, s := range l.blocks {
+		if _, known := l.sites[s.hostname]; !known && s.hostname != "" && l.forVisitors(s) {
+			l.sites[s.hostname] = s
 		}
 	}
 	l.findReaches(g)
 	return l
+}
+
+// findListeners finds the ports of the proxy's container that the machine publishes.
+func (l *layers) findListeners(g *Graph) {
+	for _, c := range g.Of(typeContainer) {
+		if !runs(l.image[c.URN], caddy) {
+			continue
+		}
+		for _, p := range c.At("ports").List() {
+			l.published = append(l.published, p.text("internal"))
+		}
+	}
+}
+
+// forVisitors reports whether a site is on a listener that the machine publishes. Where nothing says
+// which it publishes, each counts.
+func (l *layers) forVisitors(s site) bool {
+	return len(l.published) == 0 || slices.Contains(l.published, s.listener)
 }
 
 // command sorts a command by what it does.
@@ -111,7 +139,7 @@ func (l *layers) command(g *Graph, c *Resource) {
 	if m := hosts.FindStringSubmatch(create); m != nil {
 		l.routes[m[1]] = append(l.routes[m[1]], c)
 	}
-	if !health.MatchString(create + stdin) {
+	if text := create + stdin; !strings.Contains(text, "Health") || !health.MatchString(text) {
 		return
 	}
 	for _, urn := range c.Dependencies {
@@ -175,12 +203,16 @@ const (
 func (g *Graph) running(program string) []*Resource {
 	var out []*Resource
 	for _, c := range g.Of(typeContainer) {
-		image := g.layers.image[c.URN]
-		if strings.HasSuffix(image, "/"+program) || strings.HasPrefix(image, program+"/") || image == program || strings.Contains(image, "/"+program+"/") {
+		if runs(g.layers.image[c.URN], program) {
 			out = append(out, c)
 		}
 	}
 	return out
+}
+
+// runs reports whether an image is of a program: by its name, or by that of who makes it.
+func runs(image, program string) bool {
+	return strings.HasSuffix(image, "/"+program) || strings.HasPrefix(image, program+"/") || image == program || strings.Contains(image, "/"+program+"/")
 }
 
 // reference is a container's image with its tag and digest, or the name of one that was built. A

@@ -29,7 +29,7 @@ var programRules = []Rule{
 }
 
 // catalog are all rules, in the order of the layers.
-var catalog = concat(recordRules, edgeRules, firewallRules, proxyRules, portalRules, containerRules, networkRules, tunnelRules, tailnetRules, dataRules, secretRules, programRules)
+var catalog = concat(recordRules, edgeRules, firewallRules, proxyRules, portalRules, containerRules, networkRules, tunnelRules, tailnetRules, dataRules, monitoringRules, secretRules, programRules)
 
 func concat(lists ...[]Rule) []Rule {
 	var out []Rule

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"maps"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -11,8 +10,18 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// eachSite judges every hostname of the proxy's configuration.
+// eachSite judges every hostname that visitors reach, by the proxy's configuration.
 func eachSite(judge func(*Graph, site, *report)) func(*Graph, *report) {
+	return eachBlock(func(g *Graph, s site) bool { return s.hostname != "" && g.layers.forVisitors(s) }, judge)
+}
+
+// eachName judges every hostname of the proxy's configuration, also on the listener that only
+// containers reach.
+func eachName(judge func(*Graph, site, *report)) func(*Graph, *report) {
+	return eachBlock(func(_ *Graph, s site) bool { return s.hostname != "" }, judge)
+}
+
+func eachBlock(those func(*Graph, site) bool, judge func(*Graph, site, *report)) func(*Graph, *report) {
 	return func(g *Graph, out *report) {
 		out.absent("configuration of a Caddy proxy")
 		for _, path := range g.layers.paths {
@@ -20,9 +29,11 @@ func eachSite(judge func(*Graph, site, *report)) func(*Graph, *report) {
 				out.undecided(file, "the proxy's configuration is not known")
 			}
 		}
-		for _, name := range slices.Sorted(maps.Keys(g.layers.sites)) {
-			out.look()
-			judge(g, g.layers.sites[name], out)
+		for _, s := range g.layers.blocks {
+			if those(g, s) {
+				out.look()
+				judge(g, s, out)
+			}
 		}
 	}
 }
@@ -31,7 +42,7 @@ var proxyRules = []Rule{
 	{
 		ID: "proxy-tls", Title: "The proxy speaks TLS 1.3 and nothing older", Severity: High, Layer: LayerProxy,
 		Remedy: "set protocols tls1.3 in the tls directive of every site", Unknown: unknownOpen,
-		check: eachSite(func(_ *Graph, s site, out *report) {
+		check: eachName(func(_ *Graph, s site, out *report) {
 			out.require(slices.Contains(s.lines, "protocols tls1.3"), s.file, "%s accepts older versions of TLS", s.hostname)
 		}),
 	},
@@ -49,21 +60,21 @@ var proxyRules = []Rule{
 	{
 		ID: "proxy-bouncer", Title: "Every site refuses banned visitors", Severity: Critical, Layer: LayerDetection,
 		Remedy: "put the bouncer first in the site's route", Unknown: unknownOpen,
-		check: eachSite(func(_ *Graph, s site, out *report) {
+		check: eachName(func(_ *Graph, s site, out *report) {
 			out.require(s.has("bouncer") || s.has("crowdsec"), s.file, "%s serves banned visitors", s.hostname)
 		}),
 	},
 	{
 		ID: "proxy-inspection", Title: "Every site has requests inspected", Severity: High, Layer: LayerDetection,
 		Remedy: "put the inspection before the service in the site's route", Unknown: unknownOpen,
-		check: eachSite(func(_ *Graph, s site, out *report) {
+		check: eachName(func(_ *Graph, s site, out *report) {
 			out.require(s.has("inspect body") || s.has("appsec"), s.file, "nobody inspects what %s gets", s.hostname)
 		}),
 	},
 	{
 		ID: "proxy-headers", Title: "Every site removes what a visitor could pass for somebody else with", Severity: High, Layer: LayerProxy,
 		Remedy: "strip identity headers before the portal is asked", Unknown: unknownOpen,
-		check: eachSite(func(_ *Graph, s site, out *report) {
+		check: eachName(func(_ *Graph, s site, out *report) {
 			out.require(slices.Contains(s.lines, "Remote*") || s.has("request_header -Remote-*"), s.file, "%s believes who its visitors say they are", s.hostname)
 		}),
 	},
@@ -74,6 +85,12 @@ var proxyRules = []Rule{
 			published := slices.ContainsFunc(g.Of(typeRecord), func(r *Resource) bool { return hostOf(r) == s.hostname })
 			out.require(published, s.file, "%s has a route and no record", s.hostname)
 		}),
+	},
+	{
+		ID: "proxy-inner", Title: "The listener for containers answers for the portal alone, and only what a login by OpenID Connect asks", Severity: High, Layer: LayerProxy,
+		Remedy:  "name the methods and paths of OpenID Connect there, refuse every other request, and give an edge to it to nobody but a service with such a login",
+		Unknown: unknownOpen,
+		check:   judgeInnerListener,
 	},
 }
 

@@ -45,8 +45,10 @@ const (
 	LayerNetwork   Layer = "network"
 	LayerTailnet   Layer = "tailnet"
 	LayerData      Layer = "data"
-	LayerSecrets   Layer = "secrets"
-	LayerProgram   Layer = "program"
+	// LayerMonitoring is what measures, keeps logs and tells people.
+	LayerMonitoring Layer = "monitoring"
+	LayerSecrets    Layer = "secrets"
+	LayerProgram    Layer = "program"
 )
 
 // Rule is one thing that must hold.

@@ -14,21 +14,23 @@ var secretName = regexp.MustCompile(`(?i)(^|[^a-z])(password|passphrase|passwd|s
 // notSecret are names that end like one, and hold none.
 var notSecret = []string{"publicKey", "keyFile", "deployKey", "hostKey"}
 
-// shapes find secrets by what they look like, wherever they are.
+// shapes find secrets by what they look like, wherever they are. A text without any of a shape's marks,
+// in lower case, cannot have it: most texts are long and have none.
 var shapes = []struct {
 	what    string
+	marks   []string
 	pattern *regexp.Regexp
 }{
-	{"a private key", regexp.MustCompile(`-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----`)},
-	{"a key of Tailscale", regexp.MustCompile(`\btskey-[a-z]+-[A-Za-z0-9]{6,}`)},
-	{"a token of GitHub", regexp.MustCompile(`\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_[A-Za-z0-9_]{30,}`)},
-	{"a key of AWS", regexp.MustCompile(`\bA(?:KIA|SIA)[0-9A-Z]{16}\b`)},
-	{"a signed token", regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.`)},
-	{"a password in a URL", regexp.MustCompile(`://[^/\s:@]+:[^/\s:@]{4,}@`)},
-	{"a WireGuard key", regexp.MustCompile(`(?i)private_?key\s*[=:]\s*[A-Za-z0-9+/]{42}[A-Za-z0-9+/=]{2}`)},
-	{"a key of a service", regexp.MustCompile(`(?i)<ApiKey>[^<\s]{8,}</ApiKey>|"(?:api_?key|(?:admin)?password)"\s*:\s*"[^"]{8,}"`)},
-	{"a password of qBittorrent", regexp.MustCompile(`Password_PBKDF2\s*=\s*"?@ByteArray\([^)]{8,}`)},
-	{"a password on a command line", regexp.MustCompile(`(?i)--(?:password|token|secret|api-key)[= ][^\s"'$-][^\s]{3,}`)},
+	{"a private key", []string{"private key"}, regexp.MustCompile(`-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----`)},
+	{"a key of Tailscale", []string{"tskey-"}, regexp.MustCompile(`\btskey-[a-z]+-[A-Za-z0-9]{6,}`)},
+	{"a token of GitHub", []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"}, regexp.MustCompile(`\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_[A-Za-z0-9_]{30,}`)},
+	{"a key of AWS", []string{"akia", "asia"}, regexp.MustCompile(`\bA(?:KIA|SIA)[0-9A-Z]{16}\b`)},
+	{"a signed token", []string{"eyj"}, regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.`)},
+	{"a password in a URL", []string{"://"}, regexp.MustCompile(`://[^/\s:@]+:[^/\s:@]{4,}@`)},
+	{"a WireGuard key", []string{"privatekey", "private_key"}, regexp.MustCompile(`(?i)private_?key\s*[=:]\s*[A-Za-z0-9+/]{42}[A-Za-z0-9+/=]{2}`)},
+	{"a key of a service", []string{"apikey", "api_key", `password"`}, regexp.MustCompile(`(?i)<ApiKey>[^<\s]{8,}</ApiKey>|"(?:api_?key|(?:admin)?password)"\s*:\s*"[^"]{8,}"`)},
+	{"a password of qBittorrent", []string{"password_pbkdf2"}, regexp.MustCompile(`Password_PBKDF2\s*=\s*"?@ByteArray\([^)]{8,}`)},
+	{"a password on a command line", []string{"--password", "--token", "--secret", "--api-key"}, regexp.MustCompile(`(?i)--(?:password|token|secret|api-key)[= ][^\s"'$-][^\s]{3,}`)},
 }
 
 var secretRules = []Rule{
@@ -59,8 +61,10 @@ var secretRules = []Rule{
 			out.look()
 			for _, r := range g.resources {
 				(Value{r.Properties}).walk("", func(path, text string) {
+					lower := strings.ToLower(text)
 					for _, s := range shapes {
-						if s.pattern.MatchString(text) {
+						marked := slices.ContainsFunc(s.marks, func(mark string) bool { return strings.Contains(lower, mark) })
+						if marked && s.pattern.MatchString(text) {
 							out.fail(r, "%s holds %s in clear", path, s.what)
 						}
 					}
@@ -116,6 +120,12 @@ var secretRules = []Rule{
 				}
 			}
 		},
+	},
+	{
+		ID: "monitoring-secrets", Title: "The configuration of the monitoring names its secrets as files", Severity: High, Layer: LayerSecrets,
+		Remedy:  "write the secret to a file of its own, and name the file: url_file, password_file, $__file{…}; then change the secret",
+		Unknown: unknownOpen,
+		check:   judgeMonitoringSecrets,
 	},
 }
 
