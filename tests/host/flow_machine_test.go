@@ -135,7 +135,7 @@ func (f *flow) makeFolders() {
 	t := f.t
 	f.log = f.folder + "/log"
 	for name, owner := range map[string]int{"downloads": 2000, "downloads/complete": 2000, "downloads/incomplete": 2000, "profile": 2000, "state": 2001, "bin": 0, "names": 0, "logs": 0} {
-		require.NoError(t, os.Mkdir(f.folder+"/"+name, 0o755))
+		require.NoError(t, os.MkdirAll(f.folder+"/"+name, 0o755))
 		require.NoError(t, os.Chown(f.folder+"/"+name, owner, owner))
 	}
 	for _, point := range []string{"/downloads", "/media"} { // only mount points
