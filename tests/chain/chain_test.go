@@ -66,7 +66,7 @@ func testDeployment(t *testing.T, s *stage) {
 // unreached requires that no request came through to any service.
 func (s *stage) unreached(t testing.TB, got string) {
 	t.Helper()
-	for _, name := range []string{"jellyseerr", "jellyfin"} {
+	for _, name := range []string{"jellyseerr", "jellyfin", "radarr"} {
 		for _, seen := range s.Service(name).Take() {
 			assert.Fail(t, "an attacker got through", "%s: the service %s answered %s %s, as user %q", got, name, seen.Method, seen.URI, seen.Header.Get("Remote-User"))
 		}

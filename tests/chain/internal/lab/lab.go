@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -27,7 +28,7 @@ import (
 // echo, with their ports.
 var (
 	real     = []string{"crowdsec", "authelia-store", "authelia", "caddy"}
-	services = map[string]int{"jellyfin": 8096, "jellyseerr": 5055}
+	services = map[string]int{"jellyfin": 8096, "jellyseerr": 5055, "radarr": 7878}
 )
 
 // Lab is the machine.
@@ -122,7 +123,7 @@ func (l *Lab) wire() (err error) {
 	if err := l.machine.Forward(); err != nil {
 		return fmt.Errorf("letting the machine forward packets: %w", err)
 	}
-	for _, name := range slices.Concat(real, []string{"jellyfin", "jellyseerr"}) {
+	for _, name := range slices.Concat(real, slices.Sorted(maps.Keys(services))) {
 		c := &container{}
 		if c.Container, err = l.Deployment.Container(name); err != nil {
 			return err

@@ -115,6 +115,27 @@ func (p Place) Browser(protocol string) *Browser {
 	return &Browser{p, &http.Client{Transport: transport, Jar: jar, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
+// Transport sends requests as the place does, for a proxy in front of a browser of another kind. It
+// stamps them as Cloudflare does if the place is there.
+func (p Place) Transport() http.RoundTripper {
+	return stamping{p, &http.Transport{
+		DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return p.Dial(ctx, "tcp", p.Listener) },
+		TLSClientConfig: p.TLS(""), ForceAttemptHTTP2: true, DisableCompression: true,
+	}}
+}
+
+type stamping struct {
+	place Place
+	next  http.RoundTripper
+}
+
+// RoundTrip sends a request.
+func (s stamping) RoundTrip(request *http.Request) (*http.Response, error) {
+	request = request.Clone(request.Context())
+	s.place.stamp(request.Header)
+	return s.next.RoundTrip(request)
+}
+
 // Answer is a response with its whole body.
 type Answer struct {
 	// Status is the response's code.

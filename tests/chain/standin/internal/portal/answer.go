@@ -86,7 +86,7 @@ func (r *request) notImplemented() {
 // serveIndex is the portal's page. The real one is a program for the browser, which talks to the
 // API.
 func serveIndex(r *request) {
-	r.Response.Header.Set("Content-Security-Policy", "default-src 'none'")
+	r.Response.Header.Set("Content-Security-Policy", "default-src 'self'; frame-src 'none'; object-src 'none'; frame-ancestors 'none'; base-uri 'self'")
 	r.SetContentType("text/html; charset=utf-8")
 	r.SetBodyString("<!doctype html>\n<html lang=\"en\">\n<head><title>Login - Authelia (stand-in)</title></head>\n" +
 		"<body><div id=\"root\">This is a stand-in for Authelia. It has an API, but no form.</div></body>\n</html>\n")
