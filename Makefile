@@ -15,7 +15,7 @@ PROGRAMS_CHAIN := $(PROGRAMS) busybox:busybox fail2ban-client:fail2ban ip:iprout
 # What the tests of the machine's real programs call; as root too.
 PROGRAMS_HOST := $(PROGRAMS) aiosmtpd:python3-aiosmtpd busybox:busybox docker:docker.io dockerd:docker.io borg:borgbackup borgmatic:borgmatic chattr:e2fsprogs cloud-init:cloud-init fail2ban-client:fail2ban findmnt:util-linux \
 	fusermount3:fuse3 ip:iproute2 iptables:iptables logrotate:logrotate mount:mount mount.davfs:davfs2 nft:nftables nsenter:util-linux openssl:openssl \
-	python3:python3 qbittorrent-nox:qbittorrent-nox rclone:rclone setpriv:util-linux sqlite3:sqlite3 ssh:openssh-client sshd:openssh-server systemd-analyze:systemd \
+	prometheus-node-exporter:prometheus-node-exporter promtool:prometheus python3:python3 qbittorrent-nox:qbittorrent-nox rclone:rclone setpriv:util-linux sqlite3:sqlite3 ssh:openssh-client sshd:openssh-server systemd-analyze:systemd \
 	unattended-upgrade:unattended-upgrades unshare:util-linux visudo:sudo wg:wireguard-tools wireguard-go:wireguard-go
 
 # Where up-simulated, preview-simulated and destroy-simulated keep their clouds.
@@ -54,11 +54,12 @@ test-series: setup ## Ask a real Prometheus for every series that a dashboard or
 test-readme: bin/homelab ## Follow the README: every command that needs no account, in a clean copy with an empty home
 	@go test -tags readme -count=1 -timeout 20m ./tests/readme
 
-test-browser: setup ## Open the audit's page and the start page in a real browser; needs root if Chromium is missing
-	@.ci/setup chromium:chromium
+test-browser: setup ## Open the audit's page, the start page and two people's services in a real browser; needs root
+	@.ci/setup chromium:chromium $(PROGRAMS_CHAIN)
 	@go run ./internal/toolchain/tool pulumi version >/dev/null
 	@go test -tags browser -count=1 -run InABrowser -timeout 10m ./tests/policy
 	@go -C images/home test -tags browser -count=1 -run InABrowser -timeout 10m ./internal/web
+	@go test -tags browser,chain -count=1 -run InABrowser -timeout 20m ./tests/chain
 
 test-images: setup ## Let the program in each pinned image check its rendered files; needs Docker and the internet
 	@go run ./internal/toolchain/tool pulumi version >/dev/null
