@@ -3,12 +3,13 @@
 //
 //	go test -tags chain ./tests/chain
 //	go test -tags chain -run '^$' -bench Chain -benchtime 5x ./tests/chain
+//	go test -tags chain,browser -run InABrowser ./tests/chain
 //	HOMELAB_AUTHELIA=image go test -tags chain ./tests/chain
 //	HOMELAB_AUTHELIA=/path/to/authelia go test -tags chain ./tests/chain
 //
-// The last two run the same cases on the real portal: on the files of the image that the deployment
-// runs, which Docker fetches, and on the executable of Authelia's release archive, which is linked
-// against this machine's libraries.
+// The third opens services in Chromium. The last two run the same cases on the real portal: on the
+// files of the image that the deployment runs, which Docker fetches, and on the executable of
+// Authelia's release archive, which is linked against this machine's libraries.
 //
 // It needs root on Linux, because every container of the deployment becomes a process in namespaces
 // of its own: the rendered files at their paths, the container's user, mounts, networks and
@@ -22,7 +23,8 @@
 //     stand in for those of the hub (internal/lab/crowdsec). Acquisition, profiles, whitelists,
 //     the local API and AppSec's listener are the rendered ones;
 //   - Authelia, unless an executable of 4.39 or newer is on PATH or named by HOMELAB_AUTHELIA;
-//     the output says which one ran;
+//     the output says which one ran. The stand-in's page has no form: in a browser the test sends what
+//     a form would;
 //   - the services, which echo what reaches them; none of the stack's logs its users in at the
 //     portal yet, so the portal gets the second configuration of the renderer's example for that
 //     (openid_test.go: register), and the proxy its listener for containers (inner_test.go:
