@@ -21,13 +21,13 @@ const introduction = `# Alerts
 
 Rendered from the rules by ` + "`go test ./components/monitoring/internal/rules -update`" + `; an edit here fails that test.
 
-Prometheus evaluates the rules, and Alertmanager sends what fires to whoever the settings name: by mail, by a webhook, or both. A **critical** alert is something
-that does not work or is not safe; it is sent within a minute, and again every four hours. A **warning** works, but not for long, or looks wrong; it is sent once
-a day. The end of both is sent, too. One cause is one message: while a container is down, nothing else is said of it, nor of what depends on it, such as the services
-that need the library while it is not mounted.
+Prometheus evaluates the rules, and Alertmanager sends what fires to whoever the settings name: by mail, by a webhook, or both. A **critical** alert
+is something that does not work or is not safe; it is sent within a minute, and again every four hours. A **warning** works, but not for long, or
+looks wrong; it is sent once a day. The end of both is sent, too. One cause is one message: while a container is down, nothing else is said of it,
+nor of what depends on it, such as the services that need the library while it is not mounted.
 
-` + "`Watchdog`" + ` always fires, and goes to the dead man's switch alone, every five minutes. When the server, Prometheus or Alertmanager stops, the switch is told
-nothing, and raises the alarm from outside. ` + "`HomelabTestNotification`" + ` is what a deployment sends to see that messages arrive.
+` + "`Watchdog`" + ` always fires, and goes to the dead man's switch alone, every five minutes. When the server, Prometheus or Alertmanager stops, the
+switch is told nothing, and raises the alarm from outside. ` + "`HomelabTestNotification`" + ` is what a deployment sends to see that messages arrive.
 
 Alerts about parts that are switched off do not exist.
 
