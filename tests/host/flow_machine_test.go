@@ -8,6 +8,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"os"
@@ -157,7 +158,8 @@ func (f *flow) makeFolders() {
 	require.NoError(t, os.Chown(plan, 2001, 2001))
 }
 
-// names writes the names that a container knows, as Docker's resolver does: those of its networks.
+// names writes the names that a container knows, as Docker's resolver does: of who is on several of
+// its networks, the address in the first of them by name.
 func (f *flow) names(container string) string {
 	f.t.Helper()
 	home := container
@@ -166,9 +168,10 @@ func (f *flow) names(container string) string {
 	}
 	out := "127.0.0.1 localhost\n"
 	for name, other := range f.containers {
-		for network, address := range other.addresses {
+		for _, network := range slices.Sorted(maps.Keys(other.addresses)) {
 			if _, shared := f.containers[home].addresses[network]; shared {
-				out += fmt.Sprintf("%s %s\n", address, name)
+				out += fmt.Sprintf("%s %s\n", other.addresses[network], name)
+				break
 			}
 		}
 	}
