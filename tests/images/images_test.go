@@ -14,6 +14,7 @@ import (
 // deployments are the production example with settings changed, by what is different.
 var deployments = map[string]map[string]any{
 	"production": nil,
+	"Promtail":   {"homelab:monitoring": map[string]any{"shipper": "promtail"}},
 }
 
 // standinDocker is Docker without Docker.
