@@ -76,7 +76,8 @@ func integrations(told watch.Receivers) []string {
 	return out
 }
 
-// notify sends a test message, and fails the deployment if it does not arrive.
+// notify sends a test message, and fails the deployment if it does not arrive. Nothing else waits
+// for it: a receiver that is down must not keep a hostname from coming back.
 func notify(ctx *pulumi.Context, running *service.Running) (*service.Prepared, error) {
 	told := integrations(running.Watch.Receivers)
 	if len(told) == 0 {
@@ -91,12 +92,12 @@ func notify(ctx *pulumi.Context, running *service.Running) (*service.Prepared, e
 	if err != nil {
 		return nil, err
 	}
-	sent, err := running.Host.Run(ctx, running.Name+"-test-notification", host.Action{
+	_, err = running.Host.Run(ctx, running.Name+"-test-notification", host.Action{
 		Command:  append([]string{program.Path, running.Name, alertmanager.TestAlert}, told...),
 		Triggers: []pulumi.StringOutput{running.Container.ID(), program.Digest},
 	}, running.Parent, pulumi.DependsOn([]pulumi.Resource{running.Container.Resource(), program.Resource}))
 	if err != nil {
 		return nil, err
 	}
-	return &service.Prepared{Resource: sent}, nil
+	return &service.Prepared{Resource: running.Container.Resource()}, nil
 }

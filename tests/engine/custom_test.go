@@ -29,7 +29,7 @@ func readmeCustomService(t *testing.T) map[string]any {
 
 // The README's example gets all that a service of the catalogue gets, and goes without a trace.
 func TestAServiceOfTheOperatorsOwn(t *testing.T) {
-	const name, hostname = "custom-homepage", "home.example.com"
+	const name, hostname = "custom-homepage", "links.example.com"
 	config := readmeCustomService(t)
 	w := open(t, func(o *workspace.Options) { o.Config = config })
 	up(t, w)

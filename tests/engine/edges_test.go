@@ -161,9 +161,9 @@ func TestAnEdgeThatCannotBeChanged(t *testing.T) {
 	w.World().Inject(simcloud.Fault{Type: typeCommand, Name: "caddy-reach", Operation: simcloud.OpUpdate, Times: 1})
 	_, err := w.Up(t.Context())
 	require.Error(t, err)
-	assert.NotContains(t, w.World().PublicHostnames(), "home.example.com", "a hostname leads to a proxy that cannot reach the service")
+	assert.NotContains(t, w.World().PublicHostnames(), "links.example.com", "a hostname leads to a proxy that cannot reach the service")
 	up(t, w)
-	assert.Contains(t, w.World().PublicHostnames(), "home.example.com")
+	assert.Contains(t, w.World().PublicHostnames(), "links.example.com")
 	require.NoError(t, w.Close())
 
 	w = open(t, func(o *workspace.Options) { o.State = dir })

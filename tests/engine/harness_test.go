@@ -32,13 +32,14 @@ const (
 
 var cli = sync.OnceValues(func() (string, error) { return toolchain.Pulumi(context.Background(), os.Stderr) })
 
-// open makes a new simulation of the production example.
+// open makes a new simulation of the production example, without the programs of the monitoring:
+// these have tests of their own, and would double what every other test deploys.
 func open(t *testing.T, change ...func(*workspace.Options)) *workspace.Simulation {
 	t.Helper()
 	path, err := cli()
 	require.NoError(t, err)
 	options := workspace.Options{
-		Project: "../..", Program: stack.From, CLI: path, Stdout: io.Discard, Stderr: io.Discard,
+		Project: "../..", Program: stack.FromCatalog(media.Catalog()), CLI: path, Stdout: io.Discard, Stderr: io.Discard,
 	}
 	for _, key := range settings.Secrets() {
 		options.Secrets = append(options.Secrets, workspace.Secret{Key: key.Key, Generate: key.Generate, Needs: key.Needs})
