@@ -125,9 +125,9 @@ func (o *OpenID) ClientID() string { return o.name }
 func (o *OpenID) ClientSecret() pulumi.StringOutput { return o.secret }
 
 // OpenIDEndpoints are the portal's addresses for OpenID Connect. A service asks for the last three
-// by itself, at the portal's public name: through Cloudflare, proxy and AppSec as a visitor does,
-// or on the tailnet's address where the portal is only there. So no container needs a way to the
-// portal that goes around the chain.
+// by itself, at the portal's own name: with a way out as a visitor does, through Cloudflare, proxy
+// and AppSec; without one at the proxy's listener for containers (Proxy.Inner). So no container
+// needs a way to the portal that goes around the chain.
 type OpenIDEndpoints struct {
 	// Issuer is the portal; below it /.well-known/openid-configuration says the rest.
 	Issuer string

@@ -124,7 +124,9 @@ func NewProxy(ctx *pulumi.Context, name string, args *ProxyArgs, opts ...pulumi.
 	}
 	for _, hostname := range p.hostnames() {
 		gate, err := args.Host.Run(ctx, "route-"+hostname, host.Action{
-			Command:  []string{"docker", "exec", caddyName, "caddy", "loaded-hosts", "--socket", caddyfile.DefaultPaths().AdminSocket, hostname},
+			Command: []string{
+				"docker", "exec", caddyName, "caddy", "loaded-hosts", "--socket", caddyfile.DefaultPaths().AdminSocket, "--server", p.server(hostname), hostname,
+			},
 			Triggers: []pulumi.StringOutput{config.Digest},
 		}, pulumi.Parent(p), pulumi.DependsOn([]pulumi.Resource{reload}))
 		if err != nil {
@@ -140,6 +142,21 @@ func NewProxy(ctx *pulumi.Context, name string, args *ProxyArgs, opts ...pulumi.
 	}
 	p.upstream[p.portal] = args.Identity.container.Resource()
 	return p, ctx.RegisterResourceOutputs(p, pulumi.Map{"hostnames": pulumi.ToStringArray(p.hostnames())})
+}
+
+// server is the proxy's listener that people reach a hostname by. The portal's is on another one,
+// too, for containers.
+func (p *Proxy) server(hostname string) string {
+	visibility := p.sites.portalVisibility()
+	for _, s := range p.sites.list {
+		if s.Hostname == hostname {
+			visibility = s.Visibility
+		}
+	}
+	if visibility == access.Public {
+		return caddyfile.PublicServer
+	}
+	return caddyfile.TailnetServer
 }
 
 func (p *Proxy) hostnames() []string {

@@ -39,8 +39,8 @@ func Watched(portal string, visibility access.Visibility, upstreams []string) []
 	return []watch.Subject{
 		{
 			Name: autheliaName, Title: "Authelia", Summary: "Password, second factor, sign out", Layer: watch.Gateway, Hostname: portal, Public: visibility == access.Public,
+			// Its log file says what its container prints, too.
 			Target: target(identityMetrics), MemoryMiB: memory.Authelia, Uses: []string{storeName},
-			LogFiles: []string{path.Join(sharedLogs, autheliaName, path.Base(authelia.DefaultPaths().Log))},
 		},
 		{Name: storeName, Title: "Session store", Layer: watch.Gateway, NoMetrics: storeMetrics.Reason(), MemoryMiB: memory.AutheliaStore},
 		{
@@ -63,10 +63,9 @@ func Probe(hostname string, visibility access.Visibility) watch.Probe {
 	return watch.Probe{Hostname: hostname, Address: fmt.Sprintf("%s:%d", caddyName, port)}
 }
 
-// Shares are the log folders, for a program that reads them.
+// Shares are the log folders of what its container does not print, for a program that reads them.
 func (l *Logs) Shares() []workload.Mount {
 	return []workload.Mount{
-		{Folder: l.authelia, Target: path.Join(sharedLogs, autheliaName), ReadOnly: true},
 		{Folder: l.caddy, Target: path.Join(sharedLogs, caddyName), ReadOnly: true},
 	}
 }

@@ -50,6 +50,7 @@ func program(name, kind, title string, port, slot, memoryMiB int) service.Defini
 	return service.Definition{
 		Name: name, Type: "homelab:monitoring:" + kind, Title: title, Layer: watch.Monitoring, Monitored: true, Internal: true,
 		Port: port, Slot: slot, Metrics: workload.Scrape(port, "/metrics"), Default: service.Default{MemoryMiB: memoryMiB},
+		Go: true,
 	}
 }
 

@@ -26,9 +26,11 @@ func DockerAPI() service.Definition {
 	d.Health = service.Health{Command: []string{"/healthcheck"}}
 	d.User, d.RootReason = "0:0", "Docker's socket belongs to root; it has no capability"
 	d.Views = []workload.View{workload.EngineSocket("the log shipper finds containers and their output there")}
+	d.Arguments = func(m watch.Model) []string {
+		return []string{"-allowfrom=" + string(m.Shipper)}
+	}
 	d.Command = []string{
 		"-listenip=0.0.0.0", "-proxyport=2375", "-loglevel=warn", "-allowhealthcheck", "-watchdoginterval=300", "-stoponwatchdog",
-		"-allowfrom=" + strings.Join([]string{string(watch.Alloy), string(watch.Promtail)}, ","),
 		"-allowHEAD=/_ping",
 		"-allowGET=(/v1\\.[0-9]{1,2})?/(" + strings.Join(engineQuestions, "|") + ")",
 	}

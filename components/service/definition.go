@@ -63,6 +63,8 @@ type Definition struct {
 	// Environment is visible to everybody who can inspect containers: switches and the names of
 	// files, never secrets.
 	Environment map[string]string
+	// Go means that it is a program in Go, which is told its memory limit.
+	Go bool
 	// Health is how the engine knows that the service works.
 	Health Health
 	// Metrics is where its metrics are, or why there are none.

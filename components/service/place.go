@@ -11,6 +11,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"homelab/components/host"
+	"homelab/components/internal/memory"
 	"homelab/components/internal/validate"
 	"homelab/components/workload"
 )
@@ -43,6 +44,9 @@ func (a *Args) spec(d Deployment) *workload.Spec {
 		out.Env = map[string]string{}
 	}
 	out.Env["TZ"] = a.Timezone
+	if def.Go {
+		out.Env = memory.WithGo(out.Env, d.MemoryMiB)
+	}
 	return out
 }
 
