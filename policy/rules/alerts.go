@@ -93,9 +93,11 @@ func judgeMonitoringSecrets(g *Graph, out *report) {
 				continue
 			}
 			var read any
-			if yaml.Unmarshal([]byte(file.Text("stdin")), &read) == nil {
-				(Value{read}).walk("", func(at, text string) { judgeConfigured(g.program(c), at, text, say) })
+			if err := yaml.Unmarshal([]byte(file.Text("stdin")), &read); err != nil {
+				out.undecided(file, "%s of %s cannot be read", where, c.Name())
+				continue
 			}
+			(Value{read}).walk("", func(at, text string) { judgeConfigured(g.program(c), at, text, say) })
 		}
 	}
 }

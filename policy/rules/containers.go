@@ -263,6 +263,8 @@ func judgeCapabilities(g *Graph, c *Resource, out *report) {
 	}
 }
 
+// judgeOrphan judges whether somebody needs a container. Who only measures it does not, unless it is
+// there to be measured.
 func judgeOrphan(g *Graph, c *Resource, out *report) {
 	if slices.Contains(g.running(caddy), c) || len(g.users(c)) > 0 {
 		return
@@ -279,7 +281,8 @@ func judgeOrphan(g *Graph, c *Resource, out *report) {
 	}
 	for from, reaches := range g.layers.reaches {
 		for _, r := range reaches {
-			if from != at.URN && r.to == at {
+			measures := r.from != nil && g.program(r.from) == prometheus && !slices.Contains(monitoringPrograms, g.program(c))
+			if from != at.URN && r.to == at && !measures {
 				return
 			}
 		}

@@ -102,7 +102,7 @@ func firewallMutants() []mutant {
 
 func chainMutants() []mutant {
 	return []mutant{
-		{"nothing waits for the proxy", func(s *state) { s.remove(s.get(command, "caddy-healthy")) }, []string{"container-health", "record-proxy"}},
+		{"nothing waits for the proxy", func(s *state) { s.remove(s.get(command, "caddy-healthy")) }, []string{"container-health", "network-edges", "record-proxy"}},
 		{"a record depends on no route", forget(command, "route-requests.example.com"), []string{"record-route"}},
 		{"a record depends on the route of another name", replaceText(command, "route-requests.example.com", "create", "requests.example.com", "other.example.com"), []string{"record-route"}},
 		{"nothing waits for the service", func(s *state) { s.remove(s.get(command, "jellyseerr-healthy")) }, []string{"container-health", "network-edges", "record-upstream"}},
@@ -117,7 +117,7 @@ func chainMutants() []mutant {
 		{"the proxy inspects nothing", replaceText(command, "Caddyfile", "stdin", "inspect body", "# inspect body"), []string{"proxy-inspection"}},
 		{"the proxy believes who visitors say they are", replaceText(command, "Caddyfile", "stdin", "Remote*", "Remit*"), []string{"proxy-headers"}},
 		{"the proxy serves a name without a record", replaceText(command, "Caddyfile", "stdin", "https://requests.example.com:8443", "https://old.example.com:8443"), []string{"portal-groups", "proxy-stray-route", "record-upstream"}},
-		{"the proxy does not ask the portal", replaceText(command, "Caddyfile", "stdin", "\timport authenticate\n\t\timport known", "\timport known"), []string{"library-portal", "portal-asked"}},
+		{"the proxy does not ask the portal", replaceText(command, "Caddyfile", "stdin", "\timport authenticate\n\t\timport known", "\timport known"), []string{"home-identity", "library-portal", "monitoring-grafana", "portal-asked"}},
 		{"the portal lets in whom no rule names", replaceText(command, "authelia-configuration.yml", "stdin", "default_policy: deny", "default_policy: bypass"), []string{"portal-default-deny"}},
 		{"a bypass of everything", replaceText(command, "authelia-configuration.yml", "stdin", "  rules:\n", "  rules:\n    - domain:\n        - requests.example.com\n      policy: bypass\n"), []string{"portal-bypass"}},
 		{"a bypass of every path that begins like one", replaceText(command, "authelia-configuration.yml", "stdin", "  rules:\n", "  rules:\n    - domain:\n        - requests.example.com\n      policy: bypass\n      methods: [GET]\n      resources: ['^/.*$']\n"), []string{"portal-bypass"}},
@@ -144,7 +144,7 @@ func containerMutants() []mutant {
 		{"a privileged container", with(true, "privileged"), []string{"container-isolated"}},
 		{"the machine's network", with("host", "networkMode"), []string{"container-isolated"}},
 		{"the machine's processes", with("host", "pidMode"), []string{"container-isolated"}},
-		{"the engine's socket", mount(object{"type": "bind", "source": "/var/run/docker.sock", "target": "/var/run/docker.sock", "readOnly": true}), []string{"container-mounts"}},
+		{"the engine's socket", mount(object{"type": "bind", "source": "/var/run/docker.sock", "target": "/var/run/docker.sock", "readOnly": true}), []string{"container-mounts", "engine-socket"}},
 		{"the machine's root", mount(object{"type": "bind", "source": "/", "target": "/host", "readOnly": true}), []string{"container-mounts"}},
 		{"a disk", with([]any{object{"hostPath": "/dev/sda"}}, "devices"), []string{"container-devices"}},
 		{"a capability", with(object{"drops": []any{"ALL"}, "adds": []any{"SYS_ADMIN"}}, "capabilities"), []string{"container-capabilities"}},
@@ -160,7 +160,7 @@ func containerMutants() []mutant {
 		{"a log without an end", with(object{}, "logOpts"), []string{"container-logs"}},
 		{"an orphan", func(s *state) {
 			s.copyOf(s.get("docker:index/container:Container", "jellyseerr"), "forgotten").set("forgotten", "name").set([]any{}, "networksAdvanced")
-		}, []string{"container-health", "container-orphan", "network-addresses", "network-filter-first"}},
+		}, []string{"container-health", "container-orphan", "container-shares", "network-addresses", "network-filter-first"}},
 		{"a torrent client without a tunnel", func(s *state) {
 			s.get("remoteImage:RemoteImage", "jellyseerr").set("lscr.io/linuxserver/qbittorrent:5.0@sha256:"+strings.Repeat("a", 64), "name")
 		}, []string{"container-torrent"}},
@@ -189,7 +189,7 @@ func networkMutants() []mutant {
 		{"a container without a fixed address", func(s *state) {
 			s.get("docker:index/container:Container", "jellyseerr").each("networksAdvanced", func(n object) { delete(n, "ipv4Address") })
 		}, []string{"network-addresses", "network-edges", "record-set-up"}},
-		{"the monitoring gets a way out", setValue("network:Network", "grafana-monitoring", false, "internal"), []string{"network-monitoring"}},
+		{"the monitoring gets a way out", setValue("network:Network", "grafana-monitoring", false, "internal"), []string{"engine-socket", "monitoring-internal", "network-monitoring"}},
 	}
 }
 
@@ -300,7 +300,7 @@ func wiringMutants() []mutant {
 	return []mutant{
 		{"no record waits until the services are connected", forget(command, "wire-healthy"), []string{"container-orphan", "network-edges", "record-set-up", "record-upstream"}},
 		{"nothing waits until the services are connected", func(s *state) { s.remove(s.get(command, "wire-healthy")) }, []string{"container-health", "container-orphan", "network-edges", "record-set-up", "record-upstream"}},
-		{"nothing connects the services", withoutWiring, []string{"network-edges", "record-set-up", "record-upstream"}},
+		{"nothing connects the services", withoutWiring, []string{"monitoring-complete", "network-edges", "record-set-up", "record-upstream"}},
 		{"the wiring may not reach a service", replaceText(command, "wire-reach", "stdin", "172.30.1.35", "172.30.1.34"), []string{"record-set-up"}},
 		{"nobody waits for the torrent client", forget(command, "qbittorrent-healthy"), []string{"network-edges", "record-upstream"}},
 	}
@@ -423,6 +423,7 @@ func mutants() []mutant {
 	for _, list := range [][]mutant{
 		edgeMutants(), firewallMutants(), chainMutants(), containerMutants(), networkMutants(), tunnelMutants(), wiringMutants(),
 		tailnetMutants(), dataMutants(), libraryMutants(), programMutants(),
+		machineMutants(), engineMutants(), monitoringMutants(), grafanaMutants(), alertMutants(), startPageMutants(), innerMutants(),
 	} {
 		out = append(out, list...)
 	}

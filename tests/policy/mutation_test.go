@@ -16,6 +16,7 @@ func TestEveryMutantIsCaught(t *testing.T) {
 	assert.Empty(t, newState(t).failed())
 	for _, m := range mutants() {
 		t.Run(m.what, func(t *testing.T) {
+			t.Parallel()
 			s := newState(t)
 			m.do(s)
 			want := slices.Sorted(slices.Values(m.caught))
