@@ -116,7 +116,7 @@ func (f *flow) filmArrives(t *testing.T, person *http.Client, film *release) {
 	} {
 		at = f.logs(at, step)
 	}
-	got := f.client.torrent(film.hash)
+	got := f.client.until(film.hash, "there", func(s torrentState) bool { return s.Hash == film.hash })
 	assert.Equal(t, "radarr", got.Category)
 	assert.Equal(t, "/downloads/complete/radarr", filepath.Clean(got.SavePath))
 
