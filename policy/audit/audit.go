@@ -145,6 +145,11 @@ func (r *Report) Compare(before *Report) {
 			if now.Behind() != old.Behind() {
 				say("%s is behind %s now, and was behind %s", now.Name, cmp.Or(now.Behind(), "no tunnel"), cmp.Or(old.Behind(), "no tunnel"))
 			}
+			for _, path := range now.Machine {
+				if !slices.Contains(old.Machine, path) {
+					say("%s has %s of the machine now", now.Name, path)
+				}
+			}
 			if now.User != old.User {
 				say("%s runs as %s, and ran as %s", now.Name, now.User, old.User)
 			}

@@ -14,6 +14,8 @@ var page = template.Must(template.New("report.html.tmpl").Funcs(template.FuncMap
 	"reach": reach,
 	"chain": chain,
 	"yes":   yes,
+	"of":    ofMachine,
+	"by":    by,
 }).ParseFS(templates, "templates/report.html.tmpl"))
 
 // WriteHTML writes the report as one page: no script, and nothing that is fetched from elsewhere.

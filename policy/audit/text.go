@@ -65,9 +65,9 @@ func (r *Report) writeInventory(to io.Writer) {
 			row(h.Name, h.Container, reach(h), chain(h))
 		}
 	})
-	table("Containers", "NAME\tIMAGE\tUSER\tMEMORY\tINTERNET", func(row func(...any)) {
+	table("Containers", "NAME\tIMAGE\tUSER\tMEMORY\tINTERNET\tHAS OF THE MACHINE", func(row func(...any)) {
 		for _, c := range r.Inventory.Containers {
-			row(c.Name, c.Image, c.User, fmt.Sprintf("%d MiB", c.MemoryMiB), r.Inventory.WayOut(c))
+			row(c.Name, c.Image, c.User, fmt.Sprintf("%d MiB", c.MemoryMiB), r.Inventory.WayOut(c), ofMachine(c))
 		}
 	})
 	table("Open ports", "WHERE\tPROTOCOL\tPORT\tFOR\tRANGES", func(row func(...any)) {
@@ -82,6 +82,11 @@ func (r *Report) writeInventory(to io.Writer) {
 	table("Who may talk to whom", "FROM\tTO\tPORT", func(row func(...any)) {
 		for _, e := range r.Inventory.Edges {
 			row(e.From, e.To, e.Port)
+		}
+	})
+	table("Who may ask the container engine", "CONTAINER\tBY", func(row func(...any)) {
+		for _, a := range r.Inventory.Engine {
+			row(a.Container, by(a))
 		}
 	})
 	table("Data", "FOLDER\tCONTAINER\tBACKED UP", func(row func(...any)) {
@@ -108,6 +113,22 @@ func chain(h rules.Hostname) string {
 		return fmt.Sprintf("complete (%d layers)", len(h.Chain))
 	}
 	return "without " + strings.Join(missing, ", ")
+}
+
+// ofMachine says what a container has of the machine's own.
+func ofMachine(c rules.Container) string {
+	if len(c.Machine) == 0 {
+		return "nothing"
+	}
+	return strings.Join(c.Machine, ", ")
+}
+
+// by says how a container asks the engine.
+func by(a rules.Asker) string {
+	if a.Through == "" {
+		return "its socket"
+	}
+	return a.Through
 }
 
 func yes(b bool) string {

@@ -237,7 +237,7 @@ var containerRules = []Rule{
 	},
 	{
 		ID: "container-orphan", Title: "Every container has a route, is used by another, or connects others", Severity: Low, Layer: LayerContainer,
-		Remedy: "remove it, or give it a route or a consumer", Unknown: unknownNone,
+		Remedy: "remove it, or give it a route or a consumer", Unknown: "left open while a file of the filter is unknown",
 		check: eachContainer(judgeOrphan),
 	},
 	{
@@ -289,6 +289,10 @@ func judgeOrphan(g *Graph, c *Resource, out *report) {
 	}
 	// Records wait for what connects the services; nothing else needs it.
 	if slices.Contains(g.running(wiring), c) && slices.ContainsFunc(g.hostRecords(), func(r *Resource) bool { return g.Needs(r, c) }) {
+		return
+	}
+	if g.anyReachHidden() {
+		out.undecided(c, "whether another container may reach %s is not known", c.Name())
 		return
 	}
 	out.fail(c, "%s has no route, and no other container may reach it", c.Name())

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -122,7 +123,7 @@ func (g *Graph) asked(c *Resource) []string {
 var questions = []string{"_ping", "version", "networks", "containers/json", "containers/#/json", "containers/#/logs"}
 
 // apiVersion is the version of the engine's API in a path.
-var apiVersion = regexp.MustCompile(`^/v1\.(?:\d{1,2}|#)/`)
+var apiVersion = regexp.MustCompile(`^/v1\.[\d#]{1,2}/`)
 
 // dangerous returns something that a pattern of a socket proxy lets through and a log shipper does not
 // ask, or "". The proxy puts ^ before the pattern and $ after it, as here; so a pattern with | may be
@@ -141,7 +142,7 @@ func dangerous(pattern string) string {
 		path, end := strings.CutSuffix(path, "$")
 		question := apiVersion.ReplaceAllString(path, "/")
 		if !whole || !end || !strings.HasPrefix(question, "/") || !slices.Contains(questions, question[1:]) {
-			return strings.ReplaceAll(strings.Trim(path, "^$"), "#", "ANY")
+			return cmp.Or(strings.ReplaceAll(strings.Trim(path, "^$"), "#", "ANY"), "everything")
 		}
 	}
 	return ""

@@ -157,6 +157,15 @@ func FuzzReadExport(f *testing.F) {
 	f.Add([]byte(`{"version": 3, "deployment": {"resources": [{"urn": "r", "type": "cloudflare:index/dnsRecord:DnsRecord", "outputs": {"content": {"a": 1}, "name": "x.y"}}]}}`))
 	f.Add([]byte(`{"version": 3, "deployment": {"resources": [{"urn": "f", "type": "hcloud:index/firewall:Firewall", "outputs": {"rules": [{"direction": "in", "port": "a-b", "sourceIps": ["x"]}]}}]}}`))
 	f.Add([]byte(`{"version": 3, "deployment": {"resources": [{"urn": "t", "type": "tailscale:index/acl:Acl", "outputs": {"acl": "{\"grants\": [{}]}"}}, {"urn": "b", "type": "command:remote:Command", "outputs": {"create": "put 0400 a:b /x/borgmatic.yaml", "stdin": "location: [1]"}}]}}`))
+	f.Add([]byte(`{"version": 3, "deployment": {"resources": [
+		{"urn": "p", "type": "docker:index/container:Container", "outputs": {"name": "p", "image": "prom/prometheus", "command": ["--config.file=/c/a.yml"], "labels": [{"label": "homelab.metrics", "value": "1/x"}], "mounts": [{"type": "bind", "source": "/x", "target": "/c"}], "networksAdvanced": [{"name": "n", "ipv4Address": "10.0.0.1"}]}},
+		{"urn": "f", "type": "command:remote:Command", "outputs": {"create": "put 0400 a:b /x/a.yml", "stdin": "scrape_configs: [{job_name: j, static_configs: [{targets: ['p:1']}], relabel_configs: [{target_label: __address__, replacement: p}]}]\nroute: {receiver: r, routes: [{}]}\nreceivers: [{name: r, x_configs: [1]}]"}}]}}`))
+	f.Add([]byte(`{"version": 3, "deployment": {"resources": [
+		{"urn": "g", "type": "docker:index/container:Container", "outputs": {"name": "g", "image": "grafana/grafana", "mounts": [{"type": "bind", "source": "/x", "target": "/etc/grafana"}]}},
+		{"urn": "d", "type": "docker:index/container:Container", "outputs": {"name": "d", "image": "wollomatic/socket-proxy:1.0", "command": ["-allowGET=/(a|b)?[c]{2}$", "-", "x"], "mounts": [{"type": "bind", "source": "/run/docker.sock"}]}},
+		{"urn": "f", "type": "command:remote:Command", "outputs": {"create": "put 0400 a:b /x/grafana.ini", "stdin": "[auth]\na=b\n[\n=\n"}},
+		{"urn": "c", "type": "command:remote:Command", "outputs": {"create": "put 0400 a:b /x/Caddyfile", "stdin": "https://x.y:1 {\nroute {\n@a {\nnot {\nmethod\n}\n}\nrespond @a 404\nabort @\n}\n"}},
+		{"urn": "y", "type": "docker:index/container:Container", "outputs": {"name": "y", "image": "homelab/caddy", "ports": [{"internal": 2}]}}]}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		e, err := ReadExport(strings.NewReader(string(text)))
 		if err != nil {

@@ -19,6 +19,9 @@ type Inventory struct {
 	Ports []Port `json:"ports"`
 	// Edges are who may open a connection to whom.
 	Edges []Edge `json:"edges"`
+	// Engine are who may ask the container engine: the containers with its socket, and those that reach
+	// one of these.
+	Engine []Asker `json:"engine"`
 	// Secrets are by name and age.
 	Secrets []SecretName `json:"secrets"`
 	// Data are the folders in which containers keep things.
@@ -68,6 +71,8 @@ type Container struct {
 	Networks []string `json:"networks"`
 	// Internet is whether it may reach the internet, not counting by a tunnel.
 	Internet bool `json:"internet"`
+	// Machine are the files and folders of the machine's own that it has, such as the journal.
+	Machine []string `json:"machine"`
 }
 
 // Port is something that is open.
@@ -95,6 +100,15 @@ type Edge struct {
 	To string `json:"to"`
 	// Port is the TCP port, or the VPN server's.
 	Port int `json:"port"`
+}
+
+// Asker is a container that may ask the container engine.
+type Asker struct {
+	// Container is its name.
+	Container string `json:"container"`
+	// Through is the name of the container that passes on what it asks; empty where it has the
+	// engine's socket itself.
+	Through string `json:"through"`
 }
 
 // vpnServer begins the name of a VPN server in an Edge.
@@ -154,7 +168,7 @@ type Folder struct {
 // TakeInventory lists what the stack exposes and keeps.
 func TakeInventory(g *Graph) Inventory {
 	out := Inventory{
-		Hostnames: []Hostname{}, Containers: []Container{}, Ports: []Port{}, Edges: []Edge{}, Secrets: []SecretName{}, Data: []Folder{},
+		Hostnames: []Hostname{}, Containers: []Container{}, Ports: []Port{}, Edges: []Edge{}, Engine: []Asker{}, Secrets: []SecretName{}, Data: []Folder{},
 	}
 	for _, r := range g.hostRecords() {
 		out.Hostnames = append(out.Hostnames, g.hostname(r))
@@ -190,6 +204,12 @@ func TakeInventory(g *Graph) Inventory {
 			}
 		}
 	}
+	for _, c := range g.withSocket() {
+		out.Engine = append(out.Engine, Asker{Container: c.Text("name")})
+		for _, r := range g.reachesTo(c) {
+			out.Engine = append(out.Engine, Asker{Container: r.from.Text("name"), Through: c.Text("name")})
+		}
+	}
 	out.Secrets = g.secrets()
 	out.sort()
 	return out
@@ -205,6 +225,10 @@ func (i *Inventory) sort() {
 		return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To), cmp.Compare(a.Port, b.Port))
 	})
 	i.Edges = slices.Compact(i.Edges)
+	slices.SortFunc(i.Engine, func(a, b Asker) int {
+		return cmp.Or(strings.Compare(a.Through, b.Through), strings.Compare(a.Container, b.Container))
+	})
+	i.Engine = slices.Compact(i.Engine)
 	slices.SortFunc(i.Secrets, func(a, b SecretName) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Type, b.Type))
 	})
@@ -312,8 +336,14 @@ func (g *Graph) evidence(r *Resource) []Evidence {
 
 func (g *Graph) describe(c *Resource) Container {
 	out := Container{
-		Name: c.Text("name"), Image: g.reference(c), User: c.Text("user"), MemoryMiB: int(c.At("memory").Number()), Networks: []string{},
+		Name: c.Text("name"), Image: g.reference(c), User: c.Text("user"), MemoryMiB: int(c.At("memory").Number()), Networks: []string{}, Machine: []string{},
 	}
+	for _, b := range binds(c) {
+		if b.ofMachine() {
+			out.Machine = append(out.Machine, b.source)
+		}
+	}
+	slices.Sort(out.Machine)
 	for _, n := range c.At("networksAdvanced").List() {
 		out.Networks = append(out.Networks, n.text("name"))
 	}

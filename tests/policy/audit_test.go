@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -103,6 +104,9 @@ func TestWhatAnExportChangedInExposure(t *testing.T) {
 			"qbittorrent.example.com lost its service", "the rule container-orphan is broken now", "the rule container-torrent is broken now",
 			"the rule network-filter-first is broken now", "the rule network-names is broken now", "the rule record-upstream is broken now",
 		}},
+		"a folder of the machine": {mountAlso("jellyseerr", "/var/log/journal", true), []string{
+			"jellyseerr has /var/log/journal of the machine now", "the rule container-mounts is broken now",
+		}},
 		"a port": {firewallRule(object{"protocol": "tcp", "port": "8080", "sourceIps": anywhere, "description": "test"}), []string{
 			"tcp port 8080 was opened (firewall: test)", "the rule firewall-closed is broken now",
 		}},
@@ -157,6 +161,22 @@ func TestInventory(t *testing.T) {
 	} {
 		assert.Equal(t, want, ways[name], name)
 	}
+	// The monitoring is there, with what it has of the machine.
+	assert.Equal(t, "grafana", leadsTo["grafana.example.com"])
+	assert.Equal(t, "home", leadsTo["home.example.com"])
+	assert.Equal(t, []rules.Asker{{Container: "docker-api"}, {Container: "alloy", Through: "docker-api"}}, i.Engine)
+	machine := map[string][]string{}
+	for _, c := range i.Containers {
+		if len(c.Machine) > 0 {
+			machine[c.Name] = c.Machine
+		}
+	}
+	assert.Equal(t, map[string][]string{"alloy": {"/var/log/journal"}, "cadvisor": {"/sys/fs/cgroup"}, "docker-api": {"/run/docker.sock"}}, machine)
+	assert.Equal(t, "yes", ways["alertmanager"])
+	for _, name := range []string{"prometheus", "loki", "alloy", "grafana", "node-exporter", "cadvisor", "blackbox", "docker-api", "home"} {
+		assert.Equal(t, "no", ways[name], name)
+	}
+	assert.NotContains(t, leadsTo, "prometheus.example.com")
 	text, err := exported()
 	require.NoError(t, err)
 	assert.NotEmpty(t, i.Secrets)
@@ -220,11 +240,41 @@ func TestThePage(t *testing.T) {
 	assert.Equal(t, first.String(), second.String())
 }
 
+// small is a stack with three services and nothing that measures, as pulumi stack export writes it.
+var small = sync.OnceValues(func() ([]byte, error) {
+	return deploy(stack.FromCatalog([]service.Definition{media.Jellyfin(), media.Jellyseerr(), media.QBittorrent()}))
+})
+
+// Where nothing measures, no rule about that is broken, and each says what it has not found.
+func TestWithoutMonitoring(t *testing.T) {
+	text, err := small()
+	require.NoError(t, err)
+	export, err := rules.ReadExport(bytes.NewReader(text))
+	require.NoError(t, err)
+	reasons := map[string]string{}
+	for _, v := range rules.Judge(export.Graph) {
+		assert.NotEqual(t, rules.Failed, v.Status, "%s: %v", v.Rule.ID, v.Findings)
+		if v.Status == rules.NotApplicable {
+			reasons[v.Rule.ID] = v.Reason
+		}
+	}
+	assert.Equal(t, map[string]string{
+		"engine-socket":       "no container with the engine's socket found",
+		"home-identity":       "no start page found",
+		"monitoring-alerts":   "no Alertmanager found",
+		"monitoring-complete": "no Prometheus found",
+		"monitoring-grafana":  "no Grafana found",
+		"monitoring-internal": "no Prometheus found",
+		"monitoring-reach":    "no program of a monitoring found",
+		"monitoring-secrets":  "no program of a monitoring found",
+	}, reasons)
+}
+
 // The picture of the README is what homelab graph draws of the stack with three services: what plays,
 // what takes requests, and what is behind the tunnel. Others would make it no clearer.
 func TestThePictureOfTheReadme(t *testing.T) {
 	const file = "../../docs/stack.svg"
-	text, err := deploy(stack.FromCatalog([]service.Definition{media.Jellyfin(), media.Jellyseerr(), media.QBittorrent()}))
+	text, err := small()
 	require.NoError(t, err)
 	export, err := rules.ReadExport(bytes.NewReader(text))
 	require.NoError(t, err)

@@ -41,6 +41,26 @@ func TestWhatBreaksNoRule(t *testing.T) {
 			user.replace("create", "/opt/homelab/jackett/seed/start", "/opt/homelab/gluetun/secrets/openvpn_user")
 			user.set("somebody", "stdin")
 		},
+		"a preview does not know who reaches the monitoring": func(s *state) {
+			for _, name := range []string{"prometheus-later-reach", "grafana-reach", "home-reach", "docker-api-reach"} {
+				s.get(command, name).set(unknown, "stdin")
+			}
+		},
+		"a preview does not know what the monitoring is told": func(s *state) {
+			for _, name := range []string{prometheusConfig, alertmanagerConfig, grafanaConfig} {
+				s.get(command, name).set(unknown, "stdin")
+			}
+			s.get(docker, "docker-api").set(unknown, "command")
+			s.get(docker, "jellyseerr").of["inputs"].(object)["labels"] = unknown
+		},
+		"the kept alerts are told by mail too": replaceText(command, alertmanagerConfig, "stdin", "    webhook_configs:", "    email_configs:\n      - to: a@example.com\n    webhook_configs:"),
+		"another log shipper": func(s *state) {
+			s.get("remoteImage:RemoteImage", "alloy").replace("name", "grafana/alloy", "grafana/promtail")
+		},
+		"Grafana of the other edition": func(s *state) {
+			s.get("remoteImage:RemoteImage", "grafana").replace("name", "grafana/grafana", "grafana/grafana-oss")
+		},
+		"an API of another version":  asked("-allowHEAD=/v1\\.5[0-9]/(version|networks)"),
 		"the firewall is on by name": tellAlso("FIREWALL_ENABLED_DISABLING_IT_SHOOTS_YOU_IN_YOUR_FOOT=on"),
 		"a graphics card for films":  setValue(docker, "jellyfin", []any{object{"hostPath": "/dev/dri"}}, "devices"),
 	} {
