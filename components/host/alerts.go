@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"homelab/components/internal/smtp"
 	"homelab/components/internal/validate"
+	"homelab/components/internal/watch"
 )
 
 // AlertsType is the type token of the alerts.
@@ -21,9 +23,10 @@ const alertFiles = Root + "/alerts"
 // AlertsArgs says who hears of what fails on the machine. Without either, failures are in the
 // journal alone.
 type AlertsArgs struct {
-	// Webhook is the address that takes a message as ntfy does, by POST with the title in a header:
-	// a secret; nil means none.
+	// Webhook is the address that takes a message, by POST: a secret; nil means none.
 	Webhook pulumi.StringInput
+	// Format is what the webhook takes; empty means watch.Ntfy.
+	Format watch.Format
 	// Mail sends a mail; nil means none.
 	Mail *AlertMail
 }
@@ -41,6 +44,7 @@ type AlertMail struct {
 // Validate reports every problem of the arguments.
 func (a *AlertsArgs) Validate() error {
 	p := validate.Of("alerts")
+	p.Require(a.Format == "" || a.Format.Valid(), "%q is no format of a webhook", string(a.Format))
 	if a.Mail != nil {
 		for _, problem := range a.Mail.Server.Problems() {
 			p.Add("%s", problem)
@@ -62,6 +66,7 @@ type Alerts struct {
 // alertSettings is what homelab-alert reads.
 type alertSettings struct {
 	Webhook bool          `json:"webhook"`
+	Format  watch.Format  `json:"format"`
 	Mail    *alertMailbox `json:"mail"`
 }
 
@@ -75,7 +80,7 @@ type alertMailbox struct {
 }
 
 func (a *AlertsArgs) settings() (string, error) {
-	out := alertSettings{Webhook: a.Webhook != nil}
+	out := alertSettings{Webhook: a.Webhook != nil, Format: cmp.Or(a.Format, watch.Ntfy)}
 	if m := a.Mail; m != nil {
 		out.Mail = &alertMailbox{m.Server.Host, m.Server.Port, m.Server.TLS, m.Server.Username, m.Server.Sender, m.Recipient}
 	}

@@ -119,7 +119,7 @@ func identityArgs(s *settings.Settings, machine *host.Host, logs *gateway.Logs, 
 }
 
 func alertsArgs(s *settings.Settings) *host.AlertsArgs {
-	args := &host.AlertsArgs{}
+	args := &host.AlertsArgs{Format: s.Alerts.Format}
 	if s.Alerts.Webhook {
 		args.Webhook = s.Credentials.AlertsWebhook.Output()
 	}

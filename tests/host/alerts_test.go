@@ -175,8 +175,61 @@ func TestAFailureIsTold(t *testing.T) {
 	require.Error(t, err, said)
 	assert.Contains(t, arrived("webhook", 3).Title, ": homelab-check.service failed")
 
+	t.Run("as Alertmanager sends it", func(t *testing.T) {
+		m.asAlertmanager(t, l)
+		assertAlertmanager(t, arrived("webhook", 4).Body)
+	})
 	t.Run("what does not happen", func(t *testing.T) { m.overdue(t) })
 	t.Run("nobody takes it", func(t *testing.T) { m.undeliverable(t, l, string(url), string(password)) })
+}
+
+// asAlertmanager has a failure told to a webhook that takes Alertmanager's messages.
+func (m *machine) asAlertmanager(t *testing.T, l *listener) {
+	file := m.at("/opt/homelab/alerts/alerts.json")
+	before, err := os.ReadFile(file)
+	require.NoError(t, err)
+	changed := strings.Replace(string(before), `"format": "ntfy"`, `"format": "alertmanager"`, 1)
+	require.NotEqual(t, string(before), changed)
+	require.NoError(t, os.WriteFile(file, []byte(changed), 0o600))
+	said, err := m.run("", "env", "SSL_CERT_FILE="+l.dir+"/cert.pem", "/opt/homelab/alerts/homelab-alert", "failed", "test.service")
+	require.NoError(t, err, said)
+	require.NoError(t, os.WriteFile(file, before, 0o600))
+}
+
+// assertAlertmanager requires a message of version 4 of Alertmanager's webhook, with its fields and
+// no others (prometheus.io/docs/alerting/latest/configuration, webhook_config).
+func assertAlertmanager(t *testing.T, body string) {
+	t.Helper()
+	var message struct {
+		Version           string            `json:"version"`
+		GroupKey          string            `json:"groupKey"`
+		TruncatedAlerts   int               `json:"truncatedAlerts"`
+		Status            string            `json:"status"`
+		Receiver          string            `json:"receiver"`
+		GroupLabels       map[string]string `json:"groupLabels"`
+		CommonLabels      map[string]string `json:"commonLabels"`
+		CommonAnnotations map[string]string `json:"commonAnnotations"`
+		ExternalURL       string            `json:"externalURL"`
+		Alerts            []struct {
+			Status       string            `json:"status"`
+			Labels       map[string]string `json:"labels"`
+			Annotations  map[string]string `json:"annotations"`
+			StartsAt     time.Time         `json:"startsAt"`
+			EndsAt       time.Time         `json:"endsAt"`
+			GeneratorURL string            `json:"generatorURL"`
+			Fingerprint  string            `json:"fingerprint"`
+		} `json:"alerts"`
+	}
+	decoder := json.NewDecoder(strings.NewReader(body))
+	decoder.DisallowUnknownFields()
+	require.NoError(t, decoder.Decode(&message), body)
+	assert.Equal(t, "4", message.Version)
+	require.Len(t, message.Alerts, 1)
+	assert.Equal(t, "firing", message.Alerts[0].Status)
+	assert.Contains(t, message.Alerts[0].Annotations["summary"], "test.service failed")
+	assert.Contains(t, message.Alerts[0].Annotations["description"], "journalctl -u test.service")
+	assert.Equal(t, "critical", message.Alerts[0].Labels["severity"])
+	assert.WithinDuration(t, time.Now(), message.Alerts[0].StartsAt, time.Minute)
 }
 
 // overdue has the watcher look at backups of several ages.
