@@ -27,6 +27,7 @@ const (
 	typeCommand     = "command:remote:Command"
 	typePassword    = "random:index/randomPassword:RandomPassword"
 	typeACL         = "tailscale:index/acl:Acl"
+	typeCustom      = "homelab:service:Custom"
 	typeTailnetKey  = "tailscale:index/tailnetKey:TailnetKey"
 	providerPrefix  = "pulumi:providers:"
 )

@@ -24,8 +24,19 @@ const (
 
 var monitoringPrograms = []string{prometheus, alertmanager, loki, alloy, promtail, grafana, nodeExporter, cadvisor, blackbox, socketProxy, startPage}
 
-// program is the last part of the name of a container's image.
+// program is the last part of the name of a container's image; empty for a service of the operator's
+// own, which is one like any other, whatever it runs.
 func (g *Graph) program(c *Resource) string {
+	parent := g.Get(c.Parent)
+	for range len(g.resources) { // parents that go in a circle, which no engine makes, end
+		if parent == nil {
+			break
+		}
+		if parent.Type == typeCustom {
+			return ""
+		}
+		parent = g.Get(parent.Parent)
+	}
 	name := path.Base(g.layers.image[c.URN])
 	if name == "grafana-oss" || name == "grafana-enterprise" {
 		return grafana

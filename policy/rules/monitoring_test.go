@@ -131,6 +131,25 @@ func TestSitesOfSeveralListeners(t *testing.T) {
 	assert.Equal(t, []string{"abort"}, sites[2].lines)
 }
 
+// What the operator runs himself is a service like any other, whatever program it is: it is judged by no
+// rule about the monitoring, and may do nothing of what that may.
+func TestServicesOfTheOperatorsOwn(t *testing.T) {
+	own := Resource{URN: "g", Type: typeContainer, Parent: "w", Properties: map[string]any{"name": "custom-grafana", "image": "docker.io/grafana/grafana:13"}}
+	component := Resource{URN: "w", Type: "homelab:workload:Container", Parent: "s"}
+	g, err := New([]Resource{own, component, {URN: "s", Type: typeCustom, Parent: "stack"}, {URN: "stack", Type: "pulumi:pulumi:Stack"}})
+	require.NoError(t, err)
+	assert.Empty(t, g.named(grafana))
+	component.Parent = "stack"
+	g, err = New([]Resource{own, component, {URN: "stack", Type: "pulumi:pulumi:Stack"}})
+	require.NoError(t, err)
+	assert.Len(t, g.named(grafana), 1)
+	// Parents that go in a circle, which no engine makes, end.
+	own.Parent, component.Parent = "w", "g"
+	g, err = New([]Resource{own, component})
+	require.NoError(t, err)
+	assert.Len(t, g.named(grafana), 1)
+}
+
 // A secret output hides no input in clear, and any other output takes its place.
 func TestOverlay(t *testing.T) {
 	of := map[string]any{"labels": []any{"x"}, "name": "asked", "key": Secret{}}
