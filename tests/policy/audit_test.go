@@ -267,6 +267,7 @@ func TestWithoutMonitoring(t *testing.T) {
 		"monitoring-internal": "no Prometheus found",
 		"monitoring-reach":    "no program of a monitoring found",
 		"monitoring-secrets":  "no program of a monitoring found",
+		"proxy-inner":         "no listener for containers found",
 	}, reasons)
 }
 

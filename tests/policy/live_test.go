@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,8 @@ func startPack(t *testing.T) pulumirpc.AnalyzerClient {
 // The pack says of the stack, and of every mutant, what the audit of its export says.
 func TestThePackSaysWhatTheAuditSays(t *testing.T) {
 	client := startPack(t)
+	// The pack keeps what it was told, so only what has changed since then is told again.
+	told := map[string]object{}
 	for _, m := range append([]mutant{{what: "the stack", do: func(*state) {}}}, mutants()...) {
 		t.Run(m.what, func(t *testing.T) {
 			s := newState(t)
@@ -61,9 +64,11 @@ func TestThePackSaysWhatTheAuditSays(t *testing.T) {
 			request := &pulumirpc.AnalyzeStackRequest{}
 			for _, r := range s.resources() {
 				of := r.(object)
-				if properties, _ := of["inputs"].(object); properties != nil {
+				urn := of["urn"].(string)
+				if properties, _ := of["inputs"].(object); properties != nil && !reflect.DeepEqual(told[urn], properties) {
+					told[urn] = properties
 					_, err := client.Analyze(t.Context(), &pulumirpc.AnalyzeRequest{
-						Urn: of["urn"].(string), Type: of["type"].(string), Properties: marshal(t, properties),
+						Urn: urn, Type: of["type"].(string), Properties: marshal(t, properties),
 					})
 					require.NoError(t, err)
 				}
