@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,7 +123,7 @@ func (c *counted) measure(t *testing.T) series {
 	require.NoError(t, c.machine.Start(run))
 	require.NoError(t, run.Wait(), said.String())
 	now := readSeries(t, c.output)
-	for _, part := range []string{"containers", "packet_filter", "torrent", "vpn", "vpn_address"} {
+	for _, part := range []string{"containers", "control_groups", "packet_filter", "torrent", "vpn", "vpn_address"} {
 		require.InDelta(t, 0, now[`homelab_metrics_part_failed{part="`+part+`"}`], 0, said.String())
 	}
 	return now
@@ -238,6 +239,11 @@ func TestMetricsOfContainers(t *testing.T) {
 	assert.InDelta(t, 0, now["homelab_vpn_leaking"], 0)
 	assert.InDelta(t, 0, now["homelab_vpn_forwarded_port"], 0, "Gluetun has no file")
 	assert.NotContains(t, now, `homelab_container_running{container="somebodys"}`)
+	groups, err := os.ReadFile("/proc/" + c.engine.run("inspect", "--format", "{{.State.Pid}}", "caddy") + "/cgroup")
+	require.NoError(t, err)
+	group := regexp.MustCompile(`(?m)^0::(.*)$`).FindStringSubmatch(string(groups))
+	require.NotNil(t, group, "%s", groups)
+	assert.Contains(t, now, `homelab_container_info{container="caddy",id="`+group[1]+`"}`)
 
 	c.engine.run("exec", "caddy", "/bin/busybox", "mkdir", "-p", "/tmp")
 	c.engine.run("exec", "caddy", "/bin/busybox", "touch", "/tmp/ill")

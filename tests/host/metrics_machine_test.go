@@ -27,6 +27,13 @@ const (
 	theSeriesFile  = "/opt/homelab/metrics/homelab.prom"
 )
 
+// theScope is the control group that Docker and systemd make for a container.
+const theScope = "/system.slice/docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope"
+
+// groups is the file in which the kernel says which control groups a process is in: here of this
+// process, which the containers of Docker's stand-in are.
+func groups() string { return fmt.Sprintf("/proc/%d/cgroup", os.Getpid()) }
+
 // series are what a file says, by name and labels as they are written.
 type series map[string]float64
 
@@ -153,6 +160,8 @@ func newMeasured(t *testing.T) *measured {
 	m.must(t, "mount", "-t", "tmpfs", "-o", "size=64M", "downloads", "/mnt/downloads")
 	m.settings = metricsSettings(t, map[string]any{"downloads": "/mnt/downloads"})
 	require.Equal(t, theSeriesFile, m.settings["output"])
+	m.put(t, "/srv/cgroup", "1:name=systemd:/elsewhere\n0::"+theScope+"\n")
+	m.must(t, "mount", "--bind", "/srv/cgroup", groups())
 	m.must(t, "ip", "link", "add", "tailscale0", "type", "bridge") // this kernel may have no other device without a peer
 	m.must(t, "ip", "link", "add", "public", "type", "bridge")
 	m.must(t, "ip", "address", "add", machinesPublic+"/32", "dev", "public")

@@ -76,6 +76,7 @@ func TestMetricsOfTheMachine(t *testing.T) {
 		`homelab_drill_failed`: 1, `homelab_drill_last_success_timestamp_seconds`: 1780000000,
 		`homelab_container_healthy{container="caddy"}`: 1, `homelab_container_running{container="caddy"}`: 1, `homelab_container_restarts_total{container="caddy"}`: 0,
 		`homelab_container_healthy{container="slow"}`: 0, `homelab_container_running{container="slow"}`: 1,
+		`homelab_container_info{container="caddy",id="` + theScope + `"}`: 1, `homelab_container_info{container="slow",id="` + theScope + `"}`: 1,
 		`homelab_fail2ban_banned{jail="homelab-one"}`: 1, `homelab_fail2ban_failed_total{jail="homelab-one"}`: 4, `homelab_fail2ban_banned{jail="homelab-two"}`: 0,
 		`homelab_filesystem_size_bytes{mount="downloads"}`: 64 << 20, `homelab_media_mounted`: 1,
 		`homelab_network_receive_bytes_total{device="tailscale0"}`: 0,
@@ -96,6 +97,7 @@ func TestMetricsOfTheMachine(t *testing.T) {
 	assert.Positive(t, all[`homelab_filesystem_size_bytes{mount="media"}`])
 	assert.InDelta(t, time.Now().Unix(), all["homelab_metrics_last_run_timestamp_seconds"], 60)
 	assert.NotContains(t, all, `homelab_container_running{container="somebodys"}`)
+	assert.NotContains(t, all, `homelab_container_info{container="somebodys",id="`+theScope+`"}`)
 	assert.NotContains(t, all, `homelab_network_receive_bytes_total{device="public"}`, "it is not a device")
 
 	t.Run("every series", func(t *testing.T) { m.everySeries(t, all) })
@@ -159,9 +161,14 @@ func (m *measured) changes(t *testing.T) {
 	m.trace(t, machinesPublic)
 	restarted := container("caddy", "healthy", map[string]any{"RestartCount": 3})
 	ended := map[string]any{"State": map[string]any{"Running": false, "Pid": 0, "StartedAt": "2026-09-01T10:00:00Z"}}
-	m.docker(t, restarted, container("gluetun", "healthy", nil), container("slow", "", ended))
+	between := container("between", "", map[string]any{"State": map[string]any{"Running": true, "Pid": 1 << 22, "StartedAt": "2026-09-01T10:00:00Z"}})
+	m.docker(t, restarted, container("gluetun", "healthy", nil), container("slow", "", ended), between)
 	now, said := m.measure(t)
 	assert.Empty(t, now.failed(), said)
+	assert.Contains(t, now, `homelab_container_info{container="caddy",id="`+theScope+`"}`)
+	for _, name := range []string{"slow", "between"} {
+		assert.NotContains(t, now, `homelab_container_info{container="`+name+`",id="`+theScope+`"}`, "a process that has ended is in no control group")
+	}
 	assert.InDelta(t, 1, now["homelab_reboot_required"], 0)
 	assert.InDelta(t, 0, now["homelab_tailnet_connected"], 0)
 	assert.NotContains(t, now, "homelab_tailnet_key_expiry_timestamp_seconds")
@@ -222,12 +229,15 @@ func (m *measured) partsThatFail(t *testing.T) {
 		},
 		"a program that hangs": {[]string{"tailnet"}, tailnet, "tailscale did not answer within 4 s", breakFile("/usr/local/sbin/tailscale", "#!/bin/sh\nsleep 1000\n")},
 		"Docker does not answer": {
-			[]string{"containers", "packet_filter", "torrent", "vpn", "vpn_address"},
+			[]string{"containers", "control_groups", "packet_filter", "torrent", "vpn", "vpn_address"},
 			[]string{
-				"homelab_container_healthy", "homelab_container_restarts_total", "homelab_container_running", "homelab_torrent_listening_port",
+				"homelab_container_healthy", "homelab_container_info", "homelab_container_restarts_total", "homelab_container_running", "homelab_torrent_listening_port",
 				"homelab_vpn_forwarded_port", "homelab_vpn_leaking", "homelab_vpn_up",
 			},
 			"Cannot connect to the Docker daemon", breakFile("/usr/local/sbin/docker", "#!/bin/sh\necho Cannot connect to the Docker daemon >&2; exit 1\n"),
+		},
+		"another kind of control groups": {
+			[]string{"control_groups"}, []string{"homelab_container_info"}, "control_groups is not measured: nothing like", breakFile("/srv/cgroup", "4:memory:/docker/0123\n"),
 		},
 		"half a file": {
 			[]string{"backup"},
