@@ -11,7 +11,7 @@ export GOFLAGS := $(filter-out -trimpath,$(shell go env GOFLAGS 2>/dev/null)) -t
 # Program:Debian package, of what tests and linters call besides Go.
 PROGRAMS := git:git
 # What the tests of the chain's real programs call. They need root: each program gets namespaces of its own.
-PROGRAMS_CHAIN := $(PROGRAMS) busybox:busybox fail2ban-client:fail2ban ip:iproute2 nft:nftables redis-server:redis-server unshare:util-linux
+PROGRAMS_CHAIN := $(PROGRAMS) busybox:busybox fail2ban-client:fail2ban ip:iproute2 nft:nftables python3:python3 redis-server:redis-server unshare:util-linux
 # What the tests of the machine's real programs call; as root too.
 PROGRAMS_HOST := $(PROGRAMS) aiosmtpd:python3-aiosmtpd busybox:busybox docker:docker.io dockerd:docker.io borg:borgbackup borgmatic:borgmatic chattr:e2fsprogs cloud-init:cloud-init fail2ban-client:fail2ban findmnt:util-linux \
 	fusermount3:fuse3 ip:iproute2 iptables:iptables logrotate:logrotate mount:mount mount.davfs:davfs2 nft:nftables nsenter:util-linux openssl:openssl \
