@@ -55,6 +55,8 @@ var (
 	// Radarr and Sonarr look after films and series.
 	Radarr = Image{"ghcr.io/home-operations/radarr", "6.4.4.10685", "sha256:be53998a2d39cfa3c3315b70c7509a6a1f2a10c3aee9337653efc9f4c970430e"}
 	Sonarr = Image{"ghcr.io/home-operations/sonarr", "4.0.20.3012", "sha256:1f19eb5e0f421418c1a956bbe01310a0141423afe28bd9a4b1dcb8629ff2bce2"}
+	// Recyclarr writes the quality profiles of the TRaSH guides into them.
+	Recyclarr = Image{"ghcr.io/recyclarr/recyclarr", "8.7.2", "sha256:6e69e009e1cd7493ff6093e8e187b5d3788c75b4a2c0c5127b6a1beda1c19728"}
 	// Prowlarr gives them indexers, its own and Jackett's.
 	Prowlarr = Image{"ghcr.io/home-operations/prowlarr", "2.6.5.5623", "sha256:6152751c3ea2e7751564f5952173d5e83eed0e09f3fabd2cb6bdb58690c39e2f"}
 	Jackett  = Image{"ghcr.io/home-operations/jackett", "0.24.2668", "sha256:ce6c935f05e3052ac006f54479aa7236e00e24a0a48daf59e371df85c76af2e2"}

@@ -3,18 +3,16 @@ package media
 import (
 	"encoding/json"
 	"encoding/xml"
-	"flag"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-)
 
-var update = flag.Bool("update", false, "rewrite the golden files")
+	"homelab/components/internal/golden"
+)
 
 func TestArrConfig(t *testing.T) {
 	text, err := renderArr("Radarr", "0123456789abcdef<&", 7878)
@@ -74,16 +72,18 @@ func TestWiringPlan(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			text, err := json.MarshalIndent(args.render(left), "", "  ")
 			require.NoError(t, err)
-			file := "testdata/wiring-" + name + ".golden"
-			if *update {
-				require.NoError(t, os.MkdirAll("testdata", 0o755))
-				require.NoError(t, os.WriteFile(file, append(text, '\n'), 0o644))
-			}
-			want, err := os.ReadFile(file)
-			require.NoError(t, err, "run: go test ./components/media -update")
-			assert.Equal(t, string(want), string(text)+"\n")
+			golden.Equal(t, "wiring-"+name, append(text, '\n'))
 		})
 	}
+}
+
+// People ask for the profile that is written, where one is.
+func TestRequestedProfile(t *testing.T) {
+	args := &WiringArgs{QualityProfiles: chosen(t, []string{"uhd-bluray-web", "hd-bluray-web"}, nil)}
+	plan := args.render(map[string]any{"radarr": map[string]any{}, "sonarr": map[string]any{}})
+	assert.Equal(t, "UHD Bluray + WEB", plan.Radarr.QualityProfile)
+	assert.Equal(t, "HD-1080p", plan.Sonarr.QualityProfile)
+	require.ErrorContains(t, args.Validate(), "no service: pass the value that service.Run returned")
 }
 
 func without(all map[string]any, name string) map[string]any {

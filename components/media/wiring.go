@@ -11,6 +11,7 @@ import (
 
 	"homelab/components/host"
 	"homelab/components/internal/memory"
+	"homelab/components/internal/qualityprofile"
 	"homelab/components/internal/validate"
 	"homelab/components/service"
 	"homelab/components/vpn"
@@ -53,6 +54,10 @@ type WiringArgs struct {
 	ListenPort int
 	// JackettIndexers and ProwlarrIndexers are set up in these services.
 	JackettIndexers, ProwlarrIndexers []string
+	// QualityProfiles are those that Recyclarr writes, by the name of the service.
+	QualityProfiles map[string][]qualityprofile.Profile
+	// Recyclarr writes them; nil if there are none.
+	Recyclarr *service.Service
 }
 
 // Validate returns every problem of the arguments.
@@ -66,6 +71,9 @@ func (a *WiringArgs) Validate() error {
 	p.Require(len(a.Services) > 0, "no services")
 	for _, s := range a.Services {
 		p.Merge(s.Ready())
+	}
+	if len(a.QualityProfiles) > 0 {
+		p.Merge(a.Recyclarr.Ready()) // Jellyseerr is told of a profile that only it makes
 	}
 	return p.Err()
 }
@@ -113,6 +121,9 @@ func Wire(ctx *pulumi.Context, name string, args *WiringArgs, opts ...pulumi.Res
 	var after []pulumi.Resource
 	for _, s := range args.Services {
 		after = append(after, s.Guards()...)
+	}
+	if args.Recyclarr != nil {
+		after = append(after, args.Recyclarr.Container().Resource())
 	}
 	w.container, err = workload.New(ctx, name, &workload.Spec{
 		Host: args.Host, Built: image, User: service.Owner, Networks: networks, Slot: wireSlot,
@@ -164,8 +175,16 @@ type wireArr struct {
 	QualityProfile string `json:"qualityProfile"`
 }
 
-// requested is the profile of what people ask for, one of those that a new Radarr or Sonarr has.
-const requested = "HD-1080p"
+// usual is a profile that every new Radarr and Sonarr has.
+const usual = "HD-1080p"
+
+// requested is the profile of what people ask a service for.
+func (a *WiringArgs) requested(service string) string {
+	if profiles := a.QualityProfiles[service]; len(profiles) > 0 {
+		return profiles[0].Name
+	}
+	return usual
+}
 
 type wireIndexers struct {
 	wireApp
@@ -251,7 +270,7 @@ func (a *WiringArgs) render(apps map[string]any) wirePlan {
 			return nil
 		}
 		categories = append(categories, name)
-		return &wireArr{*known, a.Library.Within(library, folder), requested}
+		return &wireArr{*known, a.Library.Within(library, folder), a.requested(name)}
 	}
 	out.Radarr, out.Sonarr = arr(Radarr().Name, movies), arr(Sonarr().Name, series)
 	if known := app(Prowlarr().Name); known != nil {

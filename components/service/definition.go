@@ -49,7 +49,8 @@ type Definition struct {
 	Image images.Image
 	// BuiltFrom is the folder of this repository from which the machine builds what runs.
 	BuiltFrom string
-	// Port is the TCP port on which the service answers, 1024 or above.
+	// Port is the TCP port on which the service answers, 1024 or above; 0 for a program that nobody
+	// asks, only with Internal.
 	Port int
 	// User is the uid:gid in numbers that the container and its folders have; empty means Owner.
 	User string
@@ -57,8 +58,8 @@ type Definition struct {
 	Command []string
 	// Arguments are further ones after Command, that follow from what is monitored; nil for none.
 	Arguments func(watch.Model) []string
-	// Program is the whole command line, in the place of the image's entrypoint and arguments.
-	// Needed with Seeds, and only with them.
+	// Program is the whole command line, in the place of the image's entrypoint and arguments; empty
+	// keeps them. Needed with Seeds.
 	Program []string
 	// Environment is visible to everybody who can inspect containers: switches and the names of
 	// files, never secrets.
@@ -128,19 +129,21 @@ type Definition struct {
 	Prepare func(ctx *pulumi.Context, running *Running) (*Prepared, error)
 }
 
-// Health is how the engine knows that a service works; exactly one of the two is set.
+// Health is how the engine knows that a service works; exactly one of Path and Command is set.
 type Health struct {
 	// Path is the path of a URL that answers with success. The image must have wget.
 	Path string
 	// Command is a program in the container, with its arguments, that fails when the service does.
 	Command []string
+	// StartPeriod is how long it may take until it first works; 0 means workload's default.
+	StartPeriod time.Duration
 }
 
 func (h Health) check(port int) workload.Health {
 	if h.Path == "" {
-		return workload.Health{Command: h.Command}
+		return workload.Health{Command: h.Command, StartPeriod: h.StartPeriod}
 	}
-	return workload.Health{Command: []string{
+	return workload.Health{StartPeriod: h.StartPeriod, Command: []string{
 		"wget", "--quiet", "--output-document=/dev/null", fmt.Sprintf("http://127.0.0.1:%d%s", port, h.Path),
 	}}
 }
@@ -201,18 +204,35 @@ type Given struct {
 	// Watch is what is monitored.
 	Watch watch.Model
 
-	endpoints map[string]workload.Endpoint
+	uses map[string]*Service // those that run
 }
 
 // Address returns host:port of a service that is among the definition's Uses, on the containers'
 // network.
 func (g Given) Address(definition func() Definition) (string, error) {
-	name := definition().Name
-	endpoint, ok := g.endpoints[name]
-	if !ok {
-		return "", fmt.Errorf("%s is not among the services that this one uses", name)
+	used, err := g.used(definition)
+	if err != nil {
+		return "", err
 	}
-	return endpoint.Address(), nil
+	return used.Endpoint().Address(), nil
+}
+
+// SecretOf returns a generated secret of a service that is among the definition's Uses.
+func (g Given) SecretOf(definition func() Definition, name string) (pulumi.StringOutput, error) {
+	used, err := g.used(definition)
+	if err != nil {
+		return pulumi.StringOutput{}, err
+	}
+	return used.Secret(name)
+}
+
+func (g Given) used(definition func() Definition) (*Service, error) {
+	name := definition().Name
+	used, ok := g.uses[name]
+	if !ok {
+		return nil, fmt.Errorf("%s is not among the services that this one uses", name)
+	}
+	return used, nil
 }
 
 // Credential is a secret of the settings.
@@ -354,7 +374,7 @@ func (d Definition) Validate() error {
 		p.Merge(d.Image.Validate())
 	}
 	p.Require(d.BuiltFrom == "" || d.Image == images.Image{}, "it has both an image and a folder to build one from")
-	p.Require(d.Port >= 1024 && d.Port < 1<<16, "port %d is not between 1024 and 65535", d.Port)
+	p.Require(d.Port >= 1024 && d.Port < 1<<16 || d.Port == 0 && d.Internal && d.Health.Path == "", "port %d is not between 1024 and 65535", d.Port)
 	p.Require(d.BehindTunnel == (d.Slot == 0), "a service has a slot, and one behind a tunnel has none")
 	first := firstSlot
 	if d.Monitored {
@@ -369,7 +389,8 @@ func (d Definition) Validate() error {
 	p.Require(!d.Library.write || d.user() == host.MediaOwner, "only a service that runs as host.MediaOwner can write to the library")
 	p.Require(d.Downloads == "" || path.IsAbs(d.Downloads) && d.user() == host.MediaOwner,
 		"only a service that runs as host.MediaOwner can use the downloads, at an absolute path")
-	p.Require((len(d.Seeds) > 0) == (len(d.Program) > 0), "seeds and program need each other")
+	p.Require(len(d.Seeds) == 0 || len(d.Program) > 0, "seeds need a program")
+	p.Require(len(d.Program) == 0 || len(d.Command) == 0, "a program has its arguments with it, so it has no command")
 	bases := map[string]bool{}
 	for _, f := range d.Folders {
 		p.Require(f.Base != "" && !bases[f.Base], "two folders are called %q, or one has no name", f.Base)

@@ -48,7 +48,7 @@ func TestValidateReportsEverything(t *testing.T) {
 		"must be a DNS label", `type "bad" is not homelab:MODULE:NAME`, "is not pinned", "port 80 is not between", "either a path or a command",
 		`place "media" is not an absolute path`, "only a service that runs as host.MediaOwner", `two folders are called "a"`,
 		`two secrets are called "k"`, `file "etc/x" is not in a folder`, `file "/x" is not in a folder`, "file /x has no content", "names no path to come back to",
-		"so it uses no other service", `seed "b/x" is not in one of its folders`, "seeds and program need each other", "its administrator needs a name", "can use the downloads",
+		"so it uses no other service", `seed "b/x" is not in one of its folders`, "seeds need a program", "its administrator needs a name", "can use the downloads",
 	} {
 		assert.ErrorContains(t, err, problem)
 	}

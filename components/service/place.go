@@ -83,8 +83,11 @@ func (s *Service) place(ctx *pulumi.Context, args *Args, def Definition, given G
 	for _, share := range def.Shares {
 		spec.Mounts = append(spec.Mounts, args.Shares[share]...)
 	}
+	if len(def.Program) > 0 {
+		spec.Entrypoint, spec.Command = slices.Clone(def.Program), nil
+	}
 	if len(def.Seeds) > 0 {
-		spec.Entrypoint, spec.Command = append([]string{"sh", seedFolder + "/" + startProgram}, def.Program...), nil
+		spec.Entrypoint = append([]string{"sh", seedFolder + "/" + startProgram}, def.Program...)
 	}
 	return nil
 }

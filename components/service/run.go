@@ -160,17 +160,17 @@ func Run(ctx *pulumi.Context, args *Args, opts ...pulumi.ResourceOption) ([]*Ser
 	if err != nil {
 		return nil, err
 	}
-	endpoints := map[string]workload.Endpoint{}
+	running := map[string]*Service{}
 	var out []*Service
 	for _, d := range deployments {
-		s, err := run(ctx, args, d, endpoints, opts)
+		s, err := run(ctx, args, d, running, opts)
 		if err != nil {
 			return nil, err
 		}
-		endpoints[s.name] = s.Endpoint()
+		running[s.name] = s
 		out = append(out, s)
 	}
-	if err := allowLater(ctx, deployments, out, endpoints); err != nil {
+	if err := allowLater(ctx, deployments, running); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(out, func(a, b *Service) int { return strings.Compare(a.name, b.name) })
@@ -178,22 +178,23 @@ func Run(ctx *pulumi.Context, args *Args, opts ...pulumi.ResourceOption) ([]*Ser
 }
 
 // allowLater opens the ways to services that came after those that use them.
-func allowLater(ctx *pulumi.Context, deployments []Deployment, services []*Service, endpoints map[string]workload.Endpoint) error {
-	for i, d := range deployments {
+func allowLater(ctx *pulumi.Context, deployments []Deployment, running map[string]*Service) error {
+	for _, d := range deployments {
+		s := running[d.Definition.Name]
 		var uses []workload.Endpoint
 		for _, use := range d.Definition.Later {
-			if endpoint, runs := endpoints[use.Name()]; runs {
-				uses = append(uses, endpoint)
+			if used, runs := running[use.Name()]; runs {
+				uses = append(uses, used.Endpoint())
 			}
 		}
 		if len(uses) == 0 {
 			continue
 		}
-		later, err := services[i].container.AllowLater(ctx, uses, pulumi.Parent(services[i]))
+		later, err := s.container.AllowLater(ctx, uses, pulumi.Parent(s))
 		if err != nil {
-			return fmt.Errorf("letting %s reach what came after it: %w", services[i].name, err)
+			return fmt.Errorf("letting %s reach what came after it: %w", s.name, err)
 		}
-		services[i].later = later
+		s.later = later
 	}
 	return nil
 }
@@ -234,29 +235,30 @@ func inOrder(deployments []Deployment) ([]Deployment, error) {
 	return out, nil
 }
 
-func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]workload.Endpoint, opts []pulumi.ResourceOption) (*Service, error) {
+func run(ctx *pulumi.Context, args *Args, d Deployment, running map[string]*Service, opts []pulumi.ResourceOption) (*Service, error) {
 	def := d.Definition
 	s := &Service{name: def.Name, port: def.Port, wired: def.Wired}
 	if err := ctx.RegisterComponentResourceV2(def.Type, def.Name, pulumi.Map{"memoryMiB": pulumi.Int(d.MemoryMiB)}, s, opts...); err != nil {
 		return nil, fmt.Errorf("registering %s: %w", def.Name, err)
 	}
 	given := Given{
-		Timezone: args.Timezone, Hostname: d.Hostname, Login: d.Login, Credentials: args.Credentials, endpoints: map[string]workload.Endpoint{},
+		Timezone: args.Timezone, Hostname: d.Hostname, Login: d.Login, Credentials: args.Credentials, uses: map[string]*Service{},
 	}
 	if args.Watch != nil {
 		given.Watch = *args.Watch
 	}
 	spec := args.spec(d)
 	for _, use := range def.Uses {
-		endpoint, runs := endpoints[use.Name()]
+		used, runs := running[use.Name()]
 		if !runs {
 			continue
 		}
+		endpoint := used.Endpoint()
 		spec.Uses = append(spec.Uses, endpoint)
 		if !def.BehindTunnel && !endpoint.On(spec.Networks) {
 			spec.Networks = append(spec.Networks, endpoint.Network())
 		}
-		given.endpoints[use.Name()] = endpoint
+		given.uses[use.Name()] = used
 	}
 	if err := s.place(ctx, args, def, given, spec); err != nil {
 		return nil, err
@@ -283,7 +285,11 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, endpoints map[string]wor
 			s.administrator = prepared.Administrator
 		}
 	}
-	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{"address": pulumi.String(s.Endpoint().Address())})
+	outputs := pulumi.Map{}
+	if def.Port != 0 {
+		outputs["address"] = pulumi.String(s.Endpoint().Address())
+	}
+	return s, ctx.RegisterResourceOutputs(s, outputs)
 }
 
 // Ready reports a Service that Run did not make.

@@ -108,14 +108,15 @@ func (k *checker) services(r raw, s *Settings) []site {
 	k.slotsDiffer(s.CustomServices)
 	k.usesEnd(r.CustomServices)
 	if k.ok(limits...) {
-		k.memoryFits(sum, s)
+		k.memoryFits(sum, r, s)
 	}
 	return sites
 }
 
-// memoryFits reports services that may use more memory than the server has. What connects them and
-// the VPN's tunnel count with the security chain: both are there, or not, by the settings alone.
-func (k *checker) memoryFits(services int, s *Settings) {
+// memoryFits reports services that may use more memory than the server has. What connects them, what
+// writes their quality profiles and the VPN's tunnel count with the security chain: they are there,
+// or not, by the settings alone.
+func (k *checker) memoryFits(services int, r raw, s *Settings) {
 	server, known := serverTypes[s.Server.Type]
 	own := memory.Chain
 	if s.VPN != nil {
@@ -125,6 +126,9 @@ func (k *checker) memoryFits(services int, s *Settings) {
 		return o.Wired && slices.ContainsFunc(s.Services, func(on Service) bool { return on.Name == o.Name })
 	}) {
 		own += memory.Wiring
+	}
+	if profiles := r.Wiring.QualityProfiles; len(profiles.Radarr)+len(profiles.Sonarr) > 0 {
+		own += memory.Recyclarr
 	}
 	own += k.monitoringMiB(s)
 	if sum := services + own + systemMiB; known && sum > server.memoryMiB {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"homelab/components/internal/offer"
+	"homelab/components/internal/qualityprofile"
 	"homelab/components/internal/vpnserver"
 )
 
@@ -183,6 +184,36 @@ func (k *checker) wiring(r rawWiring, s *Settings) Wiring {
 			k.add(path+"."+list.key, "is for "+list.service+", which is off", "enable "+namespace+"services."+list.service+", or remove the list")
 		}
 	}
-	out := Wiring{Enforce: slices.Sorted(slices.Values(r.Enforce)), JackettIndexers: r.JackettIndexers, ProwlarrIndexers: r.ProwlarrIndexers}
+	return Wiring{
+		Enforce: slices.Sorted(slices.Values(r.Enforce)), JackettIndexers: r.JackettIndexers, ProwlarrIndexers: r.ProwlarrIndexers,
+		QualityProfiles: k.qualityProfiles(path+".qualityProfiles", r.QualityProfiles, s),
+	}
+}
+
+// qualityProfiles checks what Radarr and Sonarr get of the TRaSH guides.
+func (k *checker) qualityProfiles(path string, r rawQualityProfiles, s *Settings) map[string][]qualityprofile.Profile {
+	var out map[string][]qualityprofile.Profile
+	for _, list := range []struct {
+		service   string
+		templates []string
+	}{{qualityprofile.Radarr, r.Radarr}, {qualityprofile.Sonarr, r.Sonarr}} {
+		if len(list.templates) > 0 && out == nil {
+			out = map[string][]qualityprofile.Profile{}
+		}
+		for i, template := range list.templates {
+			at := fmt.Sprintf("%s.%s[%d]", path, list.service, i)
+			profile, known := qualityprofile.Find(list.service, template)
+			switch {
+			case !known:
+				k.add(at, quote(template)+" is no quality profile for "+list.service, oneOf(qualityprofile.Templates(list.service)))
+			case slices.Index(list.templates, template) < i:
+				k.add(at, quote(template)+" is listed twice", "remove one")
+			}
+			out[list.service] = append(out[list.service], profile)
+		}
+		if len(list.templates) > 0 && !slices.ContainsFunc(s.Services, func(on Service) bool { return on.Name == list.service }) {
+			k.add(path+"."+list.service, "is for "+list.service+", which is off", "enable "+namespace+"services."+list.service+", or remove the list")
+		}
+	}
 	return out
 }

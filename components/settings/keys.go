@@ -103,7 +103,7 @@ var defaults = object{
 		"enabled": true, "shipper": string(watch.Alloy), "metrics": object{"days": 30, "sizeGB": 5}, "logs": object{"days": 14},
 		"deadMansSwitch": false,
 	},
-	"wiring": object{"enforce": list{}, "jackettIndexers": list{}, "prowlarrIndexers": list{}},
+	"wiring": object{"enforce": list{}, "jackettIndexers": list{}, "prowlarrIndexers": list{}, "qualityProfiles": object{}},
 	// Empty means that nothing is mailed.
 	"smtp": object{},
 	// The catalogue has the defaults of its services; see serviceDefaults.

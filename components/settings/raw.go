@@ -162,6 +162,13 @@ type (
 		Enforce          []string `mapstructure:"enforce"`
 		JackettIndexers  []string `mapstructure:"jackettIndexers"`
 		ProwlarrIndexers []string `mapstructure:"prowlarrIndexers"`
+
+		QualityProfiles rawQualityProfiles `mapstructure:"qualityProfiles"`
+	}
+
+	rawQualityProfiles struct {
+		Radarr []string `mapstructure:"radarr"`
+		Sonarr []string `mapstructure:"sonarr"`
 	}
 
 	rawMediaBox struct {

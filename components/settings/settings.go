@@ -8,6 +8,7 @@ import (
 	"homelab/components/internal/grants"
 	"homelab/components/internal/imageref"
 	"homelab/components/internal/plan"
+	"homelab/components/internal/qualityprofile"
 	"homelab/components/internal/smtp"
 	"homelab/components/internal/vpnserver"
 	"homelab/components/internal/watch"
@@ -230,6 +231,9 @@ type Wiring struct {
 	// ProwlarrIndexers are the names of definitions of public indexers of Prowlarr's own
 	// (prowlarrIndexers; default none).
 	ProwlarrIndexers []string
+	// QualityProfiles are those of the TRaSH guides that Radarr and Sonarr get, by the name of the
+	// service; the first one is that of what people ask for (qualityProfiles; default none).
+	QualityProfiles map[string][]qualityprofile.Profile
 }
 
 // MediaBox is the Storage Box of the media library.

@@ -37,6 +37,16 @@ var badVPN = []badCase{
 	{"wiring", func(c *stackConfig) {
 		c.set("homelab:wiring", object{"enforce": list{"jellyfin"}, "jackettIndexers": list{"all", "1337x", "1337x", "a b"}, "prowlarrIndexers": list{"1337x"}})
 	}},
+	{"quality-profiles", func(c *stackConfig) {
+		c.set("homelab:wiring.qualityProfiles", object{"radarr": list{"hd-bluray-web", "web-1080p", "hd-bluray-web"}, "sonarr": list{"web-1080p"}})
+		c.set("homelab:services.radarr", object{"enabled": true})
+	}},
+	{"quality-profiles-shape", func(c *stackConfig) {
+		c.set("homelab:wiring.qualityProfiles", object{"radar": list{}, "sonarr": "web-1080p"})
+	}},
+	{"quality-profiles-memory", func(c *stackConfig) {
+		c.set("homelab:wiring.qualityProfiles", object{"radarr": list{"hd-bluray-web"}}).set("homelab:services.radarr", object{"enabled": true, "memoryMiB": 7936})
+	}},
 }
 
 func TestVPN(t *testing.T) {
@@ -59,6 +69,15 @@ func TestVPN(t *testing.T) {
 	require.NoError(t, err)
 	assert.Nil(t, got.VPN)
 	assert.NotContains(t, names(got), "qbittorrent")
+}
+
+func TestQualityProfiles(t *testing.T) {
+	c := minimal().set("homelab:services.radarr", object{"enabled": true})
+	got, err := run(t, c.set("homelab:wiring.qualityProfiles", object{"radarr": list{"remux-web-1080p", "hd-bluray-web"}}))
+	require.NoError(t, err)
+	first, second := got.Wiring.QualityProfiles["radarr"][0], got.Wiring.QualityProfiles["radarr"][1]
+	assert.Equal(t, []string{"Remux + WEB 1080p", "HD Bluray + WEB"}, []string{first.Name, second.Name})
+	assert.Len(t, got.Wiring.QualityProfiles, 1)
 }
 
 func names(s *Settings) []string {

@@ -4,6 +4,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"homelab/components/gateway"
+	"homelab/components/media"
 	"homelab/components/monitoring"
 	"homelab/components/service"
 	"homelab/components/settings"
@@ -16,7 +17,7 @@ type wanted struct {
 }
 
 // deployments are the services that the settings want: those of the catalogue that are on, the
-// operator's own, and the programs of the monitoring.
+// operator's own, what writes quality profiles, and the programs of the monitoring.
 func deployments(s *settings.Settings, catalogue []service.Definition) []*wanted {
 	defined := map[string]func() service.Definition{}
 	for _, d := range catalogue {
@@ -41,6 +42,10 @@ func deployments(s *settings.Settings, catalogue []service.Definition) []*wanted
 	}
 	for _, own := range s.CustomServices {
 		want(own.Service)
+	}
+	if profiles := s.Wiring.QualityProfiles; len(profiles) > 0 {
+		d := media.Recyclarr(profiles)
+		out = append(out, &wanted{deployment: service.Deployment{Definition: d, MemoryMiB: d.Default.MemoryMiB}})
 	}
 	for _, d := range catalogue {
 		if d.Internal && d.Monitored && s.Monitoring != nil && monitoring.Runs(d.Name, s.Monitoring.Shipper) {

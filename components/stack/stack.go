@@ -273,6 +273,7 @@ func wire(ctx *pulumi.Context, s *settings.Settings, services *service.Args, run
 	args := &media.WiringArgs{
 		Host: services.Host, Network: services.Network, Monitoring: services.Monitoring, Library: services.Library, ImageRoot: services.ImageRoot, Timezone: s.Timezone, Hostnames: map[string]string{},
 		Email: s.AdminEmail, Enforce: s.Wiring.Enforce, JackettIndexers: s.Wiring.JackettIndexers, ProwlarrIndexers: s.Wiring.ProwlarrIndexers,
+		QualityProfiles: s.Wiring.QualityProfiles,
 	}
 	if s.VPN != nil {
 		args.ListenPort = s.VPN.ForwardedPort
@@ -280,6 +281,9 @@ func wire(ctx *pulumi.Context, s *settings.Settings, services *service.Args, run
 	for _, r := range running {
 		if r.Wired() {
 			args.Services = append(args.Services, r)
+		}
+		if r.Name() == media.RecyclarrName {
+			args.Recyclarr = r
 		}
 	}
 	for _, d := range services.Deployments {

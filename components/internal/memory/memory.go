@@ -24,4 +24,6 @@ const (
 	VPN = 256
 	// Wiring holds one answer of an API at a time.
 	Wiring = 128
+	// Recyclarr holds the guides, and git what it fetches of them.
+	Recyclarr = 512
 )
