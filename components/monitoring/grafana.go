@@ -26,6 +26,7 @@ const loginSecret = "/run/secrets/grafana-login-secret"
 func Grafana() service.Definition {
 	d := program(grafana.Subject, "Grafana", "Grafana", grafana.Port, grafanaSlot, 512)
 	d.Internal = false
+	d.TwoFactorOnly = true // it shows all there is to know of the server
 	d.Summary = "Dashboards and logs"
 	d.Image = images.Grafana
 	d.Health = service.Health{Command: []string{"curl", "--fail", "--silent", "--output", "/dev/null", fmt.Sprintf("http://127.0.0.1:%d/api/health", grafana.Port)}}

@@ -42,6 +42,8 @@ type Definition struct {
 	Layer watch.Layer
 	// Internal means that it has no hostname: only what uses it reaches it.
 	Internal bool
+	// TwoFactorOnly means that the portal must ask for two factors, whoever visits it.
+	TwoFactorOnly bool
 	// Monitored means that it belongs to the monitoring: it runs only where there is one, and its
 	// network is that of the monitoring.
 	Monitored bool
@@ -327,7 +329,7 @@ func (d Definition) Offer() offer.Offer {
 	out := offer.Offer{
 		Name: d.Name, Hostname: d.Default.Hostname, Visibility: d.Default.Visibility, Access: d.Default.Access,
 		MemoryMiB: d.Default.MemoryMiB, Off: d.Default.Off, BehindTunnel: d.BehindTunnel, Wired: d.Wired,
-		Internal: d.Internal, Monitored: d.Monitored,
+		Internal: d.Internal, Monitored: d.Monitored, TwoFactorOnly: d.TwoFactorOnly,
 	}
 	for _, use := range d.Uses {
 		if !use.optional {

@@ -243,6 +243,9 @@ var badPeople = []badCase{
 	{"monitoring-off", func(c *stackConfig) {
 		c.withDeadMansSwitch().set("homelab:monitoring.enabled", false).set("homelab:services.grafana.enabled", true)
 	}},
+	{"monitoring-one-factor", func(c *stackConfig) {
+		c.set("homelab:services.grafana", object{"enabled": true, "access": object{"policy": "one-factor", "groups": list{"admins"}}})
+	}},
 	{"monitoring-internal", func(c *stackConfig) { c.set("homelab:services.prometheus.memoryMiB", 128) }},
 	{"monitoring-address-alone", func(c *stackConfig) {
 		c.withDeadMansSwitch().set("homelab:monitoring.deadMansSwitch", false)

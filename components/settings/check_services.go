@@ -84,6 +84,9 @@ func (k *checker) services(r raw, s *Settings) []site {
 		if !given.Enabled {
 			continue
 		}
+		if policy := service.Access.Policy; o.TwoFactorOnly && policy.Valid() && policy != access.TwoFactor {
+			k.add(path+".access.policy", "is "+string(policy)+", but "+o.Name+" shows all there is to know of the server", "use "+string(access.TwoFactor))
+		}
 		if o.Monitored && s.Monitoring == nil {
 			if k.has("services." + o.Name + ".enabled") {
 				k.add(path+".enabled", "is true, but "+o.Name+" belongs to the monitoring, and there is none",

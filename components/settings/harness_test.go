@@ -46,7 +46,7 @@ func catalogue() []offer.Offer {
 			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"admins"}}, Wired: true,
 		},
 		{
-			Name: "grafana", Hostname: "grafana", Visibility: access.Tailnet, MemoryMiB: 512, Monitored: true, Uses: []string{"prometheus"},
+			Name: "grafana", Hostname: "grafana", Visibility: access.Tailnet, MemoryMiB: 512, Monitored: true, TwoFactorOnly: true, Uses: []string{"prometheus"},
 			Access: access.Access{Policy: access.TwoFactor, Groups: []string{"admins"}}, Off: true,
 		},
 		{Name: "prometheus", MemoryMiB: 768, Monitored: true, Internal: true},

@@ -34,6 +34,8 @@ type Offer struct {
 	Internal bool
 	// Monitored means that it runs only where there is monitoring.
 	Monitored bool
+	// TwoFactorOnly means that the portal must ask for two factors, whoever visits it.
+	TwoFactorOnly bool
 }
 
 // Pattern is what the name of a service may be: a DNS label that begins with a letter and is short
