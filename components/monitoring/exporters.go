@@ -23,17 +23,21 @@ func NodeExporter() service.Definition {
 	return d
 }
 
-// CAdvisor measures the containers. It reads what the kernel counts for each, and nothing else: the
-// names come from the machine.
+// CAdvisor measures the containers. It reads what the kernel counts for each, and nothing else:
+// which container that is, the machine says (homelab_container_info).
 func CAdvisor() service.Definition {
 	d := program("cadvisor", "CAdvisor", "cAdvisor", 8080, cadvisorSlot, 256)
 	d.Image = images.CAdvisor
 	d.Health = service.Health{Path: "/healthz"}
 	d.Views = []workload.View{workload.ControlGroups("they are what it measures")}
 	d.Command = []string{
-		// The control groups of Docker's containers, with the driver that is Debian's default.
+		// The control groups that Docker has systemd make, as it does where that runs and the kernel
+		// has control groups of version 2. Of all others only the machine's own is measured.
 		"--raw_cgroup_prefix_whitelist=/system.slice/docker-",
-		"--docker=", "--enable_metrics=cpu,memory", "--store_container_labels=false", "--housekeeping_interval=30s", "--logtostderr",
+		// Docker is not asked: it would tell names, but then cAdvisor also wants containerd's socket or
+		// Docker's folder. Podman, containerd and CRI-O are looked for once, at the start.
+		"--docker=",
+		"--enable_metrics=cpu,memory", "--housekeeping_interval=30s",
 	}
 	return d
 }

@@ -3,9 +3,11 @@
 package config
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +25,7 @@ func labelled(metric string, labels map[string]string) string {
 	for name, value := range labels {
 		parts = append(parts, name+"="+strconv.Quote(value))
 	}
+	slices.Sort(parts)
 	return metric + "{" + strings.Join(parts, ",") + "}"
 }
 
@@ -181,10 +184,33 @@ func serviceDown(a ruleAlert) []ruleCase {
 
 func serviceMemory(a ruleAlert) []ruleCase {
 	limit, _ := strconv.Atoi(limitOf.FindStringSubmatch(a.Expr)[1])
-	used := labelled("container_memory_working_set_bytes", target("cadvisor", 8080, "service", a.Labels["service"]))
-	return []ruleCase{{
-		firing: map[string]string{used: always(limit * 1024 * 1024 * 95 / 100)}, quiet: map[string]string{used: always(limit * 1024 * 1024 * 85 / 100)}, at: 20 * time.Minute,
-	}}
+	of := func(service string, percent int) map[string]string {
+		return map[string]string{
+			measures("container_memory_working_set_bytes", service): always(limit * 1024 * 1024 * percent / 100), isContainer(service): always(1),
+		}
+	}
+	firing := of(a.Labels["service"], 95)
+	nameless := maps.Clone(firing)
+	delete(nameless, isContainer(a.Labels["service"]))
+	return pair(20*time.Minute, map[string]string{"host": "homelab"}, "", firing, of(a.Labels["service"], 85), of("other", 95), nameless)(a)
+}
+
+// scope is the control group of a container, for whose ID its name stands.
+func scope(name string) string {
+	return fmt.Sprintf("/system.slice/docker-%x.scope", sha256.Sum256([]byte(name)))
+}
+
+// measures returns a series of cAdvisor: of a control group, with no word of whose that is.
+func measures(metric, name string, more ...string) string {
+	labels := target("cadvisor", 8080, append(more, "id", scope(name))...)
+	delete(labels, "service")
+	delete(labels, "layer")
+	return labelled(metric, labels)
+}
+
+// isContainer returns the series in which the machine says whose that is.
+func isContainer(name string) string {
+	return labelled("homelab_container_info", machine("service", name, "layer", "test", "id", scope(name)))
 }
 
 // targetDown looks at what is scraped.

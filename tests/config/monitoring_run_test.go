@@ -98,7 +98,11 @@ func startMonitoring(t *testing.T) *system {
 	dir := t.TempDir()
 	s := &system{rules: filepath.Join(dir, "rules"), textfile: filepath.Join(dir, "textfile/homelab.prom"), targets: map[string]*http.Server{}, machine: healthy()}
 	for _, name := range ruleFiles(t, s.rules) {
-		write(t, filepath.Join(s.rules, name), inHaste(t, monitoringGolden(t, "rules", name)))
+		text := monitoringGolden(t, "rules", name)
+		if name != recordings { // it holds no interval
+			text = inHaste(t, text)
+		}
+		write(t, filepath.Join(s.rules, name), text)
 	}
 	config := monitoringGolden(t, "prometheus", "prometheus")
 	own, ca := map[string]string{}, newIssuer(t)
@@ -156,6 +160,7 @@ func healthy() map[string]float64 {
 	} {
 		out[fmt.Sprintf("homelab_container_running{container=%q}", name)] = 1
 		out[fmt.Sprintf("homelab_container_healthy{container=%q}", name)] = 1
+		out[fmt.Sprintf("homelab_container_info{container=%q,id=%q}", name, scope(name))] = 1
 	}
 	return out
 }
@@ -191,9 +196,12 @@ func (s *system) standIn(t *testing.T, name, address string) {
 	t.Helper()
 	began := time.Now()
 	series := map[string]string{
-		"cadvisor": `container_memory_working_set_bytes{id="/system.slice/docker-1.scope",image="jellyfin",name="jellyfin",container_label_x="y"} 1000
-container_memory_working_set_bytes{id="/",image="",name=""} 5
-container_tasks_state{id="/system.slice/docker-1.scope",name="jellyfin",state="running"} 1
+		"cadvisor": `container_memory_working_set_bytes{id="` + scope("jellyfin") + `"} 1000
+container_memory_working_set_bytes{id="` + scope("somebodys") + `"} 2000
+container_memory_working_set_bytes{id="` + scope("jellyfin") + `/inner"} 10
+container_memory_working_set_bytes{id="/"} 5
+container_cpu_usage_seconds_total{cpu="total",id="` + scope("jellyfin") + `"} SINCE
+container_spec_memory_limit_bytes{id="` + scope("jellyfin") + `"} 1
 `,
 		"caddy": `homelab_guard_response_duration_seconds_count{code="2xx",host="radarr.example.com",server="tailnet"} 5
 homelab_guard_last_pull_timestamp_seconds NOW
@@ -322,19 +330,50 @@ func TestMonitoringRuns(t *testing.T) {
 	assert.ElementsMatch(t, append(told, "TargetDown of authelia"), s.operator.about("firing"))
 	assert.Equal(t, []string{"Watchdog of prometheus"}, s.outside.about("firing"))
 	s.reloads(t)
+	s.oneMessageForAnApp(t)
+}
+
+// oneMessageForAnApp sends Alertmanager what Prometheus does when an application is down: that it
+// cannot be connected follows from that, and of another one it does not.
+func (s *system) oneMessageForAnApp(t *testing.T) {
+	t.Helper()
+	response, err := http.Post(s.alertmanager+"/api/v2/alerts", "application/json", strings.NewReader(`[
+		{"labels":{"alertname":"ServiceDown","service":"sonarr","layer":"service","severity":"critical"}},
+		{"labels":{"alertname":"WiringFailed","service":"sonarr","layer":"service","severity":"warning","app":"sonarr"}},
+		{"labels":{"alertname":"WiringFailed","service":"prowlarr","layer":"service","severity":"warning","app":"prowlarr"}}]`))
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	states := func() map[string]string {
+		var alerts []struct {
+			Labels map[string]string      `json:"labels"`
+			Status struct{ State string } `json:"status"`
+		}
+		get(t, s.alertmanager+"/api/v2/alerts?filter=alertname=WiringFailed", &alerts)
+		out := map[string]string{}
+		for _, a := range alerts {
+			out[a.Labels["app"]] = a.Status.State
+		}
+		return out
+	}
+	require.Eventually(t, func() bool {
+		return maps.Equal(states(), map[string]string{"sonarr": "suppressed", "prowlarr": "active"})
+	}, 20*time.Second, 200*time.Millisecond)
 }
 
 // seriesAreLabelled looks at what our files relabel.
 func (s *system) seriesAreLabelled(t *testing.T) {
 	t.Helper()
-	for _, label := range []string{"service", "layer", "host"} {
-		assert.Empty(t, s.query(t, fmt.Sprintf(`{__name__=~".+",__name__!~"ALERTS.*",%s=""}`, label)), "a series without %s", label)
+	for name, condition := range map[string]string{"homelab:container_memory_working_set_bytes": " == 1000", "homelab:container_cpu_usage_seconds:rate5m": " > 0"} {
+		require.Eventually(t, func() bool { return len(s.query(t, name+condition)) > 0 }, 20*time.Second, 500*time.Millisecond, name)
+		assert.Equal(t, []map[string]string{{"__name__": name, "host": "homelab", "service": "jellyfin", "layer": "service"}}, s.query(t, name), "nobody knows the other's name")
 	}
-	memory := s.query(t, "container_memory_working_set_bytes")
-	require.Len(t, memory, 1, "the machine's own groups are no containers")
-	delete(memory[0], "instance")
-	assert.Equal(t, map[string]string{"__name__": "container_memory_working_set_bytes", "job": "cadvisor", "host": "homelab", "service": "jellyfin", "layer": "service"}, memory[0])
-	assert.Empty(t, s.query(t, "container_tasks_state"), "what nobody looks at is dropped")
+	// What cAdvisor measured tells only the control group.
+	for _, label := range []string{"service", "layer", "host"} {
+		assert.Empty(t, s.query(t, fmt.Sprintf(`{__name__=~".+",__name__!~"ALERTS.*|container_.+",%s=""}`, label)), "a series without %s", label)
+	}
+	assert.Len(t, s.query(t, `container_memory_working_set_bytes{host="homelab",service="",layer=""}`), 2, "neither the machine nor what is within a container is one")
+	assert.Empty(t, s.query(t, "container_spec_memory_limit_bytes"), "what nobody looks at is dropped")
 	assert.Len(t, s.query(t, `homelab_guard_response_duration_seconds_count{hostname="radarr.example.com",host="homelab",exported_host=""}`), 1)
 	assert.Len(t, s.query(t, `homelab_container_healthy{service="radarr",layer="service",container=""} == 1`), 1)
 	assert.Len(t, s.query(t, `homelab_container_healthy{service="caddy",layer="gateway"} == 1`), 1)

@@ -94,8 +94,11 @@ var ruleCases = map[string]func(ruleAlert) []ruleCase{
 	"ForwardedPortDiffers": pair(20*time.Minute, kept(machine()), "", ports(5000, 6881),
 		ports(5000, 5000), ports(0, 6881)),
 
-	"WiringFailed": gauge("homelab_wire_up", wires("radarr"), 0, 1, late, "radarr cannot be connected with the other services"),
-	"WiringDrift":  gauge("homelab_wire_drift", wires("radarr"), 2, 0, late, "2 settings of radarr were changed by hand"),
+	// It is about the application, whose container may be down.
+	"WiringFailed": pair(late, map[string]string{"job": "wire", "instance": "wire:9797", "host": "homelab", "app": "radarr", "service": "radarr"},
+		"radarr cannot be connected with the other services",
+		map[string]string{labelled("homelab_wire_up", wires("radarr")): always(0)}, map[string]string{labelled("homelab_wire_up", wires("radarr")): always(1)}),
+	"WiringDrift": gauge("homelab_wire_drift", wires("radarr"), 2, 0, late, "2 settings of radarr were changed by hand"),
 	"IndexersFail": several(
 		// The same indexers in both: one message.
 		pair(8*hour, map[string]string{"app": "prowlarr"}, "3 indexers of prowlarr do not work", indexers(3, 2), indexers(0, 0)),

@@ -33,10 +33,30 @@ const fixtures = "fixtures"
 // test holds it.
 const wire = "../../images/wire/internal/serve/testdata/metrics.prom"
 
+// recordings is the file of the series that rules record, which dashboards and alerts ask for.
+const recordings = "containers.yml.golden"
+
 // rule is what is read of a rule; the rest is of no interest here.
 type rule struct {
-	Alert string `yaml:"alert"`
-	Expr  string `yaml:"expr"`
+	Alert  string `yaml:"alert"`
+	Record string `yaml:"record"`
+	Expr   string `yaml:"expr"`
+}
+
+// rulesOf reads the rules of a file.
+func rulesOf(t *testing.T, name string, data []byte) (out []rule) {
+	t.Helper()
+	var file struct {
+		Groups []struct {
+			Rules []rule `yaml:"rules"`
+		} `yaml:"groups"`
+	}
+	require.NoError(t, yaml.Unmarshal(data, &file), name)
+	for _, g := range file.Groups {
+		out = append(out, g.Rules...)
+	}
+	require.NotEmpty(t, out, name)
+	return out
 }
 
 // expressions returns what the dashboards ask and what the rules watch, by where it is asked.
@@ -66,22 +86,11 @@ func expressions(t *testing.T) map[string][]string {
 			out[expr] = append(out[expr], name)
 		}
 	}
-	rules := 0
 	for name, data := range goldens(t, rulesGoldens, "*.yml.golden") {
-		var file struct {
-			Groups []struct {
-				Rules []rule `yaml:"rules"`
-			} `yaml:"groups"`
-		}
-		require.NoError(t, yaml.Unmarshal(data, &file), name)
-		for _, g := range file.Groups {
-			for _, r := range g.Rules {
-				rules++
-				out[r.Expr] = append(out[r.Expr], fmt.Sprintf("%s, alert %s", name, r.Alert))
-			}
+		for _, r := range rulesOf(t, name, data) {
+			out[r.Expr] = append(out[r.Expr], fmt.Sprintf("%s, rule %s%s", name, r.Alert, r.Record))
 		}
 	}
-	require.Positive(t, rules, "no alert rules in %s", rulesGoldens)
 	return out
 }
 
@@ -124,8 +133,9 @@ func (p *programs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(out) // Prometheus says what it did not get
 }
 
-// configuration is the rendered one, with every scrape through the proxy, faster, and with one rule
-// of the test's own: the series ALERTS are Prometheus' own and exist while something fires.
+// configuration is the rendered one, with every scrape through the proxy, faster; of the rules it has
+// those that record, and one of the test's own: the series ALERTS are Prometheus' own and exist while
+// something fires.
 func configuration(t *testing.T, proxy string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -138,7 +148,8 @@ func configuration(t *testing.T, proxy string) string {
 	for _, job := range c["scrape_configs"].([]any) {
 		job.(map[string]any)["proxy_url"] = proxy
 	}
-	c["rule_files"] = []string{filepath.Join(dir, "rules.yml")}
+	c["rule_files"] = []string{filepath.Join(dir, "rules.yml"), filepath.Join(dir, "containers.yml")}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "containers.yml"), goldens(t, rulesGoldens, recordings)[recordings], 0o600))
 	rules := map[string]any{"groups": []any{map[string]any{"name": "test", "rules": []any{
 		map[string]any{"alert": "Example", "expr": "vector(1)", "labels": map[string]string{"severity": "critical"}},
 	}}}}
@@ -206,10 +217,14 @@ func (p prometheus) ask(what string, query url.Values, data any) error {
 	return json.Unmarshal(answer.Data, data)
 }
 
-// scraped waits until Prometheus has what every program says.
+// scraped waits until Prometheus has what every program says, and what rules make of it.
 func (p prometheus) scraped(t *testing.T) {
 	t.Helper()
 	var waiting []string
+	made := []string{"ALERTS"}
+	for _, r := range rulesOf(t, recordings, goldens(t, rulesGoldens, recordings)[recordings]) {
+		made = append(made, r.Record)
+	}
 	ready := func() bool {
 		var found struct {
 			Targets []struct {
@@ -218,19 +233,25 @@ func (p prometheus) scraped(t *testing.T) {
 				Error  string `json:"lastError"`
 			} `json:"activeTargets"`
 		}
-		var fires struct {
-			Result []any `json:"result"`
-		}
-		if p.ask("targets", nil, &found) != nil || p.ask("query", url.Values{"query": {"ALERTS"}}, &fires) != nil {
+		if err := p.ask("targets", nil, &found); err != nil {
+			waiting = []string{err.Error()}
 			return false
 		}
 		waiting = nil
+		for _, series := range made {
+			var answer struct {
+				Result []any `json:"result"`
+			}
+			if err := p.ask("query", url.Values{"query": {series}}, &answer); err != nil || len(answer.Result) == 0 {
+				waiting = append(waiting, fmt.Sprintf("%s: %v", series, err))
+			}
+		}
 		for _, target := range found.Targets {
 			if target.Health != "up" {
 				waiting = append(waiting, target.URL+": "+target.Health+" "+target.Error)
 			}
 		}
-		return len(found.Targets) > 0 && len(waiting) == 0 && len(fires.Result) > 0
+		return len(found.Targets) > 0 && len(waiting) == 0
 	}
 	for deadline := time.Now().Add(time.Minute); !ready(); time.Sleep(200 * time.Millisecond) {
 		require.True(t, time.Now().Before(deadline), "not scraped:\n%s", strings.Join(waiting, "\n"))
@@ -286,7 +307,10 @@ func TestEverySeriesExists(t *testing.T) {
 	}
 	assert.Greater(t, checked, 100)
 	// What the check is worth: none of these is there.
-	for _, selector := range []string{"node_cpu_seconds", `up{job="nobody"}`, `homelab_filesystem_avail_bytes{mount="nowhere"}`, "caddy_http_requests_total{hostname!=\"\"}"} {
+	for _, selector := range []string{
+		"node_cpu_seconds", `up{job="nobody"}`, `homelab_filesystem_avail_bytes{mount="nowhere"}`, `caddy_http_requests_total{hostname!=""}`,
+		`homelab:container_memory_working_set_bytes{service="nobody"}`,
+	} {
 		assert.False(t, p.exists(t, selector), selector)
 	}
 }

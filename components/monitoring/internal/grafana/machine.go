@@ -1,5 +1,7 @@
 package grafana
 
+import "homelab/components/monitoring/internal/rules"
+
 const (
 	cpuUsed    = `1 - avg(rate(node_cpu_seconds_total{mode="idle"}[5m]))`
 	memoryUsed = "1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes"
@@ -41,8 +43,8 @@ func machine() dashboard {
 	)
 	b.row("Containers")
 	b.add(12, 10,
-		stacked("CPU", "Processors in use, by container.", short, query{sum(rate("container_cpu_usage_seconds_total"), "service"), "{{service}}"}),
-		stacked("Memory", "What cannot be given back, by container.", bytesUnit, query{sum("container_memory_working_set_bytes", "service"), "{{service}}"}),
+		stacked("CPU", "Processors in use, by container.", short, query{rules.ContainerCPU, "{{service}}"}),
+		stacked("Memory", "What cannot be given back, by container.", bytesUnit, query{rules.ContainerMemory, "{{service}}"}),
 		graph("Out of memory", "Processes that the kernel ended for want of memory, the machine's or a container's, within a day.", short,
 			query{increase("node_vmstat_oom_kill", "1d"), "processes"}),
 		table("Restarts", "How often each container was started again in the last week.", look{unit: short},

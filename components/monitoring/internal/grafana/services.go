@@ -5,6 +5,7 @@ import (
 	"html"
 
 	"homelab/components/internal/watch"
+	"homelab/components/monitoring/internal/rules"
 )
 
 // services has a row for each container, by layer from the outside in.
@@ -23,7 +24,7 @@ func services(m watch.Model) dashboard {
 func subjectRow(b *board, s watch.Subject) {
 	b.row(s.Title)
 	limit := fmt.Sprintf("%d", s.MemoryMiB<<20)
-	memory := series("container_memory_working_set_bytes", "service", s.Name)
+	memory := series(rules.ContainerMemory, "service", s.Name)
 	b.add(3, 5,
 		stat("Health", "Its health check, as Docker runs it.", look{words: yesNo("healthy", "unhealthy", 1), steps: plain(), none: "unknown"},
 			query{"min(" + series("homelab_container_healthy", "service", s.Name) + ")", ""}),
@@ -31,11 +32,11 @@ func subjectRow(b *board, s watch.Subject) {
 		stat("Restarts", "How often it was started again in the last day.", look{unit: short, steps: rising(1, 4), none: "0"},
 			query{"ceil(" + sum(increase(series("homelab_container_restarts_total", "service", s.Name), "1d")) + ")", ""}),
 		stat("Memory", fmt.Sprintf("The part in use of its limit of %d MiB. At the limit the kernel ends it.", s.MemoryMiB),
-			look{unit: fraction, steps: rising(0.8, 0.9), none: "unknown"}, query{sum(memory) + " / " + limit, ""}),
+			look{unit: fraction, steps: rising(0.8, 0.9), none: "unknown"}, query{memory + " / " + limit, ""}),
 	)
 	b.add(6, 5,
-		small("Memory", "What cannot be given back, and its limit.", bytesUnit, query{sum(memory), "in use"}, query{"vector(" + limit + ")", "limit"}),
-		small("CPU", "Processors in use.", short, query{sum(rate(series("container_cpu_usage_seconds_total", "service", s.Name))), "in use"}),
+		small("Memory", "What cannot be given back, and its limit.", bytesUnit, query{memory, "in use"}, query{"vector(" + limit + ")", "limit"}),
+		small("CPU", "Processors in use.", short, query{series(rules.ContainerCPU, "service", s.Name), "in use"}),
 	)
 	if s.Hostname != "" {
 		site := visitors("hostname", s.Hostname)

@@ -161,7 +161,7 @@ func scrape(m watch.Model, s watch.Subject) job {
 	}
 	switch s.Name {
 	case cadvisor:
-		j.MetricsRelabel = containers(m)
+		j.MetricsRelabel = containers()
 	case nodeExporter:
 		j.MetricsRelabel = machine(m)
 	case caddy:
@@ -170,15 +170,14 @@ func scrape(m watch.Model, s watch.Subject) job {
 	return j
 }
 
-// containers makes cAdvisor's series those of the containers that they are about. It tells a
-// container's name in the label name; a series without one is about a group of processes that is no
-// container.
-func containers(m watch.Model) []relabel {
-	return append([]relabel{
-		{Source: []string{"__name__", "name"}, Regex: "(" + strings.Join(ContainerSeries(), "|") + ");.+", Action: "keep"},
-		{Source: []string{"name"}, Target: "service"},
-		{Regex: "id|image|name|container_label_.*", Action: "labeldrop"},
-	}, layers(m, "service")...)
+// containers keeps cAdvisor's series about containers. They tell a container by its control group, in
+// the label id, and nothing else: that cAdvisor has measured it says nothing of which one it is. A
+// rule records them with its name (rules.Recordings).
+func containers() []relabel {
+	return []relabel{
+		{Source: []string{"__name__", "id"}, Regex: "(" + strings.Join(ContainerSeries(), "|") + `);/system\.slice/docker-[0-9a-f]{64}\.scope`, Action: "keep"},
+		{Regex: "service|layer", Action: "labeldrop"},
+	}
 }
 
 // machine makes the series of the machine's exporter those of the machine, or of the containers
@@ -189,16 +188,17 @@ func machine(m watch.Model) []relabel {
 		{Target: "service", Replacement: watch.MachineName},
 		{Target: "layer", Replacement: string(watch.Machine)},
 		{Source: []string{"container"}, Regex: "(.+)", Target: "service"},
-	}, append(layers(m, "container"), relabel{Regex: "container", Action: "labeldrop"})...)
+	}, append(layers(m), relabel{Regex: "container", Action: "labeldrop"})...)
 }
 
 // layers sets the label layer by the name of a container. A container is a service unless it is
 // named here, so that another service changes nothing.
-func layers(m watch.Model, label string) []relabel {
-	out := []relabel{{Source: []string{label}, Regex: ".+", Target: "layer", Replacement: string(watch.Service)}}
+func layers(m watch.Model) []relabel {
+	of := []string{"container"}
+	out := []relabel{{Source: of, Regex: ".+", Target: "layer", Replacement: string(watch.Service)}}
 	for _, s := range m.Subjects {
 		if s.Layer != watch.Service {
-			out = append(out, relabel{Source: []string{label}, Regex: regexp.QuoteMeta(s.Name), Target: "layer", Replacement: string(s.Layer)})
+			out = append(out, relabel{Source: of, Regex: regexp.QuoteMeta(s.Name), Target: "layer", Replacement: string(s.Layer)})
 		}
 	}
 	return out

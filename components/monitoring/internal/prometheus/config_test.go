@@ -54,7 +54,7 @@ func TestArguments(t *testing.T) {
 }
 
 // Another service adds its job and changes nothing else; so does another program of the monitoring,
-// but for the line that says that it is no service.
+// but for the lines that say that it is no service.
 func TestAnotherSubjectAddsItsJob(t *testing.T) {
 	before, err := prometheus.Config(example.Model())
 	require.NoError(t, err)
@@ -66,7 +66,6 @@ func TestAnotherSubjectAddsItsJob(t *testing.T) {
 	after, err := prometheus.Config(m)
 	require.NoError(t, err)
 	assert.Equal(t, []string{
-		`      - source_labels: [service]`, `        regex: tempo`, `        target_label: layer`, `        replacement: monitoring`,
 		`      - source_labels: [container]`, `        regex: tempo`, `        target_label: layer`, `        replacement: monitoring`,
 		`  - job_name: sonarr`, `    metrics_path: /numbers`, `    static_configs:`, `      - targets:`, `          - sonarr:81`, `        labels:`, `          host: homelab`, `          layer: service`, `          service: sonarr`,
 		`  - job_name: tempo`, `    static_configs:`, `      - targets:`, `          - tempo:3200`, `        labels:`, `          host: homelab`, `          layer: monitoring`, `          service: tempo`,
@@ -93,15 +92,29 @@ func added(t *testing.T, before, after string) []string {
 // What an alert looks at is not among what is dropped.
 func TestNothingThatAnAlertNeedsIsDropped(t *testing.T) {
 	kept := append(append(prometheus.ContainerSeries(), prometheus.MachineSeries()...), prometheus.ProbeSeries()...)
+	own := regexp.MustCompile(`\bhomelab:[a-zA-Z0-9_:]+`)
 	name := regexp.MustCompile(`\b(container|node|probe)_[a-zA-Z0-9_]+`)
 	found := 0
+	asked := map[string]string{}
 	for _, a := range rules.Alerts(example.Model()) {
-		for _, series := range name.FindAllString(a.Expr, -1) {
-			assert.Contains(t, kept, series, a.Name)
+		asked[a.Name+" of "+a.Service] = a.Expr
+	}
+	recorded := map[string]bool{}
+	for _, r := range rules.Recordings(example.Model()) {
+		asked[r.Name] = r.Expr
+		recorded[r.Name] = true
+	}
+	for by, expr := range asked {
+		for _, series := range name.FindAllString(own.ReplaceAllStringFunc(expr, func(series string) string {
+			assert.True(t, recorded[series], "%s: nobody records %s", by, series)
+			found++
+			return ""
+		}), -1) {
+			assert.Contains(t, kept, series, by)
 			found++
 		}
 	}
-	assert.Greater(t, found, 20)
+	assert.Greater(t, found, 25)
 	for _, list := range [][]string{prometheus.ContainerSeries(), prometheus.MachineSeries(), prometheus.ProbeSeries()} {
 		assert.True(t, slices.IsSorted(list) || list[0] == "node_boot_time_seconds")
 	}

@@ -67,8 +67,12 @@ type Alert struct {
 	Name string
 	// Severity is how urgent it is.
 	Severity Severity
-	// Service is the name of the container that it is about, or watch.MachineName.
+	// Service is the name of the container that it is about, or watch.MachineName. Where ServiceLabel is
+	// set, it is the one that says it of others.
 	Service string
+	// ServiceLabel is the label of the series that names the container which the alert is about, where
+	// that is one of several.
+	ServiceLabel string
 	// Layer is the part of the system that it is about.
 	Layer watch.Layer
 	// Expr is the expression that has a value while something is wrong.
@@ -84,6 +88,14 @@ type Alert struct {
 	Summary string
 	// Description says what it means, and what to do.
 	Description string
+}
+
+// service is the value of the label service, for which Prometheus takes the series' own labels.
+func (a Alert) service() string {
+	if a.ServiceLabel != "" {
+		return "{{ $labels." + a.ServiceLabel + " }}"
+	}
+	return a.Service
 }
 
 // Alerts returns every alert of the system: the chain's, then those of each subject.

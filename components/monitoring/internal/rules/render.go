@@ -34,54 +34,79 @@ type group struct {
 	Rules []rule `yaml:"rules"`
 }
 
+// rule is an alerting rule, or a recording rule.
 type rule struct {
-	Alert         string            `yaml:"alert"`
+	Record        string            `yaml:"record,omitempty"`
+	Alert         string            `yaml:"alert,omitempty"`
 	Expr          string            `yaml:"expr"`
 	For           string            `yaml:"for,omitempty"`
 	KeepFiringFor string            `yaml:"keep_firing_for,omitempty"`
-	Labels        map[string]string `yaml:"labels"`
-	Annotations   map[string]string `yaml:"annotations"`
+	Labels        map[string]string `yaml:"labels,omitempty"`
+	Annotations   map[string]string `yaml:"annotations,omitempty"`
+}
+
+// ruleFile is a rule file before it is rendered.
+type ruleFile struct {
+	name  string
+	group group
 }
 
 // FileOf returns the name of a subject's rule file.
 func FileOf(subject string) string { return "service-" + subject + ".yml" }
 
-// Files renders the rule files: the chain's, then one for each subject, in the model's order.
+// Files renders the rule files: the chain's, what is recorded, then one for each subject, in the
+// model's order.
 func Files(m watch.Model) ([]File, error) {
 	if err := m.Validate(); err != nil {
 		return nil, fmt.Errorf("rendering the rules of prometheus: %w", err)
 	}
-	content, err := encode("chain", chain(m))
-	if err != nil {
-		return nil, err
+	files := []ruleFile{{ChainFile, group{"chain", alerting(chain(m))}}}
+	if recorded := Recordings(m); len(recorded) > 0 {
+		files = append(files, ruleFile{RecordingsFile, group{"containers", recording(recorded)}})
 	}
-	out := []File{{ChainFile, content}}
 	for _, s := range m.Subjects {
-		if content, err = encode(s.Name, subject(s)); err != nil {
-			return nil, err
+		files = append(files, ruleFile{FileOf(s.Name), group{s.Name, alerting(subject(s))}})
+	}
+	var out []File
+	for _, f := range files {
+		content, err := encode(f.group)
+		if err != nil {
+			return nil, fmt.Errorf("rendering %s: %w", f.name, err)
 		}
-		out = append(out, File{FileOf(s.Name), content})
+		out = append(out, File{f.name, content})
 	}
 	return out, nil
 }
 
-// encode renders one group of alerts as a file.
-func encode(name string, alerts []Alert) ([]byte, error) {
-	doc := document{Groups: []group{{Name: name}}}
+func alerting(alerts []Alert) []rule {
+	var out []rule
 	for _, a := range alerts {
-		labels := map[string]string{"severity": string(a.Severity), "service": a.Service, "layer": string(a.Layer)}
+		labels := map[string]string{"severity": string(a.Severity), "service": a.service(), "layer": string(a.Layer)}
 		maps.Copy(labels, a.Labels)
-		doc.Groups[0].Rules = append(doc.Groups[0].Rules, rule{
+		out = append(out, rule{
 			Alert: a.Name, Expr: a.Expr, For: duration(a.For), KeepFiringFor: duration(a.KeepFiring), Labels: labels,
 			Annotations: map[string]string{"summary": a.Summary, "description": a.Description},
 		})
 	}
+	return out
+}
+
+func recording(recorded []Recording) []rule {
+	var out []rule
+	for _, r := range recorded {
+		out = append(out, rule{Record: r.Name, Expr: r.Expr})
+	}
+	return out
+}
+
+// encode renders a file of one group.
+func encode(g group) ([]byte, error) {
 	var out bytes.Buffer
 	out.WriteString(header)
 	enc := yaml.NewEncoder(&out)
 	enc.SetIndent(2)
-	if err := enc.Encode(doc); err != nil {
-		return nil, fmt.Errorf("rendering the rules of %s: %w", name, err)
+	if err := enc.Encode(document{Groups: []group{g}}); err != nil {
+		return nil, err
 	}
 	return out.Bytes(), enc.Close()
 }

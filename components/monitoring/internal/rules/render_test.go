@@ -23,7 +23,17 @@ func TestFiles(t *testing.T) {
 	for _, f := range files {
 		golden.Equal(t, f.Name, f.Content)
 	}
-	require.Len(t, files, 1+len(example.Model().Subjects))
+	require.Len(t, files, 2+len(example.Model().Subjects))
+}
+
+// Nothing is recorded of what nobody measures, or whose name nobody says.
+func TestRecordingsNeedBothPrograms(t *testing.T) {
+	require.Len(t, rules.Recordings(example.Model()), 2)
+	for _, gone := range []string{"cadvisor", "node-exporter"} {
+		m := example.Model()
+		m.Subjects = slices.DeleteFunc(m.Subjects, func(s watch.Subject) bool { return s.Name == gone })
+		assert.Empty(t, rules.Recordings(m), gone)
+	}
 }
 
 func TestFilesRefuse(t *testing.T) {

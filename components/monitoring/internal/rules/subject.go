@@ -92,7 +92,7 @@ func restarts(s watch.Subject) Alert {
 func memory(s watch.Subject) Alert {
 	return about(s, Alert{
 		Name: "ServiceMemory", Severity: Warning, For: 15 * time.Minute,
-		Expr:    fmt.Sprintf("sum(%s) > %g * %d * 1024 * 1024", series("container_memory_working_set_bytes", "service", s.Name), memoryShare, s.MemoryMiB),
+		Expr:    fmt.Sprintf("%s > %g * %d * 1024 * 1024", series(ContainerMemory, "service", s.Name), memoryShare, s.MemoryMiB),
 		Summary: fmt.Sprintf("%s needs nearly all of its memory", s.Title),
 		Description: fmt.Sprintf("The container %s uses more than %.0f %% of its limit of %d MiB. At the limit the kernel ends it. Give it more memory in the settings, "+
 			"or find out what it does.", s.Name, 100*memoryShare, s.MemoryMiB),

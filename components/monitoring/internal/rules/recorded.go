@@ -1,0 +1,52 @@
+package rules
+
+import (
+	"fmt"
+
+	"homelab/components/internal/watch"
+)
+
+// RecordingsFile is the name of the file with what is recorded.
+const RecordingsFile = "containers.yml"
+
+// What is recorded, with the labels service, layer and host.
+const (
+	// ContainerMemory is the memory of a container that cannot be given back, in bytes.
+	ContainerMemory = "homelab:container_memory_working_set_bytes"
+	// ContainerCPU is how many processors a container uses, over five minutes.
+	ContainerCPU = "homelab:container_cpu_usage_seconds:rate5m"
+)
+
+// The programs without which nothing is known of the containers.
+const (
+	cadvisor     = "cadvisor"
+	nodeExporter = "node-exporter"
+)
+
+// Recording is one recording rule.
+type Recording struct {
+	// Name is the series that is recorded.
+	Name string
+	// Expr is the expression that its values are of.
+	Expr string
+}
+
+// Recordings returns what is recorded: of each container what cAdvisor measured, under the name that
+// the machine knows. cAdvisor tells only the control group.
+func Recordings(m watch.Model) []Recording {
+	if !m.Has(cadvisor) || !m.Has(nodeExporter) {
+		return nil
+	}
+	return []Recording{
+		{ContainerMemory, named("container_memory_working_set_bytes")},
+		{ContainerCPU, named("sum by (host, id) (rate(container_cpu_usage_seconds_total[5m]))")},
+	}
+}
+
+// named returns an expression of series that are told by the control group, by container. The last
+// values of a container that has ended stay for some minutes, but the machine names only those that
+// run; so a container that is replaced is there once. Should the machine say of a control group or
+// of a name twice what it is, as while labels change, the alerts must be evaluated all the same.
+func named(expr string) string {
+	return fmt.Sprintf("max by (host, layer, service) (%s * on (id) group_left (service, layer) topk by (id) (1, homelab_container_info))", expr)
+}
