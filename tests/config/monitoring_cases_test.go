@@ -195,6 +195,28 @@ func serviceMemory(a ruleAlert) []ruleCase {
 	return pair(20*time.Minute, map[string]string{"host": "homelab"}, "", firing, of(a.Labels["service"], 85), of("other", 95), nameless)(a)
 }
 
+// containersNotMeasured has a case for each thing that can be missing; one that does not run uses
+// nothing.
+func containersNotMeasured(ruleAlert) []ruleCase {
+	running := func(name string) string {
+		return labelled("homelab_container_running", machine("service", name, "layer", "test"))
+	}
+	used := func(name string) string { return measures("container_memory_working_set_bytes", name) }
+	up := labelled("up", target("cadvisor", 8080))
+	well := map[string]string{
+		up: always(1), running("radarr"): always(1), used("radarr"): always(1000), isContainer("radarr"): always(1), running("sonarr"): always(0),
+	}
+	var out []ruleCase
+	for _, missing := range []string{used("radarr"), isContainer("radarr")} {
+		firing, unreachable := maps.Clone(well), maps.Clone(well)
+		delete(firing, missing)
+		delete(unreachable, missing)
+		unreachable[up] = always(0)
+		out = append(out, pair(late, nil, "1 containers are not measured", firing, well, unreachable)(ruleAlert{})...)
+	}
+	return out
+}
+
 // scope is the control group of a container, for whose ID its name stands.
 func scope(name string) string {
 	return fmt.Sprintf("/system.slice/docker-%x.scope", sha256.Sum256([]byte(name)))

@@ -151,13 +151,16 @@ func startMonitoring(t *testing.T) *system {
 	return s
 }
 
+// exampleContainers are the containers of the model that our files are rendered from.
+var exampleContainers = []string{
+	"alertmanager", "alloy", "authelia", "authelia-store", "blackbox", "caddy", "cadvisor", "crowdsec", "docker-api", "gluetun", "grafana", "jellyfin", "jellyseerr",
+	"loki", "node-exporter", "prometheus", "qbittorrent", "radarr", "wire",
+}
+
 // healthy is what the machine says when all is well, without the times.
 func healthy() map[string]float64 {
 	out := map[string]float64{"homelab_media_mounted": 1, "homelab_vpn_up": 1, "homelab_tailnet_connected": 1, `homelab_fail2ban_banned{jail="sshd"}`: 0}
-	for _, name := range []string{
-		"alertmanager", "alloy", "authelia", "authelia-store", "blackbox", "caddy", "cadvisor", "crowdsec", "docker-api", "gluetun", "grafana", "jellyfin", "jellyseerr",
-		"loki", "node-exporter", "prometheus", "qbittorrent", "radarr", "wire",
-	} {
+	for _, name := range exampleContainers {
 		out[fmt.Sprintf("homelab_container_running{container=%q}", name)] = 1
 		out[fmt.Sprintf("homelab_container_healthy{container=%q}", name)] = 1
 		out[fmt.Sprintf("homelab_container_info{container=%q,id=%q}", name, scope(name))] = 1
@@ -195,12 +198,15 @@ func (s *system) report(t *testing.T) {
 func (s *system) standIn(t *testing.T, name, address string) {
 	t.Helper()
 	began := time.Now()
+	var used strings.Builder
+	for _, id := range []string{"/", scope("somebodys"), scope("jellyfin") + "/inner"} {
+		fmt.Fprintf(&used, "container_memory_working_set_bytes{id=%q} 5\n", id)
+	}
+	for i, container := range exampleContainers {
+		fmt.Fprintf(&used, "container_memory_working_set_bytes{id=%q} %d\n", scope(container), 1000+i)
+	}
 	series := map[string]string{
-		"cadvisor": `container_memory_working_set_bytes{id="` + scope("jellyfin") + `"} 1000
-container_memory_working_set_bytes{id="` + scope("somebodys") + `"} 2000
-container_memory_working_set_bytes{id="` + scope("jellyfin") + `/inner"} 10
-container_memory_working_set_bytes{id="/"} 5
-container_cpu_usage_seconds_total{cpu="total",id="` + scope("jellyfin") + `"} SINCE
+		"cadvisor": used.String() + `container_cpu_usage_seconds_total{cpu="total",id="` + scope("jellyfin") + `"} SINCE
 container_spec_memory_limit_bytes{id="` + scope("jellyfin") + `"} 1
 `,
 		"caddy": `homelab_guard_response_duration_seconds_count{code="2xx",host="radarr.example.com",server="tailnet"} 5
@@ -364,15 +370,16 @@ func (s *system) oneMessageForAnApp(t *testing.T) {
 // seriesAreLabelled looks at what our files relabel.
 func (s *system) seriesAreLabelled(t *testing.T) {
 	t.Helper()
-	for name, condition := range map[string]string{"homelab:container_memory_working_set_bytes": " == 1000", "homelab:container_cpu_usage_seconds:rate5m": " > 0"} {
-		require.Eventually(t, func() bool { return len(s.query(t, name+condition)) > 0 }, 20*time.Second, 500*time.Millisecond, name)
-		assert.Equal(t, []map[string]string{{"__name__": name, "host": "homelab", "service": "jellyfin", "layer": "service"}}, s.query(t, name), "nobody knows the other's name")
-	}
+	const memory, cpu = "homelab:container_memory_working_set_bytes", "homelab:container_cpu_usage_seconds:rate5m"
+	require.Eventually(t, func() bool { return len(s.query(t, memory)) > 0 && len(s.query(t, cpu+" > 0")) > 0 }, 20*time.Second, 500*time.Millisecond)
+	assert.Len(t, s.query(t, memory+" >= 1000"), len(exampleContainers))
+	assert.Len(t, s.query(t, memory), len(exampleContainers), "nobody knows the name of another one")
+	assert.Equal(t, []map[string]string{{"__name__": cpu, "host": "homelab", "service": "jellyfin", "layer": "service"}}, s.query(t, cpu))
 	// What cAdvisor measured tells only the control group.
 	for _, label := range []string{"service", "layer", "host"} {
 		assert.Empty(t, s.query(t, fmt.Sprintf(`{__name__=~".+",__name__!~"ALERTS.*|container_.+",%s=""}`, label)), "a series without %s", label)
 	}
-	assert.Len(t, s.query(t, `container_memory_working_set_bytes{host="homelab",service="",layer=""}`), 2, "neither the machine nor what is within a container is one")
+	assert.Len(t, s.query(t, `container_memory_working_set_bytes{host="homelab",service="",layer=""}`), len(exampleContainers)+1, "neither the machine nor what is within a container is one")
 	assert.Empty(t, s.query(t, "container_spec_memory_limit_bytes"), "what nobody looks at is dropped")
 	assert.Len(t, s.query(t, `homelab_guard_response_duration_seconds_count{hostname="radarr.example.com",host="homelab",exported_host=""}`), 1)
 	assert.Len(t, s.query(t, `homelab_container_healthy{service="radarr",layer="service",container=""} == 1`), 1)

@@ -134,6 +134,8 @@ var ruleCases = map[string]func(ruleAlert) []ruleCase{
 	"MetricsStorageFull": pair(7*hour, kept(target("prometheus", 9090)), "", storage(98, 100),
 		storage(50, 100), storage(50, 0)),
 
+	"ContainersNotMeasured": containersNotMeasured,
+
 	"DeliveryFails": counter("alertmanager_notifications_failed_total", target("alertmanager", 9093, "integration", "webhook", "reason", "clientError"), 1, 0, late,
 		"Alertmanager cannot deliver messages by webhook", "integration"),
 	"AlertmanagerReloadFailed": gauge("alertmanager_config_last_reload_successful", target("alertmanager", 9093), 0, 1, soon, ""),

@@ -111,7 +111,7 @@ func Alerts(m watch.Model) []Alert {
 func chain(m watch.Model) []Alert {
 	return slices.Concat(
 		watchdog(), proxy(m), detection(m), portal(m), jails(), certificates(m), filter(), tailnet(),
-		backups(), disks(m), tunnel(m), wiring(m), machine(), metrics(m), notifications(m), logs(m),
+		backups(), disks(m), tunnel(m), wiring(m), machine(), metrics(m), containers(m), notifications(m), logs(m),
 	)
 }
 

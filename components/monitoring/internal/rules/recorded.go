@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"time"
 
 	"homelab/components/internal/watch"
 )
@@ -41,6 +42,21 @@ func Recordings(m watch.Model) []Recording {
 		{ContainerMemory, named("container_memory_working_set_bytes")},
 		{ContainerCPU, named("sum by (host, id) (rate(container_cpu_usage_seconds_total[5m]))")},
 	}
+}
+
+// containers is about what is recorded: that nothing is of a container would show nowhere.
+func containers(m watch.Model) []Alert {
+	if len(Recordings(m)) == 0 {
+		return nil
+	}
+	return measuring(cadvisor, Alert{
+		Name: "ContainersNotMeasured", Severity: Warning, For: 15 * time.Minute,
+		Expr: fmt.Sprintf("count(homelab_container_running == 1 unless on (service) %s) > 0 and on() %s == 1",
+			ContainerMemory, series("up", "job", cadvisor)),
+		Summary: "{{ $value }} containers are not measured",
+		Description: "What they use is not known, so alerts about their memory cannot fire. cAdvisor sees control groups called /system.slice/docker-ID.scope; " +
+			"`docker info` must say that the cgroup driver is systemd and the version 2. `journalctl -u homelab-metrics` says whether the machine knows their names.",
+	})
 }
 
 // named returns an expression of series that are told by the control group, by container. The last

@@ -73,7 +73,7 @@ func TestPartsThatAreNotThereHaveNoAlerts(t *testing.T) {
 	}
 	for _, absent := range []string{
 		rules.VPNDown, rules.VPNLeaking, "ForwardedPortDiffers", "WiringDrift", "WiringFailed", "IndexersFail", rules.MediaMissing, "MediaNearlyFull",
-		"DownloadsNearlyFull", "CertificateExpires", "CertificateInvalid", "OriginPullCertificateExpires", "LogsSilent", "JournalSilent", "DeliveryFails",
+		"DownloadsNearlyFull", "ContainersNotMeasured", "CertificateExpires", "CertificateInvalid", "OriginPullCertificateExpires", "LogsSilent", "JournalSilent", "DeliveryFails",
 		"PrometheusReloadFailed", "BouncerNotPulling", "LoginsFail", rules.ProxyErrors, rules.TargetDown, rules.ServiceSlow, rules.ServiceNotAnswering,
 		rules.ServiceReportsErrors, rules.QueueFails,
 	} {
