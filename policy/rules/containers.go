@@ -287,8 +287,10 @@ func judgeOrphan(g *Graph, c *Resource, out *report) {
 			}
 		}
 	}
-	// Records wait for what connects the services; nothing else needs it.
-	if slices.Contains(g.running(wiring), c) && slices.ContainsFunc(g.hostRecords(), func(r *Resource) bool { return g.Needs(r, c) }) {
+	// Records wait for what connects the services, and for what writes their quality profiles before;
+	// nothing else needs these.
+	if slices.Contains(slices.Concat(g.running(wiring), g.running(recyclarr)), c) &&
+		slices.ContainsFunc(g.hostRecords(), func(r *Resource) bool { return g.Needs(r, c) }) {
 		return
 	}
 	if g.anyReachHidden() {

@@ -196,6 +196,7 @@ const (
 	gluetun     = "gluetun"
 	qbittorrent = "qbittorrent"
 	jellyfin    = "jellyfin"
+	recyclarr   = "recyclarr"
 	// wiring is what connects the services with each other, and is healthy once that is done.
 	wiring = "wire"
 )

@@ -97,6 +97,7 @@ var checks = map[string]check{
 	"prowlarr":    {none: ownDatabase},
 	"qbittorrent": {none: "qBittorrent reads what it understands of its file and replaces the rest by defaults; tests/host runs Debian's on it"},
 	"radarr":      {none: ownDatabase},
+	"recyclarr":   {none: "it checks its file when it writes to Radarr and Sonarr, and is not healthy then"},
 	"sonarr":      {none: ownDatabase},
 	"wire": {
 		// 1 is that nothing answers; a plan that it does not take is 2.

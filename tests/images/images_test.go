@@ -15,6 +15,7 @@ import (
 var deployments = map[string]map[string]any{
 	"production": nil,
 	"Promtail":   {"homelab:monitoring": map[string]any{"shipper": "promtail"}},
+	"profiles":   {"homelab:wiring": map[string]any{"qualityProfiles": map[string]any{"radarr": []any{"hd-bluray-web"}}}},
 }
 
 // standinDocker is Docker without Docker.

@@ -242,7 +242,7 @@ func TestThePage(t *testing.T) {
 
 // small is a stack with three services and nothing that measures, as pulumi stack export writes it.
 var small = sync.OnceValues(func() ([]byte, error) {
-	return deploy(stack.FromCatalog([]service.Definition{media.Jellyfin(), media.Jellyseerr(), media.QBittorrent()}))
+	return deploy(stack.FromCatalog([]service.Definition{media.Jellyfin(), media.Jellyseerr(), media.QBittorrent()}), nil)
 })
 
 // Where nothing measures, no rule about that is broken, and each says what it has not found.

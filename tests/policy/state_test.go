@@ -28,16 +28,16 @@ type object = map[string]any
 
 // exported is the stack of the production example on simulated clouds, as pulumi stack export writes
 // it.
-var exported = sync.OnceValues(func() ([]byte, error) { return deploy(stack.From) })
+var exported = sync.OnceValues(func() ([]byte, error) { return deploy(stack.From, nil) })
 
-// deploy deploys a program to simulated clouds, and exports the stack.
-func deploy(program func(root string) pulumi.RunFunc) ([]byte, error) {
+// deploy deploys a program to simulated clouds, with further settings, and exports the stack.
+func deploy(program func(root string) pulumi.RunFunc, config map[string]any) ([]byte, error) {
 	ctx := context.Background()
 	cli, err := toolchain.Pulumi(ctx, os.Stderr)
 	if err != nil {
 		return nil, err
 	}
-	options := workspace.Options{Project: "../..", Program: program, CLI: cli, Stdout: io.Discard, Stderr: io.Discard}
+	options := workspace.Options{Project: "../..", Program: program, CLI: cli, Stdout: io.Discard, Stderr: io.Discard, Config: config}
 	for _, key := range settings.Secrets() {
 		options.Secrets = append(options.Secrets, workspace.Secret{Key: key.Key, Generate: key.Generate, Needs: key.Needs})
 	}
