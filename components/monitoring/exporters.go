@@ -15,10 +15,11 @@ func NodeExporter() service.Definition {
 	d.Health = service.Health{Path: "/"}
 	d.Shares = []service.Share{service.MachineMetrics}
 	d.Command = []string{
-		"--collector.disable-defaults",
-		"--collector.cpu", "--collector.diskstats", "--collector.loadavg", "--collector.meminfo", "--collector.pressure",
+		// Those whose numbers are the machine's; the others would show the container's own namespaces.
+		"--web.disable-exporter-metrics", "--collector.disable-defaults",
+		"--collector.cpu", "--collector.diskstats", "--collector.filefd", "--collector.loadavg", "--collector.meminfo", "--collector.pressure",
 		"--collector.stat", "--collector.textfile", "--collector.textfile.directory=" + service.MachineMetricsFolder,
-		"--collector.time", "--collector.vmstat",
+		"--collector.time", "--collector.timex", "--collector.vmstat",
 	}
 	return d
 }

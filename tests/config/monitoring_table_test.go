@@ -22,6 +22,11 @@ const (
 	hour = time.Hour
 )
 
+// drops is what the packet filter drops of a pair.
+func drops(from, to string) map[string]string {
+	return map[string]string{labelled("homelab_filter_dropped_packets_total", machine("from", from, "to", to)): grows(10)}
+}
+
 // ruleCases are what each alert is tried with: by its name, or by name and severity.
 var ruleCases = map[string]func(ruleAlert) []ruleCase{
 	"ServiceDown":     serviceDown,
@@ -71,8 +76,11 @@ var ruleCases = map[string]func(ruleAlert) []ruleCase{
 	"OriginPullCertificateExpires critical": expires("homelab_origin_pull_certificate_expiry_timestamp_seconds", machine(), 5, 60,
 		"Cloudflare's client certificate expires in 5 days", "warning"),
 
-	"FilterDrops": counter("homelab_filter_dropped_packets_total", machine("from", "radarr", "to", "203.0.113.7"), 2, 1, late,
-		"The packet filter drops what radarr sends to 203.0.113.7", "from", "to"),
+	"FilterDrops": several(
+		counter("homelab_filter_dropped_packets_total", machine("from", "radarr", "to", "203.0.113.7"), 2, 1, late,
+			"The packet filter drops what radarr sends to 203.0.113.7", "from", "to"),
+		pair(late, map[string]string{"from": "radarr", "to": "jellyfin"}, "The packet filter drops what radarr sends to jellyfin", drops("radarr", "jellyfin"),
+			drops("jellyfin", "239.255.255.250"), drops("jellyfin", "172.30.1.255"))),
 	"TailnetDisconnected":        gauge("homelab_tailnet_connected", machine(), 0, 1, soon, ""),
 	"TailnetKeyExpires warning":  expires("homelab_tailnet_key_expiry_timestamp_seconds", machine(), 10, 60, "The server's key for the tailnet expires in 10 days"),
 	"TailnetKeyExpires critical": expires("homelab_tailnet_key_expiry_timestamp_seconds", machine(), 2, 60, "The server's key for the tailnet expires in 2 days", "warning"),

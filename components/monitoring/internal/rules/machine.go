@@ -22,7 +22,8 @@ const day = 24 * time.Hour
 func filter() []Alert {
 	return onMachine(Alert{
 		Name: "FilterDrops", Severity: Warning, For: 15 * time.Minute,
-		Expr:    "sum by (from, to) (increase(homelab_filter_dropped_packets_total[15m])) > 20",
+		// What is sent to everybody is no connection: programs look for others of their kind that way.
+		Expr:    "sum by (from, to) (increase(homelab_filter_dropped_packets_total{to!~`(22[4-9]|23[0-9]|255)\\..+|.+\\.255`}[15m])) > 20",
 		Summary: "The packet filter drops what {{ $labels.from }} sends to {{ $labels.to }}",
 		Description: "No declared edge allows this connection. If the program is to have it, name it in its definition. If not, it does what it should not: " +
 			"find out why before anything else.",
