@@ -142,7 +142,7 @@ func (e *dockerEngine) addNetwork(f *filtered, r apitype.ResourceV3) {
 // inside its namespace.
 func (e *dockerEngine) addContainer(f *filtered, r apitype.ResourceV3) {
 	name := fmt.Sprint(r.Inputs["name"])
-	c := &filteredContainer{addresses: map[string]netip.Addr{}}
+	c := &filteredContainer{addresses: map[string]netip.Addr{}, hosts: hostsOf(r)}
 	words := []string{"run", "--detach", "--name", name, "--cap-drop", "ALL", "--security-opt", "no-new-privileges"}
 	if f.isBehind(r) {
 		require.Empty(e.t, r.Inputs["dns"], "Docker refuses name servers for %s", name)
@@ -168,7 +168,9 @@ func (e *dockerEngine) addContainer(f *filtered, r apitype.ResourceV3) {
 	for i, p := range ports {
 		of := p.(map[string]any)
 		words = append(words, "--publish", fmt.Sprintf("%s:%v:%v", machines[i], of["external"], of["internal"]))
-		f.ports = append(f.ports, int(of["internal"].(float64)))
+		if port := int(of["internal"].(float64)); !slices.Contains(f.ports, port) {
+			f.ports = append(f.ports, port)
+		}
 	}
 	e.run(append(words, "sample", "/bin/busybox", "sleep", "100000")...)
 	for _, n := range list[1:] {
@@ -216,6 +218,7 @@ func TestTheFilterOnARealEngine(t *testing.T) {
 	t.Run("the filter was there first", check)
 	f.load()
 	t.Run("loaded again", check)
+	t.Run("the monitoring", f.monitoring)
 	t.Run("names", func(t *testing.T) { f.names(t, e) })
 
 	// What the filter is for: without it Docker lets neighbours talk.

@@ -10,8 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"gopkg.in/yaml.v3"
 
-	"homelab/components/media"
+	"homelab/components/monitoring"
 	"homelab/components/service"
+	"homelab/components/stack"
 	"homelab/components/workload"
 )
 
@@ -26,6 +27,9 @@ const (
 	theTunnel = "gluetun"
 	theWiring = "wire"
 )
+
+// theShipper is the log shipper of the stack's own settings.
+const theShipper = "alloy"
 
 // graph is what may talk to what.
 type graph struct {
@@ -47,12 +51,7 @@ func whatTheGraphSays(t *testing.T) graph {
 		internet: map[string]bool{"caddy": true, "crowdsec": true, "custom-homepage": true},
 		vpn:      theVPN(t),
 	}
-	offered := map[string]service.Definition{}
-	for _, d := range media.Catalog() {
-		if !d.Default.Off {
-			offered[d.Name] = d
-		}
-	}
+	offered := offeredServices()
 	allow := func(from, to string) {
 		used, runs := offered[to]
 		if !runs {
@@ -67,7 +66,9 @@ func whatTheGraphSays(t *testing.T) graph {
 		allow("custom-homepage", used.(string))
 	}
 	for name, d := range offered {
-		allow("caddy", name)
+		if !d.Internal {
+			allow("caddy", name)
+		}
 		if d.Wired {
 			allow(theWiring, name)
 		}
@@ -78,7 +79,38 @@ func whatTheGraphSays(t *testing.T) graph {
 			g.internet[name] = true
 		}
 	}
+	g.observe(offered)
 	return g
+}
+
+// offeredServices are the definitions of what runs with the stack's own settings, by name.
+func offeredServices() map[string]service.Definition {
+	out := map[string]service.Definition{}
+	for _, d := range stack.Catalog() {
+		if !d.Default.Off && (!d.Monitored || monitoring.Runs(d.Name, theShipper)) {
+			out[d.Name] = d
+		}
+	}
+	return out
+}
+
+// observe adds what the programs of the monitoring look at: everything that has metrics, the
+// proxy's certificates, and the portal.
+func (g graph) observe(offered map[string]service.Definition) {
+	prometheus, proxy := monitoring.Prometheus().Name, "caddy"
+	scraped := map[string]int{proxy: 9180, "crowdsec": 6060, "authelia": 9959, theWiring: 9797}
+	for name, d := range offered {
+		if port := d.Metrics.Port(); port != 0 && name != prometheus {
+			scraped[name] = port
+		}
+	}
+	for name, port := range scraped {
+		g.edges[pair{prometheus, name, port}] = true
+	}
+	for _, port := range []int{8443, 9443} {
+		g.edges[pair{monitoring.Blackbox().Name, proxy, port}] = true
+	}
+	g.edges[pair{monitoring.Grafana().Name, proxy, 443}] = true
 }
 
 // theVPN is the VPN's server in the stack's own settings.

@@ -30,6 +30,7 @@ type filtered struct {
 	containers map[string]*filteredContainer
 	networks   map[string]filteredNetwork
 	behind     []string // containers in the tunnel's namespace
+	rendered   map[string]string
 	ports      []int
 	graph
 }
@@ -38,6 +39,7 @@ type filteredContainer struct {
 	*netns.Namespace
 	addresses map[string]netip.Addr // by network
 	home      string                // the first of its networks
+	hosts     map[string]string     // addresses by names that are no containers'
 	listeners map[int]net.Listener  // by port
 	udp       []net.PacketConn
 }
@@ -85,6 +87,7 @@ func filterOf(t *testing.T, w *workspace.Simulation) *filtered {
 	t.Helper()
 	f := &filtered{t: t, dir: t.TempDir(), containers: map[string]*filteredContainer{}, networks: map[string]filteredNetwork{}}
 	f.graph = whatTheGraphSays(t)
+	f.rendered = files(t, commands(w))
 	f.ports = slices.Clone(temptations)
 	for p := range f.edges {
 		f.ports = append(f.ports, p.port)
@@ -233,7 +236,7 @@ func (f *filtered) addContainer(r apitype.ResourceV3) {
 	space, err := netns.New(name)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = space.Close() })
-	c := &filteredContainer{Namespace: space, addresses: map[string]netip.Addr{}}
+	c := &filteredContainer{Namespace: space, addresses: map[string]netip.Addr{}, hosts: hostsOf(r)}
 	f.containers[name] = c
 	for i, n := range networks {
 		of := n.(map[string]any)
@@ -253,6 +256,17 @@ func (f *filtered) addContainer(r apitype.ResourceV3) {
 		c.addresses[fmt.Sprint(of["name"])] = address
 	}
 	f.answer(c)
+}
+
+// hostsOf are the names that a container is given with their addresses.
+func hostsOf(r apitype.ResourceV3) map[string]string {
+	out := map[string]string{}
+	list, _ := r.Inputs["hosts"].([]any)
+	for _, h := range list {
+		of := h.(map[string]any)
+		out[fmt.Sprint(of["host"])] = fmt.Sprint(of["ip"])
+	}
+	return out
 }
 
 // answer lets a container answer on every port, and take datagrams.

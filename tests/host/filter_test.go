@@ -3,9 +3,8 @@
 package host
 
 import (
-	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -48,7 +47,7 @@ const patience = 400 * time.Millisecond
 func connect(n *netns.Namespace, addresses []string) []string {
 	begun := map[int]string{}
 	for _, address := range addresses {
-		if fd, err := dialing(n, address); err == nil {
+		if fd, err := dialing(n, address, 0); err == nil {
 			begun[fd] = address
 		}
 	}
@@ -69,6 +68,7 @@ func TestOnlyTheEdgesOfTheGraphPass(t *testing.T) {
 			f.nothingElse(t)
 			f.waysOut(t)
 			f.fromOutside(t)
+			f.monitoring(t)
 		})
 	}
 }
@@ -82,29 +82,38 @@ func (f *filtered) showBridgedPackets(value string) {
 }
 
 func (f *filtered) everyPair(t *testing.T) {
-	tried := 0
-	for from, c := range f.containers {
-		var want, all []string
-		for to, other := range f.containers {
-			for network, address := range other.addresses {
-				if from == to {
-					continue
-				}
-				way := c.through(other) == network
-				for _, port := range f.ports {
-					at := netip.AddrPortFrom(address, uint16(port)).String()
-					all = append(all, at)
-					if way && f.edges[pair{from, to, port}] {
-						want = append(want, at)
-					}
+	tried, all, want := 0, map[string][]string{}, map[string][]string{}
+	for from := range f.containers {
+		all[from], want[from] = f.tries(from, func(p pair) bool { return f.edges[p] })
+		tried += len(all[from])
+	}
+	answered := f.connectFrom(all)
+	for from := range all {
+		assert.Equal(t, want[from], answered[from], "from %s", from)
+	}
+	assert.Greater(t, tried, 400)
+}
+
+// tries returns every port of every other container that one tries, and which of them it may reach.
+func (f *filtered) tries(from string, may func(pair) bool) (all, reached []string) {
+	c := f.containers[from]
+	for to, other := range f.containers {
+		if from == to {
+			continue
+		}
+		for network, address := range other.addresses {
+			way := c.through(other) == network
+			for _, port := range f.ports {
+				at := netip.AddrPortFrom(address, uint16(port)).String()
+				all = append(all, at)
+				if way && may(pair{from, to, port}) {
+					reached = append(reached, at)
 				}
 			}
 		}
-		slices.Sort(want)
-		tried += len(all)
-		assert.Equal(t, want, connect(c.Namespace, all), "from %s", from)
 	}
-	assert.Greater(t, tried, 400)
+	slices.Sort(reached)
+	return all, reached
 }
 
 // through is the network in which a container reaches another one: that one's first, if it is there
@@ -123,6 +132,7 @@ func (c *filteredContainer) through(other *filteredContainer) string {
 
 // nothingElse tries what is not TCP over IPv4, between all pairs.
 func (f *filtered) nothingElse(t *testing.T) {
+	six := map[string][]string{}
 	for from, c := range f.containers {
 		for to, other := range f.containers {
 			if from == to {
@@ -134,25 +144,30 @@ func (f *filtered) nothingElse(t *testing.T) {
 				}
 			}
 		}
-		var six []string
+		own := f.ownAddresses(c)
 		for network := range len(f.networks) {
 			for member := range len(f.containers) + 1 {
 				for _, port := range f.ports {
-					six = append(six, fmt.Sprintf("[fd00:%d::%d]:%d", network, member, port))
+					at := netip.MustParseAddrPort(fmt.Sprintf("[fd00:%d::%d]:%d", network, member, port))
+					if !own[at.Addr()] {
+						six[from] = append(six[from], at.String())
+					}
 				}
 			}
 		}
-		own := f.ownAddresses(c)
-		six = slices.DeleteFunc(six, func(at string) bool { return own[netip.MustParseAddrPort(at).Addr()] })
-		assert.Empty(t, connect(c.Namespace, six), "%s over IPv6", from)
 	}
+	assert.Empty(t, f.connectFrom(six), "over IPv6")
+	var wg sync.WaitGroup
 	for name, c := range f.containers {
 		for _, conn := range c.udp {
-			require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
-			_, sender, err := conn.ReadFrom(make([]byte, 64))
-			assert.Error(t, err, "a datagram from %v reached %s", sender, name)
+			wg.Go(func() {
+				assert.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
+				_, sender, err := conn.ReadFrom(make([]byte, 64))
+				assert.Error(t, err, "a datagram from %v reached %s", sender, name)
+			})
 		}
 	}
+	wg.Wait()
 }
 
 func (f *filtered) datagram(c *filteredContainer, to string) {
@@ -187,7 +202,22 @@ func (f *filtered) waysOut(t *testing.T) {
 	}
 	slices.Sort(byTCP)
 	slices.Sort(byUDP)
-	for name, c := range f.containers {
+	outside := slices.Clone(byTCP)
+	for _, address := range mustStayClosed {
+		outside = append(outside, address+":80")
+	}
+	for _, address := range machines {
+		outside = append(outside, address+":22", address+":80", address+":41641")
+	}
+	for _, n := range f.networks {
+		outside = append(outside, n.gateway+":80")
+	}
+	tries := map[string][]string{}
+	for name := range f.containers {
+		tries[name] = outside
+	}
+	answered, answeredUDP := f.connectFrom(tries), f.askFrom(t, slices.Collect(maps.Keys(tries)), byUDP)
+	for name := range tries {
 		var wantTCP, wantUDP []string
 		switch {
 		case f.internet[name]:
@@ -195,19 +225,8 @@ func (f *filtered) waysOut(t *testing.T) {
 		case name == theTunnel:
 			wantUDP = []string{f.vpn.String()}
 		}
-		assert.Equal(t, wantTCP, connect(c.Namespace, byTCP), "%s and the internet", name)
-		assert.Equal(t, wantUDP, ask(t, c.Namespace, byUDP), "%s and the internet by UDP", name)
-		var closed []string
-		for _, address := range mustStayClosed {
-			closed = append(closed, address+":80")
-		}
-		for _, address := range machines {
-			closed = append(closed, address+":22", address+":80", address+":41641")
-		}
-		for _, n := range f.networks {
-			closed = append(closed, n.gateway+":80")
-		}
-		assert.Empty(t, connect(c.Namespace, closed), "from %s", name)
+		assert.Equal(t, wantTCP, answered[name], "%s and what is no container", name)
+		assert.Equal(t, wantUDP, answeredUDP[name], "%s and the internet by UDP", name)
 	}
 }
 
@@ -313,7 +332,7 @@ func TestAServiceOpensNothingFromItsOwnPort(t *testing.T) {
 		t.Run("bridge-nf-call-iptables="+bridged, func(t *testing.T) {
 			f.t = t
 			f.showBridgedPackets(bridged)
-			tried := 0
+			begun := map[int]string{}
 			for edge := range f.edges {
 				from, to := f.containers[edge.from], f.containers[edge.to]
 				if listener, ok := to.listeners[edge.port]; ok {
@@ -323,22 +342,13 @@ func TestAServiceOpensNothingFromItsOwnPort(t *testing.T) {
 					if _, shared := to.addresses[network]; !shared {
 						continue
 					}
-					tried++
-					victim := netip.AddrPortFrom(address, 22).String()
-					require.NoError(t, to.Do(func() error {
-						ctx, cancel := context.WithTimeout(t.Context(), patience)
-						defer cancel()
-						dialer := net.Dialer{LocalAddr: &net.TCPAddr{Port: edge.port}}
-						conn, err := dialer.DialContext(ctx, "tcp", victim)
-						if assert.Error(t, err, "%s reaches %s from port %d", edge.to, victim, edge.port) {
-							var timeout net.Error
-							assert.True(t, errors.As(err, &timeout) && timeout.Timeout(), "%v", err)
-							return nil
-						}
-						return conn.Close()
-					}))
+					fd, err := dialing(to.Namespace, netip.AddrPortFrom(address, 22).String(), edge.port)
+					require.NoError(t, err)
+					begun[fd] = fmt.Sprintf("%s reaches %s from port %d", edge.to, edge.from, edge.port)
 				}
 			}
+			tried := len(begun)
+			assert.Empty(t, settled(begun))
 			assert.GreaterOrEqual(t, tried, len(f.edges))
 		})
 	}

@@ -78,6 +78,7 @@ func TestTheKillSwitchOfAnotherContainer(t *testing.T) {
 		k.reachesTheInternet("a new container's tunnel")
 		k.onlyTo("a new container's tunnel", vpnServer)
 	}
+	k.goesOn() // so that something of it is seen between the two looks
 	k.removeContainer()
 	k.onlyTo("the container is gone", vpnServer)
 	k.outer.upToNow()
