@@ -5,7 +5,6 @@ import (
 	"path"
 
 	"homelab/components/images"
-	"homelab/components/internal/watch"
 	"homelab/components/monitoring/internal/prometheus"
 	"homelab/components/monitoring/internal/rules"
 	"homelab/components/service"
@@ -44,6 +43,3 @@ func reread(target string, content []byte) service.File {
 	out.Reread = true
 	return out
 }
-
-// Alerts are the rules by which somebody is told, for the audit and the documentation.
-func Alerts(m watch.Model) []rules.Alert { return rules.Alerts(m) }
