@@ -121,6 +121,7 @@ var ruleCases = map[string]func(ruleAlert) []ruleCase{
 		gauge("node_textfile_scrape_error", machine(), 1, 0, soon, ""),
 		pair(soon, nil, "", map[string]string{labelled("up", machine()): always(1)}, map[string]string{labelled("up", machine()): always(0)}),
 	),
+	"MachinePartUnknown":     gauge("homelab_metrics_part_failed", machine("part", "media"), 1, 0, late, "The machine cannot say how this is: media"),
 	"UnitFailed":             gauge("homelab_unit_failed", machine("unit", "homelab-media.service"), 1, 0, soon, "The unit homelab-media.service has failed"),
 	"RebootPending":          gauge("homelab_reboot_required", machine(), 1, 0, 74*hour, ""),
 	"SecurityUpdatesPending": gauge("homelab_packages_pending", machine("kind", "security"), 3, 0, 50*hour, "3 security updates are not installed"),

@@ -33,6 +33,12 @@ func inhibitions(m watch.Model) []inhibit {
 		Target: []string{matcher("alertname", "!~", strings.Join([]string{rules.ServiceDown, rules.VPNLeaking, rules.Watchdog, TestAlert}, "|"))},
 		Equal:  []string{"service"},
 	}, {
+		// What does not answer cannot be connected either.
+		Name:   "application-says-it-for-its-wiring",
+		Source: []string{matcher("alertname", "=", rules.ServiceNotAnswering)},
+		Target: []string{matcher("alertname", "=", rules.WiringFailed)},
+		Equal:  []string{"service"},
+	}, {
 		// Who downloads with the torrent client reports that it is away.
 		Name:   "torrents-say-it-for-who-downloads-with-them",
 		Source: []string{named(rules.ServiceDown, rules.ServiceNotAnswering), matcher(rules.BehindLabel, "!=", "")},

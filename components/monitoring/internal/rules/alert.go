@@ -38,6 +38,8 @@ const (
 	// ServiceReportsErrors and QueueFails are of what an application says of itself.
 	ServiceReportsErrors = "ServiceReportsErrors"
 	QueueFails           = "QueueFails"
+	// WiringFailed means that an application could not be connected with the others.
+	WiringFailed = "WiringFailed"
 	// ServiceSlow and ServiceErrors are of what the proxy sees of a service.
 	ServiceSlow   = "ServiceSlow"
 	ServiceErrors = "ServiceErrors"

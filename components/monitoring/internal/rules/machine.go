@@ -139,6 +139,11 @@ func machine() []Alert {
 		Description: "The program that measures mounts, backups, containers, packet filter and VPN has not written for ten minutes, or what it wrote cannot be read: " +
 			"alerts about these show what was. `systemctl list-timers 'homelab-*'` and `systemctl --failed` say why.",
 	}, Alert{
+		Name: "MachinePartUnknown", Severity: Warning, For: 30 * time.Minute,
+		Expr:        "homelab_metrics_part_failed == 1",
+		Summary:     "The machine cannot say how this is: {{ $labels.part }}",
+		Description: "Alerts about it cannot fire. `journalctl -u homelab-metrics` says what did not answer.",
+	}, Alert{
 		Name: "UnitFailed", Severity: Warning, For: 5 * time.Minute,
 		Expr:        "homelab_unit_failed == 1",
 		Summary:     "The unit {{ $labels.unit }} has failed",

@@ -72,7 +72,7 @@ func TestPartsThatAreNotThereHaveNoAlerts(t *testing.T) {
 		names[a.Name] = true
 	}
 	for _, absent := range []string{
-		rules.VPNDown, rules.VPNLeaking, "ForwardedPortDiffers", "WiringDrift", "WiringFailed", "IndexersFail", rules.MediaMissing, "MediaNearlyFull",
+		rules.VPNDown, rules.VPNLeaking, "ForwardedPortDiffers", "WiringDrift", rules.WiringFailed, "IndexersFail", rules.MediaMissing, "MediaNearlyFull",
 		"DownloadsNearlyFull", "ContainersNotMeasured", "CertificateExpires", "CertificateInvalid", "OriginPullCertificateExpires", "LogsSilent", "JournalSilent", "DeliveryFails",
 		"PrometheusReloadFailed", "BouncerNotPulling", "LoginsFail", rules.ProxyErrors, rules.TargetDown, rules.ServiceSlow, rules.ServiceNotAnswering,
 		rules.ServiceReportsErrors, rules.QueueFails,
@@ -153,7 +153,7 @@ func TestEveryAlertIsComplete(t *testing.T) {
 		assert.Regexp(t, `\.$`, a.Description, id)
 		assert.NotContains(t, a.Description, "%!", id)
 		for _, label := range valueOf.FindAllStringSubmatch(a.Summary, -1) {
-			assert.Contains(t, []string{"jail", "hostname", "from", "to", "unit", "app", "rule_group", "integration", "reason"}, label[1], id)
+			assert.Contains(t, []string{"jail", "hostname", "from", "to", "unit", "part", "app", "rule_group", "integration", "reason"}, label[1], id)
 		}
 	}
 }

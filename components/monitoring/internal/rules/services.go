@@ -60,7 +60,7 @@ func wiring(m watch.Model) []Alert {
 	}
 	out := []Alert{{
 		// An application that is down cannot be connected either.
-		Name: "WiringFailed", Severity: Warning, For: 30 * time.Minute, ServiceLabel: "app",
+		Name: WiringFailed, Severity: Warning, For: 30 * time.Minute, ServiceLabel: "app",
 		Expr:    "homelab_wire_up == 0",
 		Summary: "{{ $labels.app }} cannot be connected with the other services",
 		Description: "`docker logs wire` says what its API answered. Until that is gone, requests and downloads may stop half way. " +
