@@ -25,7 +25,6 @@ func Alertmanager() service.Definition {
 	d.Folders = []service.Folder{{Base: "data", Target: "/alertmanager", Keeps: keptHere}}
 	d.Command = []string{"--config.file=" + alertmanager.ConfigFile, "--storage.path=/alertmanager", "--cluster.listen-address="}
 	d.Derived = alertmanagerFiles
-	d.Prepare = notify
 	return d
 }
 
@@ -76,28 +75,30 @@ func integrations(told watch.Receivers) []string {
 	return out
 }
 
-// notify sends a test message, and fails the deployment if it does not arrive. Nothing else waits
-// for it: a receiver that is down must not keep a hostname from coming back.
-func notify(ctx *pulumi.Context, running *service.Running) (*service.Prepared, error) {
-	told := integrations(running.Watch.Receivers)
+// Notify sends a test message by every way that the model names, and fails the deployment if it is
+// not taken. It comes after everything in after: the engine does nothing more once a step has failed,
+// and a receiver that is down must not keep a hostname from coming back.
+func Notify(ctx *pulumi.Context, machine *host.Host, running *service.Service, m watch.Model, after []pulumi.Resource) error {
+	if err := errors.Join(machine.Ready(), running.Ready()); err != nil {
+		return err
+	}
+	told := integrations(m.Receivers)
 	if len(told) == 0 {
-		return &service.Prepared{Resource: running.Container.Resource()}, nil
+		return nil
 	}
-	bin := host.Directory{Path: fmt.Sprintf("%s/%s/bin", host.Root, running.Name), Mode: 0o755, Owner: "root:root"}
-	folder, err := running.Host.NewFolder(ctx, running.Name+"-bin", bin, running.Parent)
+	name, parent := running.Name(), pulumi.Parent(running)
+	bin := host.Directory{Path: fmt.Sprintf("%s/%s/bin", host.Root, name), Mode: 0o755, Owner: "root:root"}
+	folder, err := machine.NewFolder(ctx, name+"-bin", bin, parent)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	program, err := folder.Write(ctx, running.Name+"-program", "homelab-notify", 0o755, pulumi.String(notifyProgram), running.Parent)
+	program, err := folder.Write(ctx, name+"-program", "homelab-notify", 0o755, pulumi.String(notifyProgram), parent)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	_, err = running.Host.Run(ctx, running.Name+"-test-notification", host.Action{
-		Command:  append([]string{program.Path, running.Name, alertmanager.TestAlert}, told...),
-		Triggers: []pulumi.StringOutput{running.Container.ID(), program.Digest},
-	}, running.Parent, pulumi.DependsOn([]pulumi.Resource{running.Container.Resource(), program.Resource}))
-	if err != nil {
-		return nil, err
-	}
-	return &service.Prepared{Resource: running.Container.Resource()}, nil
+	_, err = machine.Run(ctx, name+"-test-notification", host.Action{
+		Command:  append([]string{program.Path, name, alertmanager.TestAlert}, told...),
+		Triggers: []pulumi.StringOutput{running.Container().ID(), program.Digest},
+	}, parent, pulumi.DependsOn(append([]pulumi.Resource{running.Container().Resource(), program.Resource}, after...)))
+	return err
 }

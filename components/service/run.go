@@ -129,8 +129,6 @@ type Running struct {
 	Port int
 	// Container is its container.
 	Container *workload.Container
-	// Watch is what is monitored; empty where there is no monitoring.
-	Watch watch.Model
 	// Parent is the option that makes a resource the service's.
 	Parent pulumi.ResourceOption
 }
@@ -242,7 +240,7 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, running map[string]*Serv
 		return nil, fmt.Errorf("registering %s: %w", def.Name, err)
 	}
 	given := Given{
-		Timezone: args.Timezone, Hostname: d.Hostname, Login: d.Login, Credentials: args.Credentials, uses: map[string]*Service{},
+		Hostname: d.Hostname, Login: d.Login, Credentials: args.Credentials, uses: map[string]*Service{},
 	}
 	if args.Watch != nil {
 		given.Watch = *args.Watch
@@ -276,7 +274,7 @@ func run(ctx *pulumi.Context, args *Args, d Deployment, running map[string]*Serv
 		s.administrator = &Administrator{Name: a.Name, Password: s.secrets[a.Secret]}
 	}
 	if def.Prepare != nil {
-		prepared, err := def.Prepare(ctx, &Running{Host: args.Host, Name: def.Name, Port: def.Port, Container: s.container, Watch: given.Watch, Parent: pulumi.Parent(s)})
+		prepared, err := def.Prepare(ctx, &Running{Host: args.Host, Name: def.Name, Port: def.Port, Container: s.container, Parent: pulumi.Parent(s)})
 		if err != nil {
 			return nil, fmt.Errorf("preparing %s: %w", def.Name, err)
 		}

@@ -146,8 +146,11 @@ func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, re
 	if err != nil {
 		return err
 	}
-	hostnames, err := publish(ctx, proxy, shield, machine, clouds.option())
+	hostnames, published, err := publish(ctx, proxy, shield, machine, clouds.option())
 	if err != nil {
+		return err
+	}
+	if err := notify(ctx, machine, services.Watch, serving.running, append(published, kept)); err != nil {
 		return err
 	}
 	ctx.Export("hostnames", hostnames)
@@ -162,16 +165,18 @@ func deploy(ctx *pulumi.Context, root string, catalogue []service.Definition, re
 	return nil
 }
 
-// publish gives every route its hostname.
-func publish(ctx *pulumi.Context, proxy *gateway.Proxy, shield *edge.Shield, machine *host.Host, opts ...pulumi.ResourceOption) (pulumi.StringMap, error) {
+// publish gives every route its hostname. It returns what exists once they can be reached, too.
+func publish(ctx *pulumi.Context, proxy *gateway.Proxy, shield *edge.Shield, machine *host.Host, opts ...pulumi.ResourceOption) (pulumi.StringMap, []pulumi.Resource, error) {
 	hostnames := pulumi.StringMap{}
+	var published []pulumi.Resource
 	for _, route := range proxy.Routes() {
-		if _, err := exposure.Publish(ctx, route.Name(), &exposure.Args{Route: route, Shield: shield, Host: machine}, opts...); err != nil {
-			return nil, err
+		record, err := exposure.Publish(ctx, route.Name(), &exposure.Args{Route: route, Shield: shield, Host: machine}, opts...)
+		if err != nil {
+			return nil, nil, err
 		}
-		hostnames[route.Name()] = pulumi.Sprintf("https://%s", route.Hostname())
+		hostnames[route.Name()], published = pulumi.Sprintf("https://%s", route.Hostname()), append(published, record)
 	}
-	return hostnames, nil
+	return hostnames, published, nil
 }
 
 // exportBoxes are what people need to use the boxes themselves: to bring films, and to restore.

@@ -174,6 +174,16 @@ func shares(ctx *pulumi.Context, s *settings.Settings, args *service.Args, shiel
 	return out, nil
 }
 
+// notify sends a test message by Alertmanager, after everything else.
+func notify(ctx *pulumi.Context, machine *host.Host, m *watch.Model, running []*service.Service, after []pulumi.Resource) error {
+	for _, r := range running {
+		if m != nil && r.Name() == monitoring.Alertmanager().Name {
+			return monitoring.Notify(ctx, machine, r, *m, after)
+		}
+	}
+	return nil
+}
+
 // portalHosts are the addresses by which a service that has no way out finds the portal.
 func portalHosts(s *settings.Settings, d service.Definition, networks *workload.Networks) (map[string]netip.Addr, error) {
 	if d.Login == nil || !d.Monitored {
