@@ -245,6 +245,12 @@ var badPeople = []badCase{
 	}},
 	{"monitoring-one-factor", func(c *stackConfig) {
 		c.set("homelab:services.grafana", object{"enabled": true, "access": object{"policy": "one-factor", "groups": list{"admins"}}})
+		c.set("homelab:services.grafana.bypass", list{object{"path": "^/public$", "reason": "a picture"}})
+	}},
+	{"monitoring-used", func(c *stackConfig) {
+		own := photos()
+		own["uses"] = list{"grafana", "jellyfin"}
+		c.set("homelab:customServices", object{"photos": own}).set("homelab:services.grafana.enabled", true)
 	}},
 	{"monitoring-internal", func(c *stackConfig) { c.set("homelab:services.prometheus.memoryMiB", 128) }},
 	{"monitoring-address-alone", func(c *stackConfig) {

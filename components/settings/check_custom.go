@@ -181,12 +181,19 @@ func (k *checker) customUses(at, name string, uses []string, all raw) {
 			k.add(where, quote(used)+" is listed twice", "remove one")
 		case known && all.VPN.Provider == string(vpnserver.Off) && k.behindTunnel(used):
 			k.add(where, quote(used)+" runs only behind a VPN, and there is none", "configure "+namespace+"vpn, or remove it")
+		case k.monitored(used):
+			k.add(where, quote(used)+" belongs to the monitoring, which believes who reaches it", "remove it")
 		case known && !service.Enabled:
 			k.add(where, quote(used)+" is off", "enable "+namespace+"services."+used+", or remove it")
 		case !known && !own:
 			k.add(where, quote(used)+" is not a service", "use the name of one in "+namespace+"services or "+namespace+"customServices")
 		}
 	}
+}
+
+// monitored reports whether a service of the catalogue belongs to the monitoring.
+func (k *checker) monitored(name string) bool {
+	return slices.ContainsFunc(k.offers, func(o offer.Offer) bool { return o.Name == name && o.Monitored })
 }
 
 // behindTunnel reports whether a service of the catalogue runs only where there is a VPN.

@@ -87,6 +87,9 @@ func (k *checker) services(r raw, s *Settings) []site {
 		if policy := service.Access.Policy; o.TwoFactorOnly && policy.Valid() && policy != access.TwoFactor {
 			k.add(path+".access.policy", "is "+string(policy)+", but "+o.Name+" shows all there is to know of the server", "use "+string(access.TwoFactor))
 		}
+		if o.TwoFactorOnly && len(service.Bypass) > 0 {
+			k.add(path+".bypass", "lets somebody in without the portal, but "+o.Name+" shows all there is to know of the server", "remove bypass")
+		}
 		if o.Monitored && s.Monitoring == nil {
 			if k.has("services." + o.Name + ".enabled") {
 				k.add(path+".enabled", "is true, but "+o.Name+" belongs to the monitoring, and there is none",
@@ -135,8 +138,12 @@ func (k *checker) memoryFits(services int, r raw, s *Settings) {
 	}
 	own += k.monitoringMiB(s)
 	if sum := services + own + systemMiB; known && sum > server.memoryMiB {
-		k.add(namespace+"services", fmt.Sprintf("may use %d MiB in all, what guards and connects them %d and the system %d: %d MiB, but server type %s has %d",
-			services, own, systemMiB, sum, s.Server.Type, server.memoryMiB), "lower a memoryMiB, or use a larger server type")
+		remedy := "lower a memoryMiB, or use a larger server type"
+		if s.Monitoring != nil {
+			remedy += ", or switch homelab:monitoring off"
+		}
+		k.add(namespace+"services", fmt.Sprintf("may use %d MiB in all, what guards, connects and measures them %d and the system %d: %d MiB, but server type %s has %d",
+			services, own, systemMiB, sum, s.Server.Type, server.memoryMiB), remedy)
 	}
 }
 
