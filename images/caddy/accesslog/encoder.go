@@ -126,12 +126,24 @@ func (e *Encoder) AddObject(key string, value zapcore.ObjectMarshaler) error {
 	return e.Encoder.AddObject(key, value)
 }
 
+// longest is how much of a text is written, in bytes: a request has up to 16 KiB of them, and who
+// sends many such requests should not fill the disk of whoever keeps the log. AppSec has seen all.
+const longest = 2 << 10
+
+// short returns the beginning of a text that is too long, and says that there was more.
+func short(text string) string {
+	if len(text) <= longest {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longest], "") + "…"
+}
+
 // text returns what is written of a string.
 func (r *rules) text(key, value string) string {
 	if key == "uri" {
-		return r.uri(value)
+		value = r.uri(value)
 	}
-	return value
+	return short(value)
 }
 
 // object returns what is written of an object, or nil.
@@ -177,8 +189,16 @@ func (n named) AddArray(key string, values zapcore.ArrayMarshaler) error {
 	if !slices.Contains(n.headers, key) {
 		return nil
 	}
-	return n.ObjectEncoder.AddArray(key, values)
+	return n.ObjectEncoder.AddArray(key, zapcore.ArrayMarshalerFunc(func(out zapcore.ArrayEncoder) error {
+		return values.MarshalLogArray(shortened{out})
+	}))
 }
+
+// shortened writes the texts of a list.
+type shortened struct{ zapcore.ArrayEncoder }
+
+// AppendString writes a text.
+func (s shortened) AppendString(text string) { s.ArrayEncoder.AppendString(short(text)) }
 
 // uri returns a request target without the credentials of its query.
 func (r *rules) uri(target string) string {

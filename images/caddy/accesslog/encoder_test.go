@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,6 +89,22 @@ func TestCredentialsOfTheQuery(t *testing.T) {
 		assert.Equal(t, want, encoder(t).uri(target))
 	}
 	assert.Equal(t, "/x?token=REDACTED", encoded(t, encoder(t), zap.String("uri", "/x?token=secret"))["uri"])
+}
+
+// What somebody sends to fill the disk is cut.
+func TestLongTexts(t *testing.T) {
+	field := func(target, agent string) zap.Field {
+		r := httptest.NewRequest(http.MethodGet, target, nil)
+		r.Header.Set("User-Agent", agent)
+		return zap.Object("request", caddyhttp.LoggableHTTPRequest{Request: r})
+	}
+	entry := encoded(t, encoder(t), field("/"+strings.Repeat("a", 15<<10), strings.Repeat("ü", 5<<10)))
+	logged := entry["request"].(map[string]any)
+	assert.Equal(t, "/"+strings.Repeat("a", longest-1)+"…", logged["uri"])
+	agent := logged["headers"].(map[string]any)["User-Agent"].([]any)[0]
+	assert.Equal(t, strings.Repeat("ü", longest/2)+"…", agent)
+	exact := strings.Repeat("b", longest-1)
+	assert.Equal(t, "/"+exact, encoded(t, encoder(t), field("/"+exact, "x"))["request"].(map[string]any)["uri"])
 }
 
 func TestDirectiveThatIsRefused(t *testing.T) {
