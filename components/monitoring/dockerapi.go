@@ -1,10 +1,12 @@
 package monitoring
 
 import (
+	"fmt"
 	"strings"
 
 	"homelab/components/images"
 	"homelab/components/internal/watch"
+	"homelab/components/monitoring/internal/shipper"
 	"homelab/components/service"
 	"homelab/components/workload"
 )
@@ -20,7 +22,7 @@ var engineQuestions = []string{
 // container that has the socket. The log shipper alone may reach it, by its edge; the program
 // itself admits nobody else either.
 func DockerAPI() service.Definition {
-	d := program("docker-api", "DockerAPI", "Docker API", 2375, dockerAPISlot, 64)
+	d := program(shipper.DockerAPI, "DockerAPI", "Docker API", shipper.DockerAPIPort, dockerAPISlot, 64)
 	d.Image = images.DockerAPI
 	d.Metrics = workload.NoMetrics("the program has no metrics endpoint")
 	d.Health = service.Health{Command: []string{"/healthcheck"}}
@@ -30,7 +32,7 @@ func DockerAPI() service.Definition {
 		return []string{"-allowfrom=" + string(m.Shipper)}
 	}
 	d.Command = []string{
-		"-listenip=0.0.0.0", "-proxyport=2375", "-loglevel=warn", "-allowhealthcheck", "-watchdoginterval=300", "-stoponwatchdog",
+		"-listenip=0.0.0.0", fmt.Sprintf("-proxyport=%d", shipper.DockerAPIPort), "-loglevel=warn", "-allowhealthcheck", "-watchdoginterval=300", "-stoponwatchdog",
 		"-allowHEAD=/_ping",
 		"-allowGET=(/v1\\.[0-9]{1,2})?/(" + strings.Join(engineQuestions, "|") + ")",
 	}

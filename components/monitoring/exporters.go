@@ -15,11 +15,12 @@ func NodeExporter() service.Definition {
 	d.Health = service.Health{Path: "/"}
 	d.Shares = []service.Share{service.MachineMetrics}
 	d.Command = []string{
-		// Those whose numbers are the machine's; the others would show the container's own namespaces.
+		// Those whose numbers are the machine's and asked for. Others would show the container's own
+		// namespaces.
 		"--web.disable-exporter-metrics", "--collector.disable-defaults",
-		"--collector.cpu", "--collector.diskstats", "--collector.filefd", "--collector.loadavg", "--collector.meminfo", "--collector.pressure",
+		"--collector.cpu", "--collector.diskstats", "--collector.loadavg", "--collector.meminfo", "--collector.pressure",
 		"--collector.stat", "--collector.textfile", "--collector.textfile.directory=" + service.MachineMetricsFolder,
-		"--collector.time", "--collector.timex", "--collector.vmstat",
+		"--collector.timex", "--collector.vmstat",
 	}
 	return d
 }

@@ -15,7 +15,7 @@ import (
 func Prometheus() service.Definition {
 	d := program("prometheus", "Prometheus", "Prometheus", 9090, prometheusSlot, 768)
 	d.Image = images.Prometheus
-	d.Arguments = prometheus.Arguments
+	d.Command = prometheus.Arguments()
 	d.Health = service.Health{Path: "/-/ready"}
 	d.Folders = []service.Folder{{Base: "data", Target: prometheus.DataFolder, Keeps: keptHere}}
 	d.Uses = []service.Use{service.On(Alertmanager)}

@@ -22,6 +22,11 @@ const (
 	hour = time.Hour
 )
 
+// failed is a unit of the machine that has failed.
+func failed(unit string) map[string]string {
+	return map[string]string{labelled("homelab_unit_failed", machine("unit", unit)): always(1)}
+}
+
 // drops is what the packet filter drops of a pair.
 func drops(from, to string) map[string]string {
 	return map[string]string{labelled("homelab_filter_dropped_packets_total", machine("from", from, "to", to)): grows(10)}
@@ -121,8 +126,13 @@ var ruleCases = map[string]func(ruleAlert) []ruleCase{
 		gauge("node_textfile_scrape_error", machine(), 1, 0, soon, ""),
 		pair(soon, nil, "", map[string]string{labelled("up", machine()): always(1)}, map[string]string{labelled("up", machine()): always(0)}),
 	),
-	"MachinePartUnknown":     gauge("homelab_metrics_part_failed", machine("part", "media"), 1, 0, late, "The machine cannot say how this is: media"),
-	"UnitFailed":             gauge("homelab_unit_failed", machine("unit", "homelab-media.service"), 1, 0, soon, "The unit homelab-media.service has failed"),
+	"MachinePartUnknown": gauge("homelab_metrics_part_failed", machine("part", "media"), 1, 0, late, "The machine cannot say how this is: media"),
+	"UnitFailed": several(
+		gauge("homelab_unit_failed", machine("unit", "apt-daily.service"), 1, 0, soon, "The unit apt-daily.service has failed"),
+		// What has an alert of its own is told once.
+		pair(soon, kept(machine("unit", "docker.service")), "The unit docker.service has failed", failed("docker.service"),
+			failed("homelab-backup.service"), failed("homelab-restore-drill.service"), failed("homelab-media.service")),
+	),
 	"RebootPending":          gauge("homelab_reboot_required", machine(), 1, 0, 74*hour, ""),
 	"SecurityUpdatesPending": gauge("homelab_packages_pending", machine("kind", "security"), 3, 0, 50*hour, "3 security updates are not installed"),
 	"ClockNotSynchronised": pair(20*time.Minute, kept(machine()), "", clock(0, 16),

@@ -24,7 +24,7 @@ func Model() watch.Model {
 			{Name: "alloy", Title: "Alloy", Layer: watch.Monitoring, Target: watch.Target{Port: 12345, Path: "/metrics"}, MemoryMiB: 256, Uses: []string{"docker-api", "loki"}},
 			{
 				Name: "authelia", Title: "Authelia", Summary: "Password, second factor, sign out", Layer: watch.Gateway, Hostname: "auth.example.com", Public: true,
-				Target: watch.Target{Port: 9959, Path: "/metrics"}, MemoryMiB: 512, Uses: []string{"authelia-store"}, LogFiles: []string{"/logs/authelia/authelia.log"},
+				Target: watch.Target{Port: 9959, Path: "/metrics"}, MemoryMiB: 512, Uses: []string{"authelia-store"},
 			},
 			{Name: "authelia-store", Title: "Session store", Layer: watch.Gateway, NoMetrics: "the session store is on a network of its own", MemoryMiB: 128},
 			{Name: "blackbox", Title: "Blackbox exporter", Layer: watch.Monitoring, Target: watch.Target{Port: 9115, Path: "/metrics"}, MemoryMiB: 64, Uses: []string{"caddy"}},
@@ -33,7 +33,7 @@ func Model() watch.Model {
 				Uses:     []string{"authelia", "crowdsec", "gluetun", "grafana", "jellyfin", "jellyseerr", "radarr"},
 				LogFiles: []string{"/logs/caddy/access.log", "/logs/caddy/known/access.log"},
 			},
-			{Name: "cadvisor", Title: "cAdvisor", Layer: watch.Monitoring, Target: watch.Target{Port: 8080, Path: "/metrics"}, MemoryMiB: 256, Uses: []string{"docker-api"}},
+			{Name: "cadvisor", Title: "cAdvisor", Layer: watch.Monitoring, Target: watch.Target{Port: 8080, Path: "/metrics"}, MemoryMiB: 256},
 			{Name: "crowdsec", Title: "CrowdSec", Layer: watch.Gateway, Target: watch.Target{Port: 6060, Path: "/metrics"}, MemoryMiB: 512},
 			{Name: "docker-api", Title: "Docker API", Layer: watch.Monitoring, NoMetrics: "the program has no metrics endpoint", MemoryMiB: 64},
 			{Name: "gluetun", Title: "Gluetun", Layer: watch.VPN, NoMetrics: "Gluetun has no metrics endpoint", MemoryMiB: 256},

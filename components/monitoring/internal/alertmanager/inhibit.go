@@ -26,8 +26,8 @@ func inhibitions(m watch.Model) []inhibit {
 		Target: []string{matcher("severity", "=", string(rules.Warning))},
 		Equal:  []string{"alertname", "service", "hostname", "app", "jail", "unit"},
 	}, {
-		// A leak is no consequence of an unhealthy tunnel, and what is sent for the sake of being sent
-		// of nothing.
+		// A leak is no consequence of an unhealthy tunnel, and what is sent for the sake of being
+		// sent of nothing.
 		Name:   "container-says-it-for-its-service",
 		Source: []string{matcher("alertname", "=", rules.ServiceDown)},
 		Target: []string{matcher("alertname", "!~", strings.Join([]string{rules.ServiceDown, rules.VPNLeaking, rules.Watchdog, TestAlert}, "|"))},

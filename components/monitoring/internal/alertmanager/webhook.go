@@ -13,7 +13,8 @@ import (
 const maxAlerts = 5
 
 // What a notification of ntfy says: Go templates over the JSON that Alertmanager posts, which ntfy
-// fills in itself where the parameter template is yes (https://docs.ntfy.sh/publish/#message-templating).
+// fills in itself where the parameter template is yes
+// (https://docs.ntfy.sh/publish/#message-templating).
 // ntfy has a template for Alertmanager of its own; it writes each rule's whole expression into the
 // message, and grows beyond what ntfy accepts.
 const (

@@ -1,6 +1,9 @@
 package grafana
 
-import "homelab/components/internal/watch"
+import (
+	"homelab/components/internal/watch"
+	"homelab/components/monitoring/internal/rules"
+)
 
 // chain shows what stands between the internet and the services, and what it does.
 func chain(m watch.Model) dashboard {
@@ -20,8 +23,8 @@ func chain(m watch.Model) dashboard {
 		stat("Configuration", "Whether the proxy took its latest configuration.", look{words: yesNo("loaded", "refused", 1), steps: plain(), none: "unknown"},
 			query{"caddy_config_last_reload_successful", ""}),
 		stat("Origin pull certificate", "Until the certificate ends by which the proxy knows Cloudflare.",
-			look{unit: seconds, steps: falling(week, 30*day), none: "unknown"}, query{until("homelab_origin_pull_certificate_expiry_timestamp_seconds"), ""}),
-		stat("Tailnet key", "Until the server's key for the tailnet ends.", look{unit: seconds, steps: falling(week, 2*week), none: "does not end"},
+			remaining(rules.OriginPullCritical, rules.OriginPullWarning, "unknown"), query{until("homelab_origin_pull_certificate_expiry_timestamp_seconds"), ""}),
+		stat("Tailnet key", "Until the server's key for the tailnet ends.", remaining(rules.TailnetKeyCritical, rules.TailnetKeyWarning, "does not end"),
 			query{until("homelab_tailnet_key_expiry_timestamp_seconds"), ""}),
 	)
 	b.row("Proxy")

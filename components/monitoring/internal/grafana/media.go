@@ -14,10 +14,10 @@ func media(m watch.Model) dashboard {
 	b.row("State")
 	b.add(4, 4,
 		mediaMounted(),
-		stat("Library", "The free part of the library.", look{unit: fraction, steps: falling(0.05, 0.1)}, freePart("media")),
-		stat("Downloads", "The free part of the downloads' file system.", look{unit: fraction, steps: falling(0.1, 0.2)}, freePart("downloads")),
+		stat("Library", "The free part of the library.", free(), freePart("media")),
+		stat("Downloads", "The free part of the downloads' file system.", free(), freePart("downloads")),
 	)
-	if m.Has("gluetun") {
+	if len(m.Of(watch.VPN)) > 0 {
 		b.add(4, 4, vpnUp(),
 			stat("Address", "Whether what is behind the tunnel shows another address than the server's.",
 				look{words: yesNo("the server's own", "hidden", 0), steps: plain(), none: "unknown"}, query{"homelab_vpn_leaking", ""}),

@@ -1,31 +1,40 @@
 package grafana
 
-import "homelab/components/internal/watch"
+import (
+	"homelab/components/internal/watch"
+	"homelab/components/monitoring/internal/rules"
+)
 
-// Limits at which numbers change their colour. They are those at which people are told.
+// Durations, in seconds.
 const (
 	hour = 3600.0
 	day  = 24 * hour
-	week = 7 * day
 )
 
-// aged is how a time that has passed is shown.
-func aged(warn, alarm float64) look {
-	return look{unit: seconds, steps: rising(warn, alarm), none: "never"}
+// aged is how a time that has passed is shown: in a colour from a limit on.
+func aged(limit float64, colour string) look {
+	return look{unit: seconds, steps: []step{{nil, green}, {ptr(limit), colour}}, none: "never"}
+}
+
+// remaining is how a time is shown that must not run out, by limits in days.
+func remaining(critical, warning float64, none string) look {
+	return look{unit: seconds, steps: falling(critical*day, warning*day), none: none}
 }
 
 // counted is how a number of bad things is shown.
 func counted() look { return look{unit: short, steps: zero(), none: "0"} }
 
-// free is how the free part of a file system is shown.
-func free() look { return look{unit: fraction, steps: falling(0.1, 0.2), byName: true} }
+// free is how the free part of a file system is shown. All have the limits of the machine's disk.
+func free() look {
+	return look{unit: fraction, steps: falling(rules.FreeCritical/100.0, rules.FreeWarning/100.0)}
+}
 
 func backupAge() panel {
-	return stat("Last backup", "Time since the last backup that succeeded.", aged(1.5*day, 2*day), query{since("homelab_backup_last_success_timestamp_seconds"), ""})
+	return stat("Last backup", "Time since the last backup that succeeded.", aged(rules.BackupHours*hour, red), query{since("homelab_backup_last_success_timestamp_seconds"), ""})
 }
 
 func drillAge() panel {
-	return stat("Last restore drill", "Time since a backup was last restored and compared, as a test.", aged(5*week, 6*week), query{since("homelab_drill_last_success_timestamp_seconds"), ""})
+	return stat("Last restore drill", "Time since a backup was last restored and compared, as a test.", aged(rules.DrillDays*day, yellow), query{since("homelab_drill_last_success_timestamp_seconds"), ""})
 }
 
 func failedResult(title, description, metric string) panel {
@@ -33,7 +42,9 @@ func failedResult(title, description, metric string) panel {
 }
 
 func freeSpace() panel {
-	return stat("Free space", "The free part of each file system.", free(),
+	each := free()
+	each.byName = true
+	return stat("Free space", "The free part of each file system.", each,
 		query{"homelab_filesystem_avail_bytes / homelab_filesystem_size_bytes", "{{mount}}"})
 }
 
@@ -48,13 +59,13 @@ func overview(m watch.Model) dashboard {
 		stat("Unhealthy containers", "Containers that do not run, or fail their health check.", counted(),
 			query{orZero("count(homelab_container_healthy == 0)"), ""}),
 		backupAge(),
-		stat("Certificates", "Until the first certificate that visitors see ends.", look{unit: seconds, steps: falling(week, 2*week), none: "unknown"},
+		stat("Certificates", "Until the first certificate that visitors see ends.", remaining(rules.CertificateCritical, rules.CertificateWarning, "unknown"),
 			query{"min(" + until("probe_ssl_earliest_cert_expiry") + ")", ""}),
-		stat("Measured", "Time since the machine last wrote its own numbers.", aged(300, 900), query{since("homelab_metrics_last_run_timestamp_seconds"), ""}),
+		stat("Measured", "Time since the machine last wrote its own numbers.", aged(rules.SilentSeconds, red), query{since("homelab_metrics_last_run_timestamp_seconds"), ""}),
 	)
 	b.add(8, 4, freeSpace())
 	b.add(4, 4, mediaMounted(), tailnetConnected())
-	if m.Has("gluetun") {
+	if len(m.Of(watch.VPN)) > 0 {
 		b.add(4, 4, vpnUp())
 	}
 	b.add(4, 4, updates(),

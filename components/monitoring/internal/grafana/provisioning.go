@@ -60,23 +60,23 @@ func dataSources(m watch.Model) ([]byte, error) {
 	f := sourcesFile{APIVersion: 1, Prune: true}
 	for _, s := range []struct {
 		subject string
-		port    int
 		source  dataSource
 	}{
-		{"prometheus", 9090, dataSource{
+		{"prometheus", dataSource{
 			Name: "Prometheus", UID: prometheusUID, Type: "prometheus", IsDefault: true,
 			Options: sourcesOptions{HTTPMethod: "POST", PrometheusType: "Prometheus"},
 		}},
-		{"loki", 3100, dataSource{Name: "Loki", UID: lokiUID, Type: "loki", Options: sourcesOptions{MaxLines: 1000}}},
-		{"alertmanager", 9093, dataSource{
+		{"loki", dataSource{Name: "Loki", UID: lokiUID, Type: "loki", Options: sourcesOptions{MaxLines: 1000}}},
+		{"alertmanager", dataSource{
 			Name: "Alertmanager", UID: alertmanagerUID, Type: "alertmanager", Options: sourcesOptions{Implementation: "prometheus"},
 		}},
 	} {
-		if !m.Has(s.subject) {
-			return nil, fmt.Errorf("the model has no %s", s.subject)
+		to, ok := m.Subject(s.subject)
+		if !ok || !to.Scraped() {
+			return nil, fmt.Errorf("the model has no %s with a port", s.subject)
 		}
 		s.source.Access, s.source.OrgID = "proxy", 1
-		s.source.URL = fmt.Sprintf("http://%s:%d", s.subject, s.port)
+		s.source.URL = "http://" + to.Address()
 		f.Sources = append(f.Sources, s.source)
 	}
 	return marshalYAML(f)

@@ -32,7 +32,7 @@ func subjectRow(b *board, s watch.Subject) {
 		stat("Restarts", "How often it was started again in the last day.", look{unit: short, steps: rising(1, 4), none: "0"},
 			query{"ceil(" + sum(increase(series("homelab_container_restarts_total", "service", s.Name), "1d")) + ")", ""}),
 		stat("Memory", fmt.Sprintf("The part in use of its limit of %d MiB. At the limit the kernel ends it.", s.MemoryMiB),
-			look{unit: fraction, steps: rising(0.8, 0.9), none: "unknown"}, query{memory + " / " + limit, ""}),
+			look{unit: fraction, steps: []step{{nil, green}, {ptr(rules.MemoryShare), yellow}}, none: "unknown"}, query{memory + " / " + limit, ""}),
 	)
 	b.add(6, 5,
 		small("Memory", "What cannot be given back, and its limit.", bytesUnit, query{memory, "in use"}, query{"vector(" + limit + ")", "limit"}),

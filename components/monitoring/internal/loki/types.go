@@ -3,7 +3,7 @@ package loki
 // configuration is the file: the keys that are used, in the documentation's order of blocks.
 type configuration struct {
 	// AuthEnabled asks for a tenant's name, not for a password. Who may reach Loki at all is the
-	// packet filter's to say: the shipper and Grafana.
+	// packet filter's to say: the shipper and Grafana, and Prometheus for its metrics.
 	AuthEnabled bool         `yaml:"auth_enabled"`
 	Server      server       `yaml:"server"`
 	Common      common       `yaml:"common"`

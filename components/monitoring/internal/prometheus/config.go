@@ -170,9 +170,9 @@ func scrape(m watch.Model, s watch.Subject) job {
 	return j
 }
 
-// containers keeps cAdvisor's series about containers. They tell a container by its control group, in
-// the label id, and nothing else: that cAdvisor has measured it says nothing of which one it is. A
-// rule records them with its name (rules.Recordings).
+// containers keeps cAdvisor's series about containers. They tell a container by its control group,
+// in the label id, and nothing else: that cAdvisor has measured it says nothing of which one it is.
+// A rule records them with its name (rules.Recordings).
 func containers() []relabel {
 	return []relabel{
 		{Source: []string{"__name__", "id"}, Regex: "(" + strings.Join(ContainerSeries(), "|") + `);/system\.slice/docker-[0-9a-f]{64}\.scope`, Action: "keep"},
@@ -242,7 +242,7 @@ func probes(m watch.Model) job {
 // Arguments returns the program's arguments. Its API is read-only: what removes series and what
 // reloads or ends the program are off by default and stay so; the configuration and the rules are
 // reloaded when a file changes. How much is kept is part of the configuration.
-func Arguments(watch.Model) []string {
+func Arguments() []string {
 	return []string{
 		"--config.file=" + ConfigFile,
 		"--config.auto-reload",

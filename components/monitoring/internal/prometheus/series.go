@@ -1,7 +1,7 @@
 package prometheus
 
-// ContainerSeries are the series of cAdvisor that are kept: those of which others are recorded, with
-// the containers' names. It offers some thirty for each container.
+// ContainerSeries are the series of cAdvisor that are kept: those of which others are recorded,
+// with the containers' names. It offers some thirty for each container.
 func ContainerSeries() []string {
 	return []string{"container_cpu_usage_seconds_total", "container_memory_working_set_bytes"}
 }
@@ -11,18 +11,19 @@ func ContainerSeries() []string {
 // devices.
 func MachineSeries() []string {
 	return []string{
-		"node_boot_time_seconds", "node_cpu_seconds_total",
+		"node_boot_time_seconds",
+		"node_cpu_seconds_total",
 		"node_disk_io_time_seconds_total", "node_disk_read_bytes_total", "node_disk_written_bytes_total",
-		"node_exporter_build_info", "node_load1", "node_load5", "node_load15",
-		"node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes", "node_memory_SwapFree_bytes", "node_memory_SwapTotal_bytes",
+		"node_load1", "node_load15",
+		"node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes",
 		"node_pressure_cpu_waiting_seconds_total", "node_pressure_io_waiting_seconds_total", "node_pressure_memory_waiting_seconds_total",
-		"node_textfile_mtime_seconds", "node_textfile_scrape_error", "node_time_seconds",
-		"node_timex_maxerror_seconds", "node_timex_offset_seconds", "node_timex_sync_status",
-		"node_uname_info", "node_vmstat_oom_kill",
+		"node_textfile_scrape_error",
+		"node_timex_maxerror_seconds", "node_timex_sync_status",
+		"node_vmstat_oom_kill",
 	}
 }
 
 // ProbeSeries are the series of a probe that are kept.
 func ProbeSeries() []string {
-	return []string{"probe_duration_seconds", "probe_ssl_earliest_cert_expiry", "probe_success", "probe_tls_version_info"}
+	return []string{"probe_ssl_earliest_cert_expiry", "probe_success", "probe_tls_version_info"}
 }

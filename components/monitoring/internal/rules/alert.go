@@ -69,11 +69,11 @@ type Alert struct {
 	Name string
 	// Severity is how urgent it is.
 	Severity Severity
-	// Service is the name of the container that it is about, or watch.MachineName. Where ServiceLabel is
-	// set, it is the one that says it of others.
+	// Service is the name of the container that it is about, or watch.MachineName. Where
+	// ServiceLabel is set, it is the one that says it of others.
 	Service string
-	// ServiceLabel is the label of the series that names the container which the alert is about, where
-	// that is one of several.
+	// ServiceLabel is the label of the series that names the container which the alert is about,
+	// where that is one of several.
 	ServiceLabel string
 	// Layer is the part of the system that it is about.
 	Layer watch.Layer
@@ -113,7 +113,7 @@ func Alerts(m watch.Model) []Alert {
 func chain(m watch.Model) []Alert {
 	return slices.Concat(
 		watchdog(), proxy(m), detection(m), portal(m), jails(), certificates(m), filter(), tailnet(),
-		backups(), disks(m), tunnel(m), wiring(m), machine(), metrics(m), containers(m), notifications(m), logs(m),
+		backups(), disks(m), tunnel(m), wiring(m), machine(m), metrics(m), containers(m), notifications(m), logs(m),
 	)
 }
 

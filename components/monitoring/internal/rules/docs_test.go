@@ -29,6 +29,9 @@ nor of what depends on it, such as the services that need the library while it i
 ` + "`Watchdog`" + ` always fires, and goes to the dead man's switch alone, every five minutes. When the server, Prometheus or Alertmanager stops, the
 switch is told nothing, and raises the alarm from outside. ` + "`HomelabTestNotification`" + ` is what a deployment sends to see that messages arrive.
 
+Beside Alertmanager, the machine itself tells of a unit that fails, such as a backup, by the same mail or webhook. So one failure may come as two messages, on
+purpose: the machine's own arrives when the monitoring is down, too.
+
 Alerts about parts that are switched off do not exist.
 
 `

@@ -124,7 +124,7 @@ func certificates(m watch.Model) []Alert {
 			Summary: "The certificate of {{ $labels.hostname }} expires in {{ $value | printf \"%.0f\" }} days",
 			Description: "Caddy renews a certificate when a third of its time is left, and did not succeed. After that day no browser opens the site. " +
 				"`docker logs caddy` shows what the certificate authority or the DNS challenge answers; the usual cause is the Cloudflare token for it.",
-		}, func(days int) string { return daysLeft("probe_ssl_earliest_cert_expiry", days) }, 10, 3)...)...)
+		}, func(days int) string { return daysLeft("probe_ssl_earliest_cert_expiry", days) }, CertificateWarning, CertificateCritical)...)...)
 		out = append(out, gateway(caddy, Alert{
 			Name: "CertificateInvalid", Severity: Critical, For: 10 * time.Minute,
 			Expr:    series("probe_success", "job", "certificates") + " == 0",
@@ -141,7 +141,7 @@ func certificates(m watch.Model) []Alert {
 				"A deployment renews it.",
 		}, func(days int) string {
 			return daysLeft("homelab_origin_pull_certificate_expiry_timestamp_seconds", days)
-		}, 30, 7)...)...)
+		}, OriginPullWarning, OriginPullCritical)...)...)
 	}
 	return out
 }

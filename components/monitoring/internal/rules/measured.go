@@ -7,8 +7,8 @@ import (
 	"homelab/components/internal/watch"
 )
 
-// says are the alerts about what an application says of itself, by the subject's name: only of those
-// that say it. docs/wiring.md lists the series.
+// says are the alerts about what an application says of itself, by the subject's name: only of
+// those that say it. docs/wiring.md lists the series.
 var says = map[string][]func(watch.Subject) Alert{
 	"prowlarr": {reportsErrors},
 	"radarr":   {reportsErrors, queueFails},

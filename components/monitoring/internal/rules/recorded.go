@@ -32,8 +32,8 @@ type Recording struct {
 	Expr string
 }
 
-// Recordings returns what is recorded: of each container what cAdvisor measured, under the name that
-// the machine knows. cAdvisor tells only the control group.
+// Recordings returns what is recorded: of each container what cAdvisor measured, under the name
+// that the machine knows. cAdvisor tells only the control group.
 func Recordings(m watch.Model) []Recording {
 	if !m.Has(cadvisor) || !m.Has(nodeExporter) {
 		return nil

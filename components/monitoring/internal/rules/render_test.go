@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"cmp"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -173,4 +174,27 @@ func TestWhatInhibitsFiresFirst(t *testing.T) {
 	}
 	assert.LessOrEqual(t, first[rules.ServiceDown]+time.Minute, first[rules.ServiceNotAnswering])
 	assert.LessOrEqual(t, first[rules.ServiceNotAnswering]+time.Minute, min(first[rules.ServiceReportsErrors], first[rules.QueueFails]))
+}
+
+// A unit that got another name would be told twice, and nobody would notice.
+func TestUnitsWithAnAlertOfTheirOwnExist(t *testing.T) {
+	var expr string
+	for _, a := range rules.Alerts(example.Model()) {
+		if a.Name == "UnitFailed" {
+			expr = a.Expr
+		}
+	}
+	left := regexp.MustCompile(`unit!~"([^"]+)"`).FindStringSubmatch(expr)
+	require.NotEmpty(t, left)
+	units := strings.Split(strings.ReplaceAll(left[1], `\\.`, "."), "|")
+	require.Len(t, units, 6)
+	for _, unit := range units {
+		var found []string
+		for _, pattern := range []string{"../../../backup/testdata/" + unit + ".golden", "../../../host/files/*/" + unit, "../../../host/files/*/" + unit + ".tmpl"} {
+			files, err := filepath.Glob(pattern)
+			require.NoError(t, err)
+			found = append(found, files...)
+		}
+		assert.NotEmpty(t, found, "no unit is called %s", unit)
+	}
 }

@@ -145,8 +145,8 @@ var shippersSeries = map[watch.Shipper]string{
 	watch.Promtail: "promtail_journal_target_lines_total",
 }
 
-// logs is about Loki and what sends to it. A shipper that may not read the journal says nothing, and
-// sends nothing; so nothing is what is looked for. The machine writes several lines a minute.
+// logs is about Loki and what sends to it. A shipper that may not read the journal says nothing,
+// and sends nothing; so nothing is what is looked for. The machine writes several lines a minute.
 func logs(m watch.Model) []Alert {
 	shipper := string(m.Shipper)
 	if !m.Has("loki") || !m.Has(shipper) {
@@ -165,8 +165,9 @@ func logs(m watch.Model) []Alert {
 		Name: "LogsRejected", Severity: Warning, For: 15 * time.Minute,
 		Expr:    "sum by (reason) (increase(loki_discarded_samples_total[15m])) > 1000",
 		Summary: "Loki rejects log lines: {{ $labels.reason }}",
-		Description: "They are lost. rate_limited means that a program writes more than usual, and the logs in Grafana show which; lines that are too old were " +
-			"sent again after a restart of the shipper, and are no loss.",
+		Description: "rate_limited and per_stream_rate_limit mean that a program writes more than usual, and the logs in Grafana show which: the shipper sends the lines again later. " +
+			"greater_than_max_sample_age and too_far_behind are lines that were sent again after a restart of the shipper, and no loss. " +
+			"Lines that are rejected for any other reason are lost; `docker logs loki` may say more.",
 	}), measuring(shipper, Alert{
 		Name: "LogsSilent", Severity: Warning, For: 10 * time.Minute,
 		Expr:        none("loki_distributor_lines_received_total"),
@@ -176,7 +177,7 @@ func logs(m watch.Model) []Alert {
 		Name: "JournalSilent", Severity: Warning, For: 10 * time.Minute,
 		Expr:    none(shippersSeries[m.Shipper]),
 		Summary: "No lines of the machine's journal arrive",
-		Description: fmt.Sprintf("The shipper reads nothing, which it does without a word when it may not. See that %s is in the group that owns /var/log/journal, "+
-			"and that the folder is mounted.", shipper),
+		Description: "The shipper reads nothing, which it does without a word when there is nothing where it looks. See that /var/log/journal exists on the server " +
+			"and is mounted into the shipper.",
 	}))
 }

@@ -11,16 +11,14 @@ import (
 // answer its own health check and Prometheus.
 const listeners = "~public|tailnet"
 
-// answers is the histogram of our proxy's module of how long answers take to begin, by listener, site
-// and class of the status (images/caddy/guard/measure.go).
+// answers is the histogram of our proxy's module of how long answers take to begin, by listener,
+// site and class of the status (images/caddy/guard/measure.go).
 const answers = "homelab_guard_response_duration_seconds"
 
 // The limits of what a service may do before somebody is told.
 const (
 	// restartsPerHour is how often a container may start again within an hour.
 	restartsPerHour = 3
-	// memoryShare is the part of its memory limit that a container may keep in use.
-	memoryShare = 0.9
 	// slowSeconds is how long nine of ten answers may take to begin.
 	slowSeconds = 5
 	// errorShare is the part of a service's answers that may be errors of the server.
@@ -90,12 +88,16 @@ func restarts(s watch.Subject) Alert {
 // memory is about a container that is close to its limit. The working set is what cannot be given
 // back; at the limit the kernel ends a process.
 func memory(s watch.Subject) Alert {
+	remedy := "Give it more memory in the settings, or find out what it does."
+	if s.Hostname == "" || s.Layer == watch.Gateway {
+		remedy = "The limit is this program's own, and no setting changes it: restart the container if it has to go on, and report that the limit is too low."
+	}
 	return about(s, Alert{
 		Name: "ServiceMemory", Severity: Warning, For: 15 * time.Minute,
-		Expr:    fmt.Sprintf("%s > %g * %d * 1024 * 1024", series(ContainerMemory, "service", s.Name), memoryShare, s.MemoryMiB),
+		Expr:    fmt.Sprintf("%s > %g * %d * 1024 * 1024", series(ContainerMemory, "service", s.Name), MemoryShare, s.MemoryMiB),
 		Summary: fmt.Sprintf("%s needs nearly all of its memory", s.Title),
-		Description: fmt.Sprintf("The container %s uses more than %.0f %% of its limit of %d MiB. At the limit the kernel ends it. Give it more memory in the settings, "+
-			"or find out what it does.", s.Name, 100*memoryShare, s.MemoryMiB),
+		Description: fmt.Sprintf("The container %s uses more than %.0f %% of its limit of %d MiB. At the limit the kernel ends it. %s",
+			s.Name, 100*MemoryShare, s.MemoryMiB, remedy),
 	})
 }
 
@@ -105,8 +107,8 @@ func target(s watch.Subject) Alert {
 		Name: TargetDown, Severity: Warning, For: 10 * time.Minute,
 		Expr:    series("up", "job", s.Name) + " == 0",
 		Summary: fmt.Sprintf("Nothing is measured of %s", s.Title),
-		Description: fmt.Sprintf("Prometheus cannot fetch %s%s, so alerts about %s cannot fire. Prometheus' page of targets gives the reason; "+
-			"the packet filter drops what is no declared edge.", s.Address(), s.Target.Path, s.Name),
+		Description: fmt.Sprintf("Prometheus cannot fetch %s%s, so alerts about %s cannot fire. "+
+			"`docker exec prometheus wget -qO- 'http://127.0.0.1:9090/api/v1/targets?state=active'` gives the reason as lastError; the packet filter drops what is no declared edge.", s.Address(), s.Target.Path, s.Name),
 	})
 }
 

@@ -159,10 +159,10 @@ func alloy(p pipeline) ([]byte, error) {
 	toRedact, toLoki := []reference{"loki.process." + redact + ".receiver"}, []reference{"loki.write." + store + ".receiver"}
 	config := alloySettings{
 		Logging:   alloyLogging{Level: "warn", Format: "logfmt"},
-		Discovery: alloyDocker{Label: containers, Host: DockerAPI, RefreshInterval: "15s"},
+		Discovery: alloyDocker{Label: containers, Host: dockerHost(), RefreshInterval: "15s"},
 		Relabel:   alloyRelabel{Label: containers, Targets: "discovery.docker." + containers + ".targets", Rules: alloyRules(p.containerRules())},
 		Docker: alloyContainer{
-			Label: containers, Host: DockerAPI, Targets: "discovery.relabel." + containers + ".output", Labels: map[string]string{}, ForwardTo: toRedact,
+			Label: containers, Host: dockerHost(), Targets: "discovery.relabel." + containers + ".output", Labels: map[string]string{}, ForwardTo: toRedact,
 		},
 		Unit: alloyUnit{Label: machine, ForwardTo: []reference{}, Rules: alloyRules(journalRules())},
 		Journal: alloyJournal{

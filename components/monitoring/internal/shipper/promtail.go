@@ -100,7 +100,7 @@ func promtail(p pipeline) ([]byte, error) {
 		Positions: promtailPositions{Filename: promtailState + "/positions.yaml"},
 		Clients:   []promtailClient{{URL: loki.PushURL()}},
 		Scrapes: []promtailScrape{
-			{JobName: containers, Docker: []promtailDocker{{Host: DockerAPI, RefreshInterval: "15s"}}, Rules: promtailRules(p.containerRules()), Stages: stages},
+			{JobName: containers, Docker: []promtailDocker{{Host: dockerHost(), RefreshInterval: "15s"}}, Rules: promtailRules(p.containerRules()), Stages: stages},
 			{JobName: machine, Journal: &promtailJournal{Path: JournalPath, MaxAge: loki.OldestLine.String(), Labels: p.machine}, Rules: promtailRules(journalRules()), Stages: stages},
 		},
 	}

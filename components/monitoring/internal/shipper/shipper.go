@@ -20,13 +20,17 @@ type File struct {
 }
 
 const (
-	// DockerAPI is where Docker is asked: for the containers (GET /containers/json, /networks), the
-	// state of one (/containers/ID/json) and what it printed (/containers/ID/logs), and nothing
-	// else (HEAD /_ping agrees on a version).
-	DockerAPI = "tcp://docker-api:2375"
+	// DockerAPI is the container that Docker is asked through, and DockerAPIPort its port.
+	DockerAPI     = "docker-api"
+	DockerAPIPort = 2375
 	// JournalPath is the machine's journal, on the machine and in the container.
 	JournalPath = "/var/log/journal"
 )
+
+// dockerHost is where Docker is asked: for the containers (GET /containers/json, /networks), the
+// state of one (/containers/ID/json) and what it printed (/containers/ID/logs), and nothing else
+// (/_ping and /version agree on a version).
+func dockerHost() string { return fmt.Sprintf("tcp://%s:%d", DockerAPI, DockerAPIPort) }
 
 // program is one of the two shippers.
 type program struct {
