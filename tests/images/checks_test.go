@@ -141,13 +141,8 @@ var checks = map[string]check{
 	},
 }
 
-// checkOf returns the check of a container; the exporters of the services are one program.
+// checkOf returns the check of a container.
 func checkOf(name string) (check, bool) {
-	if k, ok := checks[name]; ok {
-		return k, true
-	}
-	if strings.HasSuffix(name, "-exporter") {
-		return check{none: noConfiguration}, true
-	}
-	return check{}, false
+	k, ok := checks[name]
+	return k, ok
 }
