@@ -180,7 +180,7 @@ func (b *Backup) write(ctx *pulumi.Context, name string, h *host.Host, contents 
 		mode uint32
 	}{
 		// Programs of other users walk through the first and run the second.
-		{home, 0o755}, {home + "/bin", 0o755}, {home + "/config", 0o700}, {metrics, 0o755}, {secrets, 0o700}, {state, 0o700},
+		{home, 0o755}, {home + "/bin", 0o755}, {home + "/config", 0o700}, {secrets, 0o700}, {state, 0o700},
 	} {
 		after := []pulumi.ResourceOption{pulumi.Parent(b)}
 		if above, ok := made[home]; ok {

@@ -30,7 +30,6 @@ const (
 	state      = StateFolder
 	scratch    = home + "/scratch"
 	replaced   = home + "/replaced"
-	metrics    = home + "/metrics"
 	secrets    = home + "/secrets"
 	// liveDatabases lists what the copies of databases stand in for.
 	liveDatabases = state + "/live-databases.exclude"

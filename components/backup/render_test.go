@@ -111,7 +111,7 @@ func TestTheProgramKnowsThePlaces(t *testing.T) {
 	for _, line := range []string{
 		`ROOT = pathlib.Path("` + host.Root + `")`, `HOME = ROOT / "` + strings.TrimPrefix(home, host.Root+"/") + `"`,
 		`CONFIG, SETTINGS, SSH_CONFIG = HOME / "` + below(configFile) + `", HOME / "` + below(factsFile) + `", HOME / "` + below(sshConfig) + `"`,
-		`HOME / "` + below(state) + `"`, `HOME / "` + below(metrics) + `"`, `HOME / "` + below(scratch) + `"`,
+		`HOME / "` + below(state) + `"`, `HOME / "` + below(scratch) + `"`,
 		`REPLACED = HOME / "` + below(replaced) + `"`,
 		`LIVE_DATABASES = STATE / "` + strings.TrimPrefix(liveDatabases, state+"/") + `"`,
 	} {

@@ -138,19 +138,16 @@ func (m *machine) backsUp(t *testing.T, data *services, b box) {
 	m.must(t, program, "run")
 	stop()
 	require.Len(t, m.archives(t), 1)
-	metrics := m.metrics(t, "borgmatic")
-	assert.EqualValues(t, 1, metrics["homelab_backup_last_attempt_success"])
-	assert.InDelta(t, float64(time.Now().Unix()), metrics["homelab_backup_last_success_timestamp_seconds"], 300)
-	assert.EqualValues(t, len(data.databases), metrics["homelab_backup_databases"])
-	assert.EqualValues(t, 1, metrics["homelab_backup_undeclared_databases"])
+	known := m.known(t, "backup")
+	assert.Equal(t, true, known["last_attempt_success"])
+	assert.InDelta(t, float64(time.Now().Unix()), known["last_success_timestamp_seconds"], 300)
+	assert.EqualValues(t, len(data.databases), known["databases"])
+	assert.EqualValues(t, 1, known["undeclared_databases"])
 	for _, f := range b.Folders {
 		for _, database := range f.Databases {
 			assert.NotEmpty(t, database)
 		}
 	}
-	info, err := os.Stat(m.at("/opt/homelab/backup/metrics/borgmatic.prom"))
-	require.NoError(t, err)
-	assert.Equal(t, fs.FileMode(0o644), info.Mode().Perm(), "the exporter must be able to read it")
 
 	listing := m.borg(t, "list", "--short", "::"+m.archives(t)[0])
 	for _, path := range []string{"opt/homelab/backup/secrets", "opt/homelab/backup/state", "opt/homelab/jellyfin/cache", "opt/homelab/caddy/logs"} {
@@ -167,10 +164,10 @@ func (m *machine) drills(t *testing.T, data *services) {
 	stop := data.write(t)
 	defer stop()
 	out := m.must(t, "/opt/homelab/backup/bin/homelab-restore-drill", "--keep")
-	metrics := m.metrics(t, "restore-drill")
-	assert.EqualValues(t, 1, metrics["homelab_restore_drill_last_attempt_success"], out)
-	assert.EqualValues(t, len(data.databases), metrics["homelab_restore_drill_databases"])
-	assert.Greater(t, metrics["homelab_restore_drill_files_compared"], 30.0)
+	known := m.known(t, "restore-drill")
+	assert.Equal(t, true, known["last_attempt_success"], out)
+	assert.EqualValues(t, len(data.databases), known["databases"])
+	assert.Greater(t, known["files_compared"], 30.0)
 
 	scratch := "/opt/homelab/backup/scratch"
 	type entry struct{ Path, Copy, SHA256 string }
@@ -263,14 +260,14 @@ func readAll(t *testing.T, folder string) map[string][]byte {
 
 func (m *machine) missesNothing(t *testing.T) {
 	live := m.at("/opt/homelab/authelia/data/db.sqlite3")
-	last := m.metrics(t, "borgmatic")["homelab_backup_last_success_timestamp_seconds"]
+	last := m.known(t, "backup")["last_success_timestamp_seconds"]
 	require.NoError(t, os.Rename(live, live+".gone"))
 	out, err := m.run("", program, "run")
 	require.Error(t, err)
 	assert.Contains(t, out, "declared databases are not there: /opt/homelab/authelia/data/db.sqlite3")
-	metrics := m.metrics(t, "borgmatic")
-	assert.EqualValues(t, 0, metrics["homelab_backup_last_attempt_success"])
-	assert.InDelta(t, last, metrics["homelab_backup_last_success_timestamp_seconds"], 0, "a failure hides the last success")
+	known := m.known(t, "backup")
+	assert.Equal(t, false, known["last_attempt_success"])
+	assert.Equal(t, last, known["last_success_timestamp_seconds"], "a failure hides the last success")
 
 	// A link to somebody else's database is no database.
 	require.NoError(t, os.Symlink("/opt/homelab/crowdsec/data/crowdsec.db", live))
@@ -279,7 +276,7 @@ func (m *machine) missesNothing(t *testing.T) {
 	require.NoError(t, os.Remove(live))
 	require.NoError(t, os.Rename(live+".gone", live))
 	m.must(t, program, "run")
-	assert.EqualValues(t, 1, m.metrics(t, "borgmatic")["homelab_backup_last_attempt_success"])
+	assert.Equal(t, true, m.known(t, "backup")["last_attempt_success"])
 }
 
 func (m *machine) survivesKill(t *testing.T) {
@@ -298,9 +295,9 @@ func (m *machine) survivesKill(t *testing.T) {
 	require.Equal(t, last, m.archives(t), "the create was already done")
 
 	m.must(t, "env", "SERVICE_RESULT=signal", program, "stopped")
-	assert.EqualValues(t, 0, m.metrics(t, "borgmatic")["homelab_backup_last_attempt_success"])
+	assert.Equal(t, false, m.known(t, "backup")["last_attempt_success"])
 	m.must(t, program, "run")
-	assert.EqualValues(t, 1, m.metrics(t, "borgmatic")["homelab_backup_last_attempt_success"])
+	assert.Equal(t, true, m.known(t, "backup")["last_attempt_success"])
 	m.must(t, "env", "HOME=/opt/homelab/backup/state", "borgmatic", "--config", config, "--syslog-verbosity", "-1", "check", "--force")
 	m.must(t, "/opt/homelab/backup/bin/homelab-restore-drill")
 }
@@ -327,9 +324,9 @@ func (m *machine) findsCorruption(t *testing.T) {
 	assert.Regexp(t, `errors found|(?i)integrity`, out)
 	out, err = m.run("", "/opt/homelab/backup/bin/homelab-restore-drill")
 	require.Error(t, err, "%s", out)
-	metrics := m.metrics(t, "restore-drill")
-	assert.EqualValues(t, 0, metrics["homelab_restore_drill_last_attempt_success"])
-	assert.Positive(t, metrics["homelab_restore_drill_last_success_timestamp_seconds"])
+	known := m.known(t, "restore-drill")
+	assert.Equal(t, false, known["last_attempt_success"])
+	assert.Positive(t, known["last_success_timestamp_seconds"])
 	assert.NoDirExists(t, m.at("/opt/homelab/backup/scratch"))
 }
 
@@ -357,21 +354,8 @@ func (m *machine) size(t *testing.T) int64 {
 	return size
 }
 
-// metrics reads a file as Prometheus' textfile collector does.
-func (m *machine) metrics(t *testing.T, base string) map[string]float64 {
+// known is what the program remembers of a job, from which homelab-metrics makes its series.
+func (m *machine) known(t *testing.T, job string) map[string]any {
 	t.Helper()
-	text, err := os.ReadFile(m.at("/opt/homelab/backup/metrics/" + base + ".prom"))
-	require.NoError(t, err)
-	out := map[string]float64{}
-	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
-		if strings.HasPrefix(line, "# TYPE ") {
-			continue
-		}
-		name, value, ok := strings.Cut(line, " ")
-		require.True(t, ok, line)
-		number, err := strconv.ParseFloat(value, 64)
-		require.NoError(t, err, line)
-		out[name] = number
-	}
-	return out
+	return readJSON[map[string]any](t, m.at("/opt/homelab/backup/state/"+job+".json"))
 }
