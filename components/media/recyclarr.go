@@ -27,15 +27,15 @@ const (
 	recyclarrSecrets = "/run/secrets"
 )
 
-// recyclarrLoop replaces the image's timer, which tells nobody of a failure: the container is healthy
-// as long as the profiles were written in time. So a deployment waits for the first time, the
-// machine repeats it, and an alert tells of it.
+// recyclarrLoop replaces the image's timer, which tells nobody of a failure: the container is
+// healthy as long as the profiles were written in time. So a deployment waits for the first time,
+// the loop repeats it, and an alert tells of a failure.
 //
 //go:embed files/homelab-recyclarr
 var recyclarrLoop []byte
 
-// Recyclarr writes quality profiles of the TRaSH guides into Radarr and Sonarr, and keeps them as the
-// guides have them. It runs only where the settings ask for it, so it is not in the catalogue.
+// Recyclarr writes quality profiles of the TRaSH guides into Radarr and Sonarr, and keeps them as
+// the guides have them. It runs only where the settings ask for it, so it is not in the catalogue.
 func Recyclarr(profiles map[string][]qualityprofile.Profile) service.Definition {
 	d := service.Definition{
 		Name:     RecyclarrName,

@@ -59,8 +59,8 @@ func TestRecyclarrUsesWhatItWritesTo(t *testing.T) {
 	assert.NotEqual(t, wireSlot, one.Slot)
 }
 
-// loop is the program, with a recyclarr that succeeds only where there is a file "works", and a sleep
-// that ends the program.
+// loop is the program, with a recyclarr that succeeds only where there is a file "works", and a
+// sleep that ends the program.
 type loop struct{ program, dir string }
 
 func newLoop(t *testing.T) loop {

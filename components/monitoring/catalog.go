@@ -1,6 +1,6 @@
 // Package monitoring defines the programs that measure everything, keep what was logged, draw it
-// and tell people: one file each. What they are told follows from the declarations of what is
-// monitored, see package watch; so a service that is declared is monitored.
+// and tell people. What they are told follows from the declarations of what is monitored, see
+// package watch; so a service that is declared is monitored.
 package monitoring
 
 import (

@@ -60,8 +60,8 @@ type Definition struct {
 	Command []string
 	// Arguments are further ones after Command, that follow from what is monitored; nil for none.
 	Arguments func(watch.Model) []string
-	// Program is the whole command line, in the place of the image's entrypoint and arguments; empty
-	// keeps them. Needed with Seeds.
+	// Program is the whole command line, in the place of the image's entrypoint and arguments;
+	// empty keeps them. Needed with Seeds.
 	Program []string
 	// Environment is visible to everybody who can inspect containers: switches and the names of
 	// files, never secrets.
@@ -97,9 +97,9 @@ type Definition struct {
 	// Downloads is where it reads and writes downloads, an absolute path; empty means nowhere. It
 	// must run as host.MediaOwner.
 	Downloads string
-	// Slot is the service's number, 32 to 63, from which its address follows; unique in the
-	// catalogue. The operator's own services have the numbers from 64. What is behind a tunnel has
-	// none.
+	// Slot is the service's number, from which its address follows; unique in the catalogue. The
+	// monitoring's programs have 21 to 31, the services 32 to 63, and the operator's own services
+	// the numbers from 64. What is behind a tunnel has none.
 	Slot int
 	// Uses are the services to which it may open connections. Each of them runs before it.
 	Uses []Use
@@ -184,7 +184,7 @@ type Share string
 const (
 	// MachineMetrics is what the machine says of itself.
 	MachineMetrics Share = "metrics"
-	// GatewayLogs are the logs that proxy and portal write into files.
+	// GatewayLogs are the logs that the proxy writes into files.
 	GatewayLogs Share = "logs"
 )
 
@@ -195,8 +195,6 @@ const MachineMetricsFolder = "/metrics"
 type Given struct {
 	// Secrets are the generated secrets by name.
 	Secrets map[string]pulumi.StringOutput
-	// Timezone is an IANA name.
-	Timezone string
 	// Hostname is the full host name by which people reach it.
 	Hostname string
 	// Login is the service's registration at the portal; nil without one.

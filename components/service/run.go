@@ -29,8 +29,8 @@ type Args struct {
 	Downloads *host.Downloads
 	// Tunnel is the VPN tunnel; nil where nothing is behind one.
 	Tunnel *workload.VPNTunnel
-	// Monitoring is the network through which everything is scraped, and the only one of most of what
-	// belongs to the monitoring.
+	// Monitoring is the network through which everything is scraped, and the only one of most of
+	// what belongs to the monitoring.
 	Monitoring *workload.Network
 	// Watch is what is monitored; nil where there is no monitoring.
 	Watch *watch.Model

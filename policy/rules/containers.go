@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Capabilities that a container may add without a reason that this package knows. A tunnel has others.
+// Capabilities that a container may add without a reason that this package knows. A tunnel has
+// others.
 var allowedCapabilities = []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"}
 
 // Devices that a container may have.
@@ -54,16 +55,16 @@ func unless(excepted func(*Graph, *Resource) bool, check func(*Graph, *report)) 
 }
 
 // writesItsRoot reports whether a container runs one of two programs. CrowdSec's image (1.7) has no
-// user of its own, and its start writes the hub's files below /etc; it has no capability and nothing
-// of the machine. Gluetun makes a device, routes and rules of its own network, and writes
+// user of its own, and its start writes the hub's files below /etc; it has no capability and
+// nothing of the machine. Gluetun makes a device, routes and rules of its own network, and writes
 // /etc/resolv.conf.
 func writesItsRoot(g *Graph, c *Resource) bool {
 	return slices.Contains(g.running(gluetun), c) || slices.Contains(g.running(crowdsec), c)
 }
 
-// mayBeRoot reports whether a container runs a program that is nothing without root: one that writes
-// its root, or a log shipper or a socket proxy that reads what is root's on the machine, and has no
-// capability, so that it is root over nothing else.
+// mayBeRoot reports whether a container runs a program that is nothing without root: one that
+// writes its root, or a log shipper or a socket proxy that reads what is root's on the machine, and
+// has no capability, so that it is root over nothing else.
 func mayBeRoot(g *Graph, c *Resource) bool {
 	if slices.Contains(g.running(gluetun), c) {
 		return true
@@ -263,8 +264,8 @@ func judgeCapabilities(g *Graph, c *Resource, out *report) {
 	}
 }
 
-// judgeOrphan judges whether somebody needs a container. Who only measures it does not, unless it is
-// there to be measured.
+// judgeOrphan judges whether somebody needs a container. Who only measures it does not, unless it
+// is there to be measured.
 func judgeOrphan(g *Graph, c *Resource, out *report) {
 	if slices.Contains(g.running(caddy), c) || len(g.users(c)) > 0 {
 		return
@@ -287,8 +288,8 @@ func judgeOrphan(g *Graph, c *Resource, out *report) {
 			}
 		}
 	}
-	// Records wait for what connects the services, and for what writes their quality profiles before;
-	// nothing else needs these.
+	// Records wait for what connects the services, and for what writes their quality profiles
+	// before; nothing else needs these.
 	if slices.Contains(slices.Concat(g.running(wiring), g.running(recyclarr)), c) &&
 		slices.ContainsFunc(g.hostRecords(), func(r *Resource) bool { return g.Needs(r, c) }) {
 		return

@@ -29,8 +29,8 @@ func (g *Graph) withSocket() []*Resource {
 	return slices.DeleteFunc(g.Of(typeContainer), func(c *Resource) bool { return !slices.ContainsFunc(binds(c), bind.isSocket) })
 }
 
-// judgeEngine judges what stands before the engine's socket. Who asks the engine whatever he likes is
-// root on the machine, also when the socket is mounted read-only.
+// judgeEngine judges what stands before the engine's socket. Who asks the engine whatever he likes
+// is root on the machine, also when the socket is mounted read-only.
 func judgeEngine(g *Graph, out *report) {
 	out.absent("container with the engine's socket")
 	having := g.withSocket()
@@ -68,9 +68,9 @@ func (g *Graph) judgeNetworksOf(c *Resource, out *report) {
 	}
 }
 
-// Flags of wollomatic/socket-proxy that let nothing more through, and whether each takes a value. All
-// others are refused: those that let other methods through, that take what is allowed from labels of
-// other containers, or that listen on a socket of their own
+// Flags of wollomatic/socket-proxy that let nothing more through, and whether each takes a value.
+// All others are refused: those that let other methods through, that take what is allowed from
+// labels of other containers, or that listen on a socket of their own
 // (github.com/wollomatic/socket-proxy, internal/config).
 var harmlessFlags = map[string]bool{
 	"allowGET": true, "allowHEAD": true, "allowfrom": true, "allowhealthcheck": false, "listenip": true, "logjson": false, "loglevel": true,
@@ -117,17 +117,17 @@ func (g *Graph) asked(c *Resource) []string {
 	return out
 }
 
-// questions are what a log shipper asks of the engine, after the version of its API; # stands for the
-// ID or name of a container. They read no file of a container, no secret and no event, and change
-// nothing.
+// questions are what a log shipper asks of the engine, after the version of its API; # stands for
+// the ID or name of a container. They read no file of a container, no secret and no event, and
+// change nothing.
 var questions = []string{"_ping", "version", "networks", "containers/json", "containers/#/json", "containers/#/logs"}
 
 // apiVersion is the version of the engine's API in a path.
 var apiVersion = regexp.MustCompile(`^/v1\.[\d#]{1,2}/`)
 
-// dangerous returns something that a pattern of a socket proxy lets through and a log shipper does not
-// ask, or "". The proxy puts ^ before the pattern and $ after it, as here; so a pattern with | may be
-// bound at one end alone.
+// dangerous returns something that a pattern of a socket proxy lets through and a log shipper does
+// not ask, or "". The proxy puts ^ before the pattern and $ after it, as here; so a pattern with |
+// may be bound at one end alone.
 func dangerous(pattern string) string {
 	parsed, err := syntax.Parse("^"+pattern+"$", syntax.Perl)
 	if err != nil {
@@ -151,9 +151,9 @@ func dangerous(pattern string) string {
 // mostShapes is how many shapes of one pattern are looked at.
 const mostShapes = 1000
 
-// admitted returns what a pattern matches, as shapes: texts in which # stands for any run of letters, digits,
-// hyphens and underscores. It is false for a pattern that matches more than that can say: any
-// character, a slash among others, or a part that repeats.
+// admitted returns what a pattern matches, as shapes: texts in which # stands for any run of
+// letters, digits, hyphens and underscores. It is false for a pattern that matches more than that
+// can say: any character, a slash among others, or a part that repeats.
 func admitted(e *syntax.Regexp) ([]string, bool) {
 	switch e.Op {
 	case syntax.OpEmptyMatch:
@@ -166,14 +166,14 @@ func admitted(e *syntax.Regexp) ([]string, bool) {
 		text := string(e.Rune)
 		return []string{text}, e.Flags&syntax.FoldCase == 0 && !strings.ContainsAny(text, "#^$")
 	case syntax.OpCharClass:
-		return []string{"#"}, named(e.Rune)
+		return []string{"#"}, onlyNameCharacters(e.Rune)
 	case syntax.OpCapture:
 		return admitted(e.Sub[0])
 	case syntax.OpQuest:
 		found, ok := admitted(e.Sub[0])
 		return append([]string{""}, found...), ok
 	case syntax.OpStar, syntax.OpPlus, syntax.OpRepeat:
-		return []string{"#"}, e.Sub[0].Op == syntax.OpCharClass && named(e.Sub[0].Rune)
+		return []string{"#"}, e.Sub[0].Op == syntax.OpCharClass && onlyNameCharacters(e.Sub[0].Rune)
 	case syntax.OpAlternate:
 		var out []string
 		for _, sub := range e.Sub {
@@ -203,8 +203,9 @@ func admitted(e *syntax.Regexp) ([]string, bool) {
 	return nil, false
 }
 
-// named reports whether a class of characters, given as ranges, has none that a name in a path lacks.
-func named(ranges []rune) bool {
+// onlyNameCharacters reports whether a class of characters, given as ranges, has none that a name
+// in a path lacks.
+func onlyNameCharacters(ranges []rune) bool {
 	for i := 0; i+1 < len(ranges); i += 2 {
 		low, high := ranges[i], ranges[i+1]
 		within := func(first, last rune) bool { return first <= low && high <= last }

@@ -129,10 +129,10 @@ func (r *exportedResource) convert() (Resource, error) {
 	return out, nil
 }
 
-// Overlay puts what came of a property over what the program asked for. What is encrypted as a whole
-// hides nothing that the state holds in clear beside it: the labels of a container are encrypted for
-// the sake of one, and the rest of them is among its inputs. Names that the engine keeps for itself
-// are left out.
+// Overlay puts what came of a property over what the program asked for. What is encrypted as a
+// whole hides nothing that the state holds in clear beside it: the labels of a container are
+// encrypted for the sake of one, and the rest of them is among its inputs. Names that the engine
+// keeps for itself are left out.
 func Overlay(properties map[string]any, name string, value any) {
 	if _, secret := value.(Secret); strings.HasPrefix(name, "__") || secret && properties[name] != nil {
 		return

@@ -11,9 +11,9 @@ import (
 // grafanaFile is where Grafana finds its configuration without a flag.
 const grafanaFile = "/etc/grafana/grafana.ini"
 
-// grafanaSwitches are the settings of Grafana that decide who gets in by another way than the portal,
-// and as what: what each must be, and what it is where the configuration says nothing (conf/defaults.ini
-// of Grafana 13).
+// grafanaSwitches are the settings of Grafana that decide who gets in by another way than the
+// portal, and as what: what each must be, and what it is where the configuration says nothing
+// (conf/defaults.ini of Grafana 13).
 var grafanaSwitches = []struct {
 	section, key    string
 	must, otherwise bool
@@ -110,8 +110,9 @@ func (g *Graph) judgeOAuth(c, file *Resource, login map[string]string, out *repo
 	out.require(strings.Contains(login["role_attribute_path"], "groups"), file, "the role in %s does not follow from a group: %q", c.Name(), login["role_attribute_path"])
 }
 
-// judgeGrafanaSites judges Grafana's hostnames: whoever may change what it shows shows both factors,
-// on the tailnet too. A group for viewers alone is no exception, because who is in it may be in another.
+// judgeGrafanaSites judges Grafana's hostnames: whoever may change what it shows shows both
+// factors, on the tailnet too. A group for viewers alone is no exception, because who is in it may
+// be in another.
 func (g *Graph) judgeGrafanaSites(c *Resource, out *report) {
 	config, portal := g.portal()
 	for _, s := range g.layers.sites {

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// readINI reads a file as Grafana does (gopkg.in/ini.v1 with its defaults): values by section and key.
-// What is said twice holds as it is said last, # and ; begin a comment anywhere, and quotes around a
-// value are none of it. A value that goes on in the next line, which no program writes there, is an
-// error.
+// readINI reads a file as Grafana does (gopkg.in/ini.v1 with its defaults): values by section and
+// key. What is said twice holds as it is said last, # and ; begin a comment anywhere, and quotes
+// around a value are none of it. A value that goes on in the next line, which no program writes
+// there, is an error.
 func readINI(text string) (map[string]map[string]string, error) {
 	out := map[string]map[string]string{"": {}}
 	section := ""

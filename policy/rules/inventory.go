@@ -19,8 +19,8 @@ type Inventory struct {
 	Ports []Port `json:"ports"`
 	// Edges are who may open a connection to whom.
 	Edges []Edge `json:"edges"`
-	// Engine are who may ask the container engine: the containers with its socket, and those that reach
-	// one of these.
+	// Engine are who may ask the container engine: the containers with its socket, and those that
+	// reach one of these.
 	Engine []Asker `json:"engine"`
 	// Secrets are by name and age.
 	Secrets []SecretName `json:"secrets"`
@@ -66,8 +66,8 @@ type Container struct {
 	User string `json:"user"`
 	// MemoryMiB is its memory limit.
 	MemoryMiB int `json:"memoryMiB"`
-	// Networks are the names of its networks; container:NAME where it has the network of a tunnel, as
-	// Docker calls that.
+	// Networks are the names of its networks; container:NAME where it has the network of a tunnel,
+	// as Docker calls that.
 	Networks []string `json:"networks"`
 	// Internet is whether it may reach the internet, not counting by a tunnel.
 	Internet bool `json:"internet"`
@@ -95,8 +95,8 @@ type Port struct {
 type Edge struct {
 	// From is the name of the container that may open a connection.
 	From string `json:"from"`
-	// To is the name of the one that it reaches; for a VPN server its address, port and protocol, such
-	// as "VPN server 185.213.154.68:51820/udp".
+	// To is the name of the one that it reaches; for a VPN server its address, port and protocol,
+	// such as "VPN server 185.213.154.68:51820/udp".
 	To string `json:"to"`
 	// Port is the TCP port, or the VPN server's.
 	Port int `json:"port"`
@@ -128,8 +128,8 @@ func (c Container) Behind() string {
 	return ""
 }
 
-// WayOut says how a container leaves the machine: "yes" for the internet, a tunnel's VPN server, the
-// tunnel that it is behind, or "no".
+// WayOut says how a container leaves the machine: "yes" for the internet, a tunnel's VPN server,
+// the tunnel that it is behind, or "no".
 func (i Inventory) WayOut(c Container) string {
 	if c.Internet {
 		return "yes"
@@ -273,8 +273,8 @@ func (g *Graph) hostname(r *Resource) Hostname {
 	return h
 }
 
-// answers is the name of the container that answers at the name of one: what is behind it, if it is a
-// tunnel and only one is.
+// answers is the name of the container that answers at the name of one: what is behind it, if it is
+// a tunnel and only one is.
 func (g *Graph) answers(upstream string) string {
 	if answering := g.answering(upstream); len(answering) == 1 {
 		return answering[0].Text("name")

@@ -56,8 +56,8 @@ type layers struct {
 	blocks []site
 	// published are the ports of the proxy's container that the machine publishes.
 	published []string
-	// reachFiles are the files of the packet filter that allow something, or say that a container may
-	// reach nothing.
+	// reachFiles are the files of the packet filter that allow something, or say that a container
+	// may reach nothing.
 	reachFiles []*Resource
 	// reaches are what containers may reach, by the container's URN.
 	reaches map[string][]reach
@@ -114,8 +114,8 @@ func (l *layers) findListeners(g *Graph) {
 	}
 }
 
-// forVisitors reports whether a site is on a listener that the machine publishes. Where nothing says
-// which it publishes, each counts.
+// forVisitors reports whether a site is on a listener that the machine publishes. Where nothing
+// says which it publishes, each counts.
 func (l *layers) forVisitors(s site) bool {
 	return len(l.published) == 0 || slices.Contains(l.published, s.listener)
 }
@@ -160,8 +160,8 @@ func mentions(command, name string) bool {
 	return false
 }
 
-// imageOf returns the repository of a container's image: from the image that it depends on, because a
-// container itself names it by its ID.
+// imageOf returns the repository of a container's image: from the image that it depends on, because
+// a container itself names it by its ID.
 func imageOf(g *Graph, c *Resource) string {
 	image := c.Text("image")
 	for _, urn := range c.Dependencies {

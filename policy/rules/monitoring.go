@@ -24,8 +24,8 @@ const (
 
 var monitoringPrograms = []string{prometheus, alertmanager, loki, alloy, promtail, grafana, nodeExporter, cadvisor, blackbox, socketProxy, startPage}
 
-// program is the last part of the name of a container's image; empty for a service of the operator's
-// own, which is one like any other, whatever it runs.
+// program is the last part of the name of a container's image; empty for a service of the
+// operator's own, which is one like any other, whatever it runs.
 func (g *Graph) program(c *Resource) string {
 	parent := g.Get(c.Parent)
 	for range len(g.resources) { // parents that go in a circle, which no engine makes, end
@@ -71,9 +71,9 @@ func (g *Graph) undecidedReaches(out *report) {
 	}
 }
 
-// mayReach says who may open a connection to a program of the monitoring. Who is none of these has no
-// business there: whoever reaches Prometheus or Loki reads everything that is measured and logged,
-// and what reaches Alertmanager can silence it. None of them has a login of its own.
+// mayReach says who may open a connection to a program of the monitoring. Who is none of these has
+// no business there: whoever reaches Prometheus or Loki reads everything that is measured and
+// logged, and what reaches Alertmanager can silence it. None of them has a login of its own.
 var mayReach = map[string][]string{
 	prometheus:   {grafana, startPage},
 	loki:         {alloy, promtail, grafana, prometheus},

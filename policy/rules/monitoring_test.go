@@ -28,8 +28,8 @@ var perilous = func() (out []string) {
 	return out
 }()
 
-// A pattern that lets any of these through is refused, whatever else it says, and so is one that says
-// nothing plain; what is accepted lets through what a log shipper asks.
+// A pattern that lets any of these through is refused, whatever else it says, and so is one that
+// says nothing plain; what is accepted lets through what a log shipper asks.
 func TestWhatTheEngineMayBeAsked(t *testing.T) {
 	const ours = `(/v1\.[0-9]{1,2})?/(_ping|version|networks|containers/json|containers/[a-f0-9]{12,64}/(json|logs))`
 	for _, pattern := range []string{
@@ -49,7 +49,8 @@ func TestWhatTheEngineMayBeAsked(t *testing.T) {
 	} {
 		assert.NotEmpty(t, dangerous(pattern), pattern)
 	}
-	// The list is none of what cannot be asked: each of these is something that a wide pattern lets through.
+	// The list is none of what cannot be asked: each of these is something that a wide pattern lets
+	// through.
 	wide := regexp.MustCompile(`^/.*$`)
 	for _, path := range perilous {
 		assert.True(t, wide.MatchString(path))
@@ -131,8 +132,8 @@ func TestSitesOfSeveralListeners(t *testing.T) {
 	assert.Equal(t, []string{"abort"}, sites[2].lines)
 }
 
-// What the operator runs himself is a service like any other, whatever program it is: it is judged by no
-// rule about the monitoring, and may do nothing of what that may.
+// What the operator runs himself is a service like any other, whatever program it is: it is judged
+// by no rule about the monitoring, and may do nothing of what that may.
 func TestServicesOfTheOperatorsOwn(t *testing.T) {
 	own := Resource{URN: "g", Type: typeContainer, Parent: "w", Properties: map[string]any{"name": "custom-grafana", "image": "docker.io/grafana/grafana:13"}}
 	component := Resource{URN: "w", Type: "homelab:workload:Container", Parent: "s"}

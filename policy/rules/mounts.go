@@ -47,8 +47,8 @@ var engineSocket = regexp.MustCompile(`/(?:docker|containerd|podman)\.sock$`)
 
 func (b bind) isSocket() bool { return engineSocket.MatchString(b.source) }
 
-// ofMachine reports whether a container has a folder of the machine's own, something in one, or what
-// holds one.
+// ofMachine reports whether a container has a folder of the machine's own, something in one, or
+// what holds one.
 func (b bind) ofMachine() bool {
 	return b.isSocket() || slices.ContainsFunc(machineFolders, func(folder string) bool {
 		return within(b.source, folder) || within(folder, b.source) || b.source == "/"
@@ -62,8 +62,9 @@ var ownFolders = map[string][]string{
 	cadvisor: {"/sys/fs/cgroup"},
 }
 
-// mayRead reports whether a container reads, and only reads, of the machine what its program is there
-// for. What the program before the engine's socket lets through is the rule engine-socket's to judge.
+// mayRead reports whether a container reads, and only reads, of the machine what its program is
+// there for. What the program before the engine's socket lets through is the rule engine-socket's
+// to judge.
 func (g *Graph) mayRead(c *Resource, b bind) bool {
 	if b.isSocket() {
 		return b.readOnly && g.isSocketProxy(c)
@@ -74,8 +75,8 @@ func (g *Graph) mayRead(c *Resource, b bind) bool {
 // logReaders are the programs that read what others log.
 var logReaders = []string{alloy, promtail, crowdsec}
 
-// judgeShares judges what a container has in common with others. Whoever writes to a folder keeps it;
-// the others are judged.
+// judgeShares judges what a container has in common with others. Whoever writes to a folder keeps
+// it; the others are judged.
 func judgeShares(g *Graph, c *Resource, out *report) {
 	reads := slices.ContainsFunc(logReaders, func(program string) bool { return slices.Contains(g.running(program), c) })
 	for _, b := range binds(c) {
@@ -96,8 +97,8 @@ func judgeShares(g *Graph, c *Resource, out *report) {
 	}
 }
 
-// forSeveral reports whether a folder is for several containers by design: the library, what comes in,
-// and the gates. Other rules judge who has these, and who has a folder of the machine's own.
+// forSeveral reports whether a folder is for several containers by design: the library, what comes
+// in, and the gates. Other rules judge who has these, and who has a folder of the machine's own.
 func forSeveral(b bind) bool {
 	return within(b.source, libraryFolder) || downloadsFolder.MatchString(b.source) || strings.HasPrefix(b.source, gatesFolder) || b.ofMachine()
 }

@@ -14,8 +14,8 @@ var secretName = regexp.MustCompile(`(?i)(^|[^a-z])(password|passphrase|passwd|s
 // notSecret are names that end like one, and hold none.
 var notSecret = []string{"publicKey", "keyFile", "deployKey", "hostKey"}
 
-// shapes find secrets by what they look like, wherever they are. A text without any of a shape's marks,
-// in lower case, cannot have it: most texts are long and have none.
+// shapes find secrets by what they look like, wherever they are. A text without any of a shape's
+// marks, in lower case, cannot have it: most texts are long and have none.
 var shapes = []struct {
 	what    string
 	marks   []string
@@ -135,8 +135,8 @@ var (
 	loginName  = regexp.MustCompile(`(?:^|[_-])user(?:name)?$`)
 )
 
-// inClear returns what of a resource must be a secret, though no property's name says so, and is none:
-// what is written to a file for secrets, and a generated password.
+// inClear returns what of a resource must be a secret, though no property's name says so, and is
+// none: what is written to a file for secrets, and a generated password.
 func inClear(r *Resource) string {
 	switch r.Type {
 	case typeCommand:
@@ -168,8 +168,9 @@ var publicKey = regexp.MustCompile(`^[A-Z_]*PUBLIC_KEY=`)
 // words finds what could be a key: long, and of the alphabet of base64.
 var words = regexp.MustCompile(`[A-Za-z0-9+/_-]{24,}={0,2}`)
 
-// random returns a word of the text that looks random, or "": one of letters of both cases and digits,
-// each of which says more than four bits. A digest in hexadecimal digits, a path and a name do not.
+// random returns a word of the text that looks random, or "": one of letters of both cases and
+// digits, each of which says more than four bits. A digest in hexadecimal digits, a path and a name
+// do not.
 func random(text string) string {
 	for _, word := range words.FindAllString(text, -1) {
 		lower := strings.ContainsFunc(word, func(c rune) bool { return c >= 'a' && c <= 'z' })

@@ -30,8 +30,8 @@ func (s site) has(words string) bool {
 	return false
 }
 
-// guarded reports whether every request of the site asks the portal: on the way of all requests, and
-// not only where a condition holds.
+// guarded reports whether every request of the site asks the portal: on the way of all requests,
+// and not only where a condition holds.
 func (s site) guarded() bool {
 	depth, at := 0, -1
 	for _, line := range s.lines {
@@ -56,8 +56,8 @@ var (
 )
 
 // readSites reads the hostnames of a Caddyfile, each with the directives that its requests meet, in
-// the file's order. It knows the form in which this program and caddy fmt write them: one directive a
-// line.
+// the file's order. It knows the form in which this program and caddy fmt write them: one directive
+// a line.
 func readSites(text string) []site {
 	var sites []site
 	snippets := map[string][]string{}

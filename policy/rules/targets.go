@@ -26,8 +26,8 @@ type scraping struct {
 	} `yaml:"scrape_configs"`
 }
 
-// configuration returns the command that writes a program's configuration: the file that a flag names,
-// or the one where the program looks without it.
+// configuration returns the command that writes a program's configuration: the file that a flag
+// names, or the one where the program looks without it.
 func (g *Graph) configuration(c *Resource, flag, otherwise string) *Resource {
 	for _, argument := range c.At("command").Texts() {
 		if name, ok := strings.CutPrefix(strings.TrimPrefix(argument, "-"), "-"+flag+"="); ok {
@@ -67,7 +67,8 @@ func (g *Graph) reachable(from, to *Resource, port string) bool {
 	return slices.ContainsFunc(g.layers.reaches[from.URN], func(r reach) bool { return r.to == to && r.port == port })
 }
 
-// judgeJobs judges that each target is a container's, and within reach. It returns what is measured.
+// judgeJobs judges that each target is a container's, and within reach. It returns what is
+// measured.
 func (g *Graph) judgeJobs(p, file *Resource, read scraping, out *report) []string {
 	var measured []string
 	judge := func(from *Resource, job, target string) *Resource {

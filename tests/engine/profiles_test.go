@@ -17,8 +17,8 @@ func withProfiles(radarr, sonarr []any) map[string]any {
 	return map[string]any{"homelab:wiring": map[string]any{"qualityProfiles": map[string]any{"radarr": radarr, "sonarr": sonarr}}}
 }
 
-// What writes quality profiles is there if the settings ask for it. It reaches Radarr, Sonarr and the
-// internet, nobody reaches it, and the services are connected once it has written. Without the
+// What writes quality profiles is there if the settings ask for it. It reaches Radarr, Sonarr and
+// the internet, nobody reaches it, and the services are connected once it has written. Without the
 // setting it goes, and what connects the services is told.
 func TestQualityProfiles(t *testing.T) {
 	dir := t.TempDir()

@@ -81,8 +81,8 @@ func (f *filtered) connectFrom(tries map[string][]string) map[string][]string {
 	return out
 }
 
-// askFrom sends a datagram to each address from several containers, and returns those that answered,
-// by container and sorted.
+// askFrom sends a datagram to each address from several containers, and returns those that
+// answered, by container and sorted.
 func (f *filtered) askFrom(t *testing.T, containers, addresses []string) map[string][]string {
 	var mu sync.Mutex
 	out := map[string][]string{}
@@ -112,8 +112,8 @@ func established(begun map[int]string) []string {
 	return answered
 }
 
-// settled waits for connections that were begun, closes them and empties the list, and returns those
-// that something came back for: an answer, or an error that somebody sent.
+// settled waits for connections that were begun, closes them and empties the list, and returns
+// those that something came back for: an answer, or an error that somebody sent.
 func settled(begun map[int]string) map[string]error {
 	out := map[string]error{}
 	for deadline := time.Now().Add(patience); len(begun) > 0; {

@@ -314,7 +314,8 @@ type wired struct {
 	Problems []string `json:"problems"`
 }
 
-// wire runs the program that connects the apps, with the deployment's plan, and returns what it did.
+// wire runs the program that connects the apps, with the deployment's plan, and returns what it
+// did.
 func (f *flow) wire() map[string]wired {
 	f.t.Helper()
 	cmd := f.inContainer("wire", f.programs["wire"], "once", "--json", "--plan", f.folder+"/plan.json", "--state", f.folder+"/state", "--patience", "30s")

@@ -152,8 +152,8 @@ func (f *flow) seeds(releases ...*release) {
 	}
 }
 
-// connectsIn connects from the seeder's place to the VPN's forwarded port as a peer does, and reports
-// whether the client behind the tunnel answers for the torrent.
+// connectsIn connects from the seeder's place to the VPN's forwarded port as a peer does, and
+// reports whether the client behind the tunnel answers for the torrent.
 func (f *flow) connectsIn(r *release) error {
 	conn, err := f.seeder.space.DialContext(f.t.Context(), "tcp", net.JoinHostPort(vpnServer, fmt.Sprint(forwardedPort)))
 	if err != nil {

@@ -104,8 +104,8 @@ func (f *flow) filmArrives(t *testing.T, person *http.Client, film *release) {
 	require.Equal(t, http.StatusCreated, f.ask(person, http.MethodPost, "jellyseerr", "/api/v1/request", nil,
 		map[string]any{"mediaType": "movie", "mediaId": 603, "title": "The.Matrix"}, nil))
 
-	// Jellyseerr asks Radarr, which searches at Prowlarr, which searches at Jackett; the torrent comes
-	// back the same way, and Radarr gives it to qBittorrent.
+	// Jellyseerr asks Radarr, which searches at Prowlarr, which searches at Jackett; the torrent
+	// comes back the same way, and Radarr gives it to qBittorrent.
 	for _, step := range []string{
 		"jellyseerr POST /api/v1/request",
 		"radarr POST /api/v3/movie",
@@ -157,8 +157,8 @@ func (f *flow) nothingToWire(t *testing.T) {
 	assert.Equal(t, before, after)
 }
 
-// episodeWaits lets an episode be complete while the box's mount is away: it is not imported, nothing
-// is written in the library's place, and nothing is lost. Once the library is back, it is.
+// episodeWaits lets an episode be complete while the box's mount is away: it is not imported,
+// nothing is written in the library's place, and nothing is lost. Once the library is back, it is.
 func (f *flow) episodeWaits(t *testing.T, person *http.Client, episode *release) {
 	f.libraryGoes()
 	require.NoDirExists(t, f.library.gate())

@@ -236,8 +236,8 @@ func (k *killswitch) loadGluetunsRules(server string) {
 		"iptables -A OUTPUT -o eth0 -s "+k.at.address+" -d "+k.at.subnet+" -j ACCEPT", "iptables -A INPUT -i eth0 -d "+k.at.subnet+" -j ACCEPT",
 		"ip6tables -A OUTPUT -o eth0 -d ff02::1:ff00:0/104 -j ACCEPT")
 	require.NoError(k.t, k.tunnel.Run(nil, "sh", "-ec", strings.Join(commands, "\n")))
-	// Neighbours are reached by the main table. What comes in by the container's address is answered
-	// by its interface: this is also a way past the tunnel for who binds to that address.
+	// Neighbours are reached by the main table. What comes in by the container's address is
+	// answered by its interface: this is also a way past the tunnel for who binds to that address.
 	k.ip(k.tunnel, "rule add to "+k.at.subnet+" table 254 priority 98", "rule add from "+k.at.address+" table 200 priority 100",
 		"route add default via "+k.at.gateway+" dev eth0 table 200")
 }

@@ -110,8 +110,8 @@ func (c *counted) addContainer(r apitype.ResourceV3) {
 	}
 }
 
-// measure runs the program on the machine and returns what it wrote. The parts that need what is not
-// here are of another test.
+// measure runs the program on the machine and returns what it wrote. The parts that need what is
+// not here are of another test.
 func (c *counted) measure(t *testing.T) series {
 	t.Helper()
 	program, err := filepath.Abs(metricsProgram)

@@ -44,8 +44,8 @@ func (m *measured) trace(t *testing.T, address string) {
 	m.put(t, "/srv/docker/trace", "fl=1\nh=1.1.1.1\nip="+address+"\nts=1\n")
 }
 
-// TestMetricsOfTheMachine measures a machine with the real systemd, Fail2ban, apt, packet filter and
-// mounts, and takes one after the other away: what is left is measured all the same.
+// TestMetricsOfTheMachine measures a machine with the real systemd, Fail2ban, apt, packet filter
+// and mounts, and takes one after the other away: what is left is measured all the same.
 func TestMetricsOfTheMachine(t *testing.T) {
 	m := newMeasured(t)
 	m.addPackages(t)
@@ -124,8 +124,8 @@ func (m *measured) everySeries(t *testing.T, all series) {
 	}
 }
 
-// scraped has Debian's node-exporter show the file: in a network of its own, as nobody, and with the
-// folder alone.
+// scraped has Debian's node-exporter show the file: in a network of its own, as nobody, and with
+// the folder alone.
 func (m *measured) scraped(t *testing.T, all series) {
 	exporter := m.command(context.Background(), "", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "prometheus-node-exporter",
 		"--web.listen-address=127.0.0.1:9100", "--collector.disable-defaults", "--collector.textfile", "--collector.textfile.directory="+filepath.Dir(theSeriesFile))

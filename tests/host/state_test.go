@@ -276,8 +276,8 @@ func TestTheOrderOfABoot(t *testing.T) {
 	assert.Empty(t, e.settles())
 }
 
-// What looks into the library is stopped once that is away, however it is, and comes back with it. A
-// gate that is missing at one look alone stops nothing.
+// What looks into the library is stopped once that is away, however it is, and comes back with it.
+// A gate that is missing at one look alone stops nothing.
 func TestWhatLooksIntoTheLibraryIsStoppedWithoutIt(t *testing.T) {
 	e := newEngine(t)
 	e.library()

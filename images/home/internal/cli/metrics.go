@@ -18,8 +18,8 @@ type metrics struct {
 	success  *prometheus.GaugeVec
 }
 
-// newMetrics returns the metrics, with a series for every source from the start on, so that an
-// alert on one that is missing is possible.
+// newMetrics returns the metrics, with a series for every source from the start on: one that never
+// answered is 0, not missing.
 func newMetrics() *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),

@@ -185,8 +185,8 @@ func TestRecordedAnswers(t *testing.T) {
 	assert.Equal(t, 2026, known.Alerts[1].Since.Year())
 }
 
-// The machine's program calls a container "container"; the deployment's Prometheus keeps that as the
-// label that is asked for here.
+// The machine's program calls a container "container"; the deployment's Prometheus keeps that as
+// the label that is asked for here.
 func TestTheDeploymentNamesTheLabel(t *testing.T) {
 	data, err := os.ReadFile("../../../../components/monitoring/internal/prometheus/testdata/prometheus.golden")
 	require.NoError(t, err)

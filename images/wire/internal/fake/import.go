@@ -209,8 +209,8 @@ func (s *Servarr) copyTorrent(torrent object) (string, error) {
 	return "", nil
 }
 
-// place returns the folder of a film or a series in its root folder, and where a file goes there. All
-// films are of 1999, and all files of series the first episode.
+// place returns the folder of a film or a series in its root folder, and where a file goes there.
+// All films are of 1999, and all files of series the first episode.
 func (s *Servarr) place(item object, source string) (folder, file string) {
 	renames := s.configs["naming"][s.kind.rename] == true
 	file = filepath.Base(source)

@@ -14,7 +14,8 @@ import (
 // QBittorrent is qBittorrent's WebAPI: version 5.2's, or that of earlier versions if Old is set.
 type QBittorrent struct {
 	*Server
-	// Old answers a login with 200 and "Ok." or "Fails.", and shows a folder with a slash at its end.
+	// Old answers a login with 200 and "Ok." or "Fails.", and shows a folder with a slash at its
+	// end.
 	Old bool
 	// Banned says that five logins failed.
 	Banned      bool
@@ -189,8 +190,8 @@ func (q *QBittorrent) editCategory(w http.ResponseWriter, r *http.Request) {
 	q.wrote(r)
 }
 
-// add downloads at once what is in a torrent's file. It takes only a category that it knows, to which
-// a folder belongs.
+// add downloads at once what is in a torrent's file. It takes only a category that it knows, to
+// which a folder belongs.
 func (q *QBittorrent) add(w http.ResponseWriter, r *http.Request) {
 	upload, _, err := r.FormFile("torrents")
 	if err != nil {

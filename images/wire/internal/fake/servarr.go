@@ -258,7 +258,8 @@ func (s *Servarr) addRoot(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusCreated, root)
 }
 
-// session logs in to the download client with what is stored, unless an earlier login is still good.
+// session logs in to the download client with what is stored, unless an earlier login is still
+// good.
 func (s *Servarr) session(client object) (*http.Client, string, error) {
 	scheme := "http"
 	if value(client, "useSsl") == true {

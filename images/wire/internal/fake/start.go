@@ -21,9 +21,9 @@ type App struct {
 	Refresh func() error
 }
 
-// Start returns an app by its name, for a process of its own. It finds the others under the addresses
-// that are stored in it, and nowhere else. The log gets a line for every request, before it is
-// answered, for what a request has changed, and for what the app does by itself.
+// Start returns an app by its name, for a process of its own. It finds the others under the
+// addresses that are stored in it, and nowhere else. The log gets a line for every request, before
+// it is answered, for what a request has changed, and for what the app does by itself.
 func Start(name string, settings Settings, log func(line string)) (*App, error) {
 	switch name {
 	case "radarr", "sonarr":

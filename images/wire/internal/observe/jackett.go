@@ -10,8 +10,8 @@ import (
 	"homelab/images/wire/internal/plan"
 )
 
-// jackett returns how Jackett is asked. Its key opens only the search, which lists the indexers that
-// are set up; whether one fails is known only to who searches with it.
+// jackett returns how Jackett is asked. Its key opens only the search, which lists the indexers
+// that are set up; whether one fails is known only to who searches with it.
 func jackett(key plan.Secret) func(context.Context, *look) error {
 	return func(ctx context.Context, l *look) error {
 		query := url.Values{"t": {"indexers"}, "configured": {"true"}, "apikey": {string(key)}}

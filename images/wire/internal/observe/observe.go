@@ -49,8 +49,8 @@ type Observer struct {
 type subject struct {
 	name plan.App
 	base string
-	// ask asks the app. An error means that it does not answer as it should; what it does not say is
-	// reported on the way.
+	// ask asks the app. An error means that it does not answer as it should; what it does not say
+	// is reported on the way.
 	ask func(context.Context, *look) error
 	// connected is called when a pass has connected the app; nil for nothing.
 	connected func()

@@ -62,7 +62,8 @@ func (t *torrentClient) ask(ctx context.Context, l *look) error {
 	return nil
 }
 
-// logIn begins a session. Since version 5.2 the answer is 204 or 401, before it was 200 with a word.
+// logIn begins a session. Since version 5.2 the answer is 204 or 401, before it was 200 with a
+// word.
 func (t *torrentClient) logIn(ctx context.Context, l *look) error {
 	refusal := func() error {
 		return fmt.Errorf("it refuses our password (%d), which is not tried again before it is connected", t.refused.Load())

@@ -67,7 +67,8 @@ func (o *Observer) Describe(all chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect sends what the latest round found. Every app of the plan has homelab_app_up from the start.
+// Collect sends what the latest round found. Every app of the plan has homelab_app_up from the
+// start.
 func (o *Observer) Collect(all chan<- prometheus.Metric) {
 	for _, s := range o.subjects {
 		s.mutex.Lock()

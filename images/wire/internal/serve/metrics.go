@@ -18,8 +18,8 @@ type metrics struct {
 	now      func() time.Time
 }
 
-// newMetrics registers the metrics, with a series for every app of the plan from the start on, so
-// that an alert on one that is missing is possible.
+// newMetrics registers the metrics, with a series for every app of the plan from the start on: one
+// that was never connected is 0, not missing.
 func newMetrics(p *plan.Plan, registry prometheus.Registerer) *metrics {
 	labels := []string{"app"}
 	gauge := func(name, help string) *prometheus.GaugeVec {

@@ -1,5 +1,5 @@
-// Package serve makes passes again and again, and measures the apps between and beside them. How the
-// passes went, and what the apps say of themselves, it tells over HTTP.
+// Package serve makes passes again and again, and measures the apps between and beside them. How
+// the passes went, and what the apps say of themselves, it tells over HTTP.
 package serve
 
 import (
@@ -58,8 +58,8 @@ func New(p *plan.Plan, wirer *wire.Wirer, stateDir string, every time.Duration, 
 	return s
 }
 
-// credential returns the API key that an app has made for us, "" if there is none yet. A pass may be
-// writing the state, which replaces files as a whole.
+// credential returns the API key that an app has made for us, "" if there is none yet. A pass may
+// be writing the state, which replaces files as a whole.
 func (s *Server) credential(app plan.App) (string, error) {
 	st, err := state.Open(s.stateDir, true)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Command app is one of the fakes as a process of its own, for tests in which the apps are apart from
-// each other. It reads what it is as JSON from standard input, and prints the app's log.
+// Command app is one of the fakes as a process of its own, for tests in which the apps are apart
+// from each other. It reads what it is as JSON from standard input, and prints the app's log.
 package main
 
 import (
