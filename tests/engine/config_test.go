@@ -114,6 +114,6 @@ func TestTheSumOfTheMemoryIsThatOfTheContainers(t *testing.T) {
 	greedy := open(t, func(o *workspace.Options) { o.Config = map[string]any{"homelab:services.jellyfin.memoryMiB": 1 << 20} })
 	refused, err := greedy.Preview(t.Context())
 	require.Error(t, err)
-	assert.Contains(t, refused.Log, fmt.Sprintf("what guards and connects them %d and the system", chain))
+	assert.Contains(t, refused.Log, fmt.Sprintf("what guards, connects and measures them %d and the system", chain))
 	assert.Contains(t, refused.Log, "lower a memoryMiB, or use a larger server type")
 }
