@@ -36,8 +36,9 @@ func CAdvisor() service.Definition {
 		// The control groups that Docker has systemd make, as it does where that runs and the kernel
 		// has control groups of version 2. Of all others only the machine's own is measured.
 		"--raw_cgroup_prefix_whitelist=/system.slice/docker-",
-		// Docker is not asked: it would tell names, but then cAdvisor also wants containerd's socket or
-		// Docker's folder. Podman, containerd and CRI-O are looked for once, at the start.
+		// Docker is not asked: it would tell names, but then cAdvisor also wants containerd's
+		// socket or Docker's folder. Podman, containerd and CRI-O are looked for once, at the
+		// start.
 		"--docker=",
 		"--enable_metrics=cpu,memory", "--housekeeping_interval=30s",
 	}

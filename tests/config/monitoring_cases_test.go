@@ -242,8 +242,8 @@ func targetDown(a ruleAlert) []ruleCase {
 	return []ruleCase{{firing: map[string]string{up: always(0)}, quiet: map[string]string{up: always(1)}, at: 15 * time.Minute, labels: kept(labels)}}
 }
 
-// application is a case of a series that the wiring has of an application. kind is a label, its value
-// that counts, and one that does not; none of another application counts.
+// application is a case of a series that the wiring has of an application. kind is a label, its
+// value that counts, and one that does not; none of another application counts.
 func application(metric string, wrong, well int, kind ...string) func(ruleAlert) []ruleCase {
 	return func(a ruleAlert) []ruleCase {
 		app := appOf.FindStringSubmatch(a.Expr)[1]

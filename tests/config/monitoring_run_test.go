@@ -283,8 +283,8 @@ func ready(t *testing.T, address string) {
 	}, 30*time.Second, 100*time.Millisecond, address)
 }
 
-// The real programs run from our files: they find every target, and tell the operator of what fails,
-// each cause in one message.
+// The real programs run from our files: they find every target, and tell the operator of what
+// fails, each cause in one message.
 func TestMonitoringRuns(t *testing.T) {
 	s := startMonitoring(t)
 	var missing []string

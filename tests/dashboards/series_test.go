@@ -133,9 +133,9 @@ func (p *programs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(out) // Prometheus says what it did not get
 }
 
-// configuration is the rendered one, with every scrape through the proxy, faster; of the rules it has
-// those that record, and one of the test's own: the series ALERTS are Prometheus' own and exist while
-// something fires.
+// configuration is the rendered one, with every scrape through the proxy, faster; of the rules it
+// has those that record, and one of the test's own: the series ALERTS are Prometheus' own and exist
+// while something fires.
 func configuration(t *testing.T, proxy string) string {
 	t.Helper()
 	dir := t.TempDir()
