@@ -63,11 +63,7 @@ var ruleCases = map[string]func(ruleAlert) []ruleCase{
 	"DecisionsSpike": several(
 		pair(90*time.Minute, nil, "", decisions("crowdsec", "0x70 100x3000"), decisions("CAPI", "0x70 5000x3000"), decisions("crowdsec", "100x3000")),
 		pair(90*time.Minute, nil, "", decisions("crowdsec", "_x70 100x3000"), decisions("crowdsec", "_x70 20x3000"))),
-	"LoginsFail": several(
-		counter("authelia_authn", target("authelia", 9959, "success", "false", "banned", "false"), 2, 1, late, ""),
-		counter("authelia_authn_second_factor", target("authelia", 9959, "success", "false", "banned", "false", "type", "totp"), 2, 1, late, ""),
-		pair(late, nil, "", map[string]string{labelled("authelia_authn", target("authelia", 9959, "success", "false")): grows(2)},
-			map[string]string{labelled("authelia_authn", target("authelia", 9959, "success", "true")): grows(100)})),
+	"LoginsFail":         counter("authelia_authn_duration_count", target("authelia", 9959, "success", "false"), 2, 1, late, ""),
 	"Fail2banNotRunning": gone("homelab_fail2ban_banned", machine("jail", "sshd"), 20*time.Minute),
 	"Fail2banBansSpike": pair(90*time.Minute, kept(machine("jail", "sshd")), "Fail2ban bans many addresses in the jail sshd",
 		map[string]string{labelled("homelab_fail2ban_banned", machine("jail", "sshd")): "0x70 30x3000"},

@@ -74,12 +74,9 @@ func detection(b *board) {
 // portal adds logins, and who was banned for failing them.
 func portal(b *board) {
 	b.add(12, 8,
-		graph("Logins", "First factors at the portal, within an hour.", short,
-			query{sum(increase(series("authelia_authn", "success", "true"), "1h")), "succeeded"},
-			query{sum(increase(series("authelia_authn", "success", "false"), "1h")), "failed"},
-			query{sum(increase(series("authelia_authn", "banned", "true"), "1h")), "banned"}),
-		graph("Second factors", "Second factors at the portal, within an hour.", short,
-			query{sum(increase("authelia_authn_second_factor", "1h"), "type", "success"), "{{type}}: {{success}}"}),
+		graph("Logins", "Logins with a password at the portal, within an hour.", short,
+			query{sum(increase(series("authelia_authn_duration_count", "success", "true"), "1h")), "succeeded"},
+			query{sum(increase(series("authelia_authn_duration_count", "success", "false"), "1h")), "failed"}),
 		stacked("Decisions of the portal", "What the portal answered when the proxy asked, by status: 200 lets in.", perSecond,
 			query{sum(rate("authelia_authz"), "code"), "{{code}}"}),
 		graph("Banned", "Addresses that Fail2ban bans, by jail.", short, query{"homelab_fail2ban_banned", "{{jail}}"}),

@@ -86,14 +86,14 @@ func portal(m watch.Model) []Alert {
 	if !m.Has(authelia) {
 		return nil
 	}
-	failed := func(metric string) string {
-		return fmt.Sprintf("(sum(increase(%s[15m])) or vector(0))", series(metric, "success", "false"))
-	}
+	// Authelia 4.39 has authelia_authn and authelia_authn_second_factor, and never counts there: only
+	// later releases do (HandleAttempt in internal/regulation/regulator.go). It measures how long each
+	// login with a password takes.
 	return gateway(authelia, Alert{
 		Name: "LoginsFail", Severity: Warning,
-		Expr:    failed("authelia_authn") + " + " + failed("authelia_authn_second_factor") + " > 20",
+		Expr:    fmt.Sprintf("sum(increase(%s[15m])) > 20", series("authelia_authn_duration_count", "success", "false")),
 		Summary: "Many logins at the portal fail",
-		Description: "More than 20 logins failed within 15 minutes. Somebody guesses passwords, or a device has an old one. " +
+		Description: "More than 20 logins with a password failed within 15 minutes. Somebody guesses passwords, or a device has an old one. " +
 			"The portal's log in Grafana names the users and addresses; guessing is banned by itself.",
 	})
 }
