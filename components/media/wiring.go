@@ -127,7 +127,7 @@ func Wire(ctx *pulumi.Context, name string, args *WiringArgs, opts ...pulumi.Res
 	}
 	w.container, err = workload.New(ctx, name, &workload.Spec{
 		Host: args.Host, Built: image, User: service.Owner, Networks: networks, Slot: wireSlot,
-		Uses: uses, Mounts: placed.Mounts, RestartOn: placed.Files(), Env: map[string]string{"TZ": args.Timezone},
+		Uses: uses, Mounts: placed.Mounts, RestartOn: placed.Files(), Env: memory.WithGo(map[string]string{"TZ": args.Timezone}, memory.Wiring),
 		Command:   []string{"run", "--plan", "/etc/wire/plan.json", "--state", "/state"},
 		MemoryMiB: memory.Wiring,
 		// Services of a new machine take minutes to start, and an indexer's site may be slow.

@@ -327,13 +327,31 @@ func looking(t *testing.T) int {
 	return count
 }
 
+// tellers has Prometheus stop: nobody else would tell of that. One that is being replaced is no
+// reason to.
+func (m *measured) tellers(t *testing.T, watch func() (string, error)) {
+	file := m.at(theSeriesFile)
+	before, err := os.ReadFile(file)
+	require.NoError(t, err)
+	down := string(before) + "homelab_container_healthy{container=\"prometheus\"} 0\nhomelab_container_running{container=\"radarr\"} 0\n"
+	require.NoError(t, os.WriteFile(file, []byte(down), 0o644))
+	said, err := watch()
+	require.Error(t, err)
+	assert.Contains(t, said, "without prometheus no alert arrives; see docker logs prometheus")
+	back := time.AfterFunc(time.Second, func() { _ = os.WriteFile(file, before, 0o644) })
+	defer back.Stop()
+	said, err = watch()
+	require.NoError(t, err, said)
+}
+
 // watched is what systemd tells somebody.
 func (m *measured) watched(t *testing.T) {
 	watch := func() (string, error) {
-		return m.run("", "/opt/homelab/state/homelab-metrics", "watch", "/opt/homelab/state/metrics.json")
+		return m.run("", "env", "HOMELAB_AGAIN=2", "/opt/homelab/state/homelab-metrics", "watch", "/opt/homelab/state/metrics.json")
 	}
 	said, err := watch()
 	require.NoError(t, err, said)
+	m.tellers(t, watch)
 	before := time.Now().Add(-25 * time.Minute)
 	require.NoError(t, os.Chtimes(m.at(theSeriesFile), before, before))
 	said, err = watch()

@@ -73,7 +73,7 @@ func settings(days int) configuration {
 			// Lines up to half of this behind the newest of their stream are taken: a container's
 			// own output may arrive hours after the log file that the same program writes.
 			MaxChunkAge: "12h",
-			WAL:         wal{ReplayMemoryCeiling: "128MB", DiskFullThreshold: 0.9},
+			WAL:         wal{ReplayMemoryCeiling: "128MB", DiskFullThreshold: 0.8},
 		},
 		// All of them: those of the ingester are looked at for 3 hours only, which is less than it
 		// holds.
@@ -84,9 +84,10 @@ func settings(days int) configuration {
 			WorkingDirectory: DataPath + "/compactor", RetentionEnabled: true, DeleteRequestStore: filesystem,
 		},
 		Limits: limits{
+			DeletionMode:    "disabled",
 			RetentionPeriod: retention, MaxQueryLookback: retention, MaxQueryLength: "0s",
 			RejectOldSamples: true, RejectOldSamplesMaxAge: duration(OldestLine),
-			IngestionRateMB: 1, IngestionBurstSizeMB: 8, PerStreamRateLimit: "256KB", PerStreamRateLimitBurst: "4MB",
+			IngestionRateMB: 1, IngestionBurstSizeMB: 8, PerStreamRateLimit: "64KB", PerStreamRateLimitBurst: "4MB",
 			MaxLineSize: "64KB", MaxLineSizeTruncate: true,
 			MaxLabelNamesPerSeries: len(Labels()), MaxGlobalStreamsPerUser: 500, DiscoverServiceName: []string{},
 		},

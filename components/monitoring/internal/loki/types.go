@@ -119,6 +119,9 @@ type compactor struct {
 }
 
 type limits struct {
+	// DeletionMode disabled has no requests to delete lines: who reaches Loki must not erase what it
+	// says of him. Retention does without.
+	DeletionMode    string `yaml:"deletion_mode"`
 	RetentionPeriod string `yaml:"retention_period"`
 	// MaxQueryLookback keeps queries off what is about to be removed.
 	MaxQueryLookback string `yaml:"max_query_lookback"`

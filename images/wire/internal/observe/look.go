@@ -19,7 +19,7 @@ const (
 	// maxAnswer bounds an answer that is one object.
 	maxAnswer = 4 << 20
 	// maxList bounds an answer that is a list, which is read one element after the other.
-	maxList = 64 << 20
+	maxList = 8 << 20
 )
 
 // look is what one round finds of an app.
