@@ -357,4 +357,7 @@ var badServices = []badCase{
 	}},
 	{"memory-small", func(c *stackConfig) { c.set("homelab:services.jellyseerr.memoryMiB", 63) }},
 	{"memory-sum", func(c *stackConfig) { c.set("homelab:server.type", "cx23") }},
+	{"memory-sum-unmonitored", func(c *stackConfig) {
+		c.set("homelab:server.type", "cx23").set("homelab:monitoring.enabled", false)
+	}},
 }
