@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +82,7 @@ func TestWhatHasMetricsIsScraped(t *testing.T) {
 		}
 	}
 	assert.Greater(t, measured, 12)
+	everyGroupOfAlerts(t, files["prometheus-files-etc-prometheus-rules-chain.yml"])
 	// Nobody of those whom it measures may open a connection to it.
 	own := addressIn(t, container(t, w, "prometheus"), "grafana-monitoring")
 	for _, c := range containers(all) {
@@ -95,6 +97,32 @@ func TestWhatHasMetricsIsScraped(t *testing.T) {
 
 	again := up(t, w)
 	assert.Equal(t, map[string]int{"same": again.Changes["same"]}, again.Changes, "%s", logOf(again))
+}
+
+// everyGroupOfAlerts holds the deployed alerts about the whole system to those of the model from
+// which the alerts' own tests are made. Alerts exist where the parts that they are about are found,
+// some by their names; a part that got another name would take its alerts away.
+func everyGroupOfAlerts(t *testing.T, deployed string) {
+	t.Helper()
+	names := func(text string) []string {
+		var file struct {
+			Groups []struct {
+				Rules []struct {
+					Alert string `yaml:"alert"`
+				} `yaml:"rules"`
+			} `yaml:"groups"`
+		}
+		require.NoError(t, yaml.Unmarshal([]byte(text), &file))
+		require.Len(t, file.Groups, 1)
+		var out []string
+		for _, r := range file.Groups[0].Rules {
+			out = append(out, r.Alert)
+		}
+		return out
+	}
+	all, err := os.ReadFile("../../components/monitoring/internal/rules/testdata/chain.yml.golden")
+	require.NoError(t, err)
+	assert.Equal(t, names(string(all)), names(deployed))
 }
 
 // A service more adds its target, its rules, its dashboard's row, its entry on the start page and
