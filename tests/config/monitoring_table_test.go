@@ -32,6 +32,11 @@ func drops(from, to string) map[string]string {
 	return map[string]string{labelled("homelab_filter_dropped_packets_total", machine("from", from, "to", to)): grows(10)}
 }
 
+// burst is what the packet filter drops of many packets to Prometheus, as values of a series.
+func burst(from, values string) map[string]string {
+	return map[string]string{labelled("homelab_filter_dropped_packets_total", machine("from", from, "to", "prometheus")): values}
+}
+
 // ruleCases are what each alert is tried with: by its name, or by name and severity.
 var ruleCases = map[string]func(ruleAlert) []ruleCase{
 	"ServiceDown":     serviceDown,
@@ -77,6 +82,12 @@ var ruleCases = map[string]func(ruleAlert) []ruleCase{
 	"OriginPullCertificateExpires critical": expires("homelab_origin_pull_certificate_expiry_timestamp_seconds", machine(), 5, 60,
 		"Cloudflare's client certificate expires in 5 days", "warning"),
 
+	"FilterDropsMany": several(
+		pair(late, map[string]string{"from": "radarr"}, "radarr tries many connections that nobody declared", burst("radarr", "_x35 5000x30"),
+			burst("radarr", "_x35 20x30"), burst("radarr", "5000x80")),
+		pair(late, map[string]string{"from": "radarr"}, "radarr tries many connections that nobody declared", burst("radarr", "10x35 5000x30"),
+			burst("radarr", "10x35 90x30")),
+	),
 	"FilterDrops": several(
 		counter("homelab_filter_dropped_packets_total", machine("from", "radarr", "to", "203.0.113.7"), 2, 1, late,
 			"The packet filter drops what radarr sends to 203.0.113.7", "from", "to"),

@@ -45,7 +45,8 @@ func configuration(m watch.Model, host string, login Login) ini {
 		{"date_formats", []setting{{"default_timezone", m.Timezone}}},
 	}
 	out = append(out, silence()...)
-	out = append(out, guards()...)
+	alerts, _ := m.Subject("alertmanager") // without it, the data sources are refused
+	out = append(out, guards(alerts.Address())...)
 	return append(out, accounts(login)...)
 }
 
@@ -77,8 +78,9 @@ func silence() ini {
 	}
 }
 
-// guards is what protects a browser, and the keys of what the database keeps.
-func guards() ini {
+// guards is what protects a browser, the keys of what the database keeps, and what of the data
+// sources may be asked directly: alerts is Alertmanager's address.
+func guards(alerts string) ini {
 	return ini{
 		{"security", []setting{
 			{"disable_initial_admin_creation", on},
@@ -87,6 +89,9 @@ func guards() ini {
 			{"cookie_secure", on},
 			{"cookie_samesite", "lax"},
 			{"allow_embedding", off},
+			// Of the data sources, only Alertmanager's is asked with the browser's own requests: without
+			// this, whoever may look at dashboards sends Loki any GET there is, such as its shutdown.
+			{"data_source_proxy_whitelist", alerts},
 		}},
 		// The default is a key that everybody knows.
 		{"secrets_manager.encryption.secret_key.v1", []setting{{"secret_key", fromFile(SecretKeyFile)}}},

@@ -41,7 +41,9 @@ const (
 	blackbox     = "blackbox"
 	cadvisor     = "cadvisor"
 	caddy        = "caddy"
+	home         = "home"
 	nodeExporter = "node-exporter"
+	wire         = "wire"
 )
 
 type config struct {
@@ -57,6 +59,10 @@ type global struct {
 	ScrapeTimeout      string            `yaml:"scrape_timeout"`
 	EvaluationInterval string            `yaml:"evaluation_interval"`
 	ExternalLabels     map[string]string `yaml:"external_labels"`
+	// SampleLimit and BodySizeLimit bound what one scrape brings: a target that serves more counts as
+	// down, instead of filling the memory that all others are measured with.
+	SampleLimit   int    `yaml:"sample_limit"`
+	BodySizeLimit string `yaml:"body_size_limit"`
 }
 
 type storage struct {
@@ -106,7 +112,7 @@ func Config(m watch.Model) ([]byte, error) {
 	}
 	c := config{
 		Global: global{
-			ScrapeInterval: interval, ScrapeTimeout: timeout, EvaluationInterval: interval,
+			ScrapeInterval: interval, ScrapeTimeout: timeout, EvaluationInterval: interval, SampleLimit: 20_000, BodySizeLimit: "16MB",
 			// On alerts that are made of no series, such as those about what is missing.
 			ExternalLabels: map[string]string{"host": m.Host},
 		},
@@ -165,9 +171,32 @@ func scrape(m watch.Model, s watch.Subject) job {
 	case nodeExporter:
 		j.MetricsRelabel = machine(m)
 	case caddy:
-		j.MetricsRelabel = hostnames()
+		j.MetricsRelabel = append(ownOnly("guard"), hostnames()...)
+	case wire:
+		j.MetricsRelabel = ownOnly("app", "wire")
+	case home:
+		j.MetricsRelabel = ownOnly("home")
+	default:
+		j.MetricsRelabel = ownOnly()
 	}
 	return j
+}
+
+// ownOnly drops those series of this program's own that are another target's: a target that somebody
+// has taken over must not say that there is a backup. The parts are what follows homelab_ in the names
+// of the target's own series.
+func ownOnly(parts ...string) []relabel {
+	const foreign = "__tmp_foreign"
+	name := []string{"__name__"}
+	if len(parts) == 0 {
+		return []relabel{{Source: name, Regex: "homelab_.+", Action: "drop"}}
+	}
+	out := []relabel{{Source: name, Regex: "homelab_.+", Target: foreign, Replacement: "yes"}}
+	for _, part := range parts {
+		// Without a replacement it is the first group of the expression: nothing, which removes the label.
+		out = append(out, relabel{Source: name, Regex: "homelab_" + part + "_.+", Target: foreign})
+	}
+	return append(out, relabel{Source: []string{foreign}, Regex: "yes", Action: "drop"})
 }
 
 // containers keeps cAdvisor's series about containers. They tell a container by its control group,
@@ -248,6 +277,9 @@ func Arguments() []string {
 		"--config.auto-reload",
 		"--config.auto-reload-interval=10s",
 		"--storage.tsdb.path=" + DataFolder,
+		// A question that would need more memory than there is fails, and not Prometheus.
+		"--query.max-concurrency=4",
+		"--query.max-samples=5000000",
 		"--no-web.enable-admin-api",
 		"--no-web.enable-lifecycle",
 	}

@@ -68,7 +68,9 @@ func TestAnotherSubjectAddsItsJob(t *testing.T) {
 	assert.Equal(t, []string{
 		`      - source_labels: [container]`, `        regex: tempo`, `        target_label: layer`, `        replacement: monitoring`,
 		`  - job_name: sonarr`, `    metrics_path: /numbers`, `    static_configs:`, `      - targets:`, `          - sonarr:81`, `        labels:`, `          host: homelab`, `          layer: service`, `          service: sonarr`,
+		`    metric_relabel_configs:`, `      - source_labels: [__name__]`, `        regex: homelab_.+`, `        action: drop`,
 		`  - job_name: tempo`, `    static_configs:`, `      - targets:`, `          - tempo:3200`, `        labels:`, `          host: homelab`, `          layer: monitoring`, `          service: tempo`,
+		`    metric_relabel_configs:`, `      - source_labels: [__name__]`, `        regex: homelab_.+`, `        action: drop`,
 	}, added(t, string(before), string(after)))
 }
 

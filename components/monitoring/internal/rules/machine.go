@@ -26,10 +26,19 @@ func pattern(texts []string) string {
 
 // filter is about what the packet filter drops: a container that asks for what was not declared.
 func filter() []Alert {
+	// What is sent to everybody is no connection: programs look for others of their kind so.
+	const dropped = "homelab_filter_dropped_packets_total{to!~`(22[4-9]|23[0-9]|255)\\..+|.+\\.255`}"
 	return onMachine(Alert{
+		// A pair that is new has no past that it could have increased from, and a burst is over before
+		// anything that waits has waited.
+		Name: "FilterDropsMany", Severity: Critical, KeepFiring: 15 * time.Minute,
+		Expr:    fmt.Sprintf("sum by (from) (%[1]s) - (sum by (from) (%[1]s offset 15m) or sum by (from) (%[1]s) * 0) > 100", dropped),
+		Summary: "{{ $labels.from }} tries many connections that nobody declared",
+		Description: "The packet filter has dropped all of them. A program that looks around like this was taken over, or is broken. `docker logs` with its name says what it does; " +
+			"stop it (`docker stop`) until that is known.",
+	}, Alert{
 		Name: "FilterDrops", Severity: Warning, For: 15 * time.Minute,
-		// What is sent to everybody is no connection: programs look for others of their kind so.
-		Expr:    "sum by (from, to) (increase(homelab_filter_dropped_packets_total{to!~`(22[4-9]|23[0-9]|255)\\..+|.+\\.255`}[15m])) > 20",
+		Expr:    fmt.Sprintf("sum by (from, to) (increase(%s[15m])) > 20", dropped),
 		Summary: "The packet filter drops what {{ $labels.from }} sends to {{ $labels.to }}",
 		Description: "No declared edge allows this connection. If the program is to have it, name it in its definition. If not, it does what it should not: " +
 			"find out why before anything else.",
