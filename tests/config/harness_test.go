@@ -54,7 +54,7 @@ func installed(t *testing.T, name, debianPackage string) string {
 // run runs a program and returns what it wrote, and whether it ended well.
 func run(t *testing.T, program string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)

@@ -20,8 +20,9 @@ type File struct {
 }
 
 const (
-	// DockerAPI is the container that Docker is asked through, and DockerAPIPort its port.
-	DockerAPI     = "docker-api"
+	// DockerAPI is the container that Docker is asked through.
+	DockerAPI = "docker-api"
+	// DockerAPIPort is its port.
 	DockerAPIPort = 2375
 	// JournalPath is the machine's journal, on the machine and in the container.
 	JournalPath = "/var/log/journal"
