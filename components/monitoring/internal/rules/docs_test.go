@@ -24,7 +24,8 @@ Rendered from the rules by ` + "`go test ./components/monitoring/internal/rules 
 Prometheus evaluates the rules, and Alertmanager sends what fires to whoever the settings name: by mail, by a webhook, or both. A **critical** alert
 is something that does not work or is not safe; it is sent within a minute, and again every four hours. A **warning** works, but not for long, or
 looks wrong; it is sent once a day. The end of both is sent, too. One cause is one message: while a container is down, nothing else is said of it,
-nor of what depends on it, such as the services that need the library while it is not mounted.
+nor of what depends on it, such as the services that need the library while it is not mounted. So the end of such a cause is sent some ten minutes
+after it, when nothing that followed from it shows any more.
 
 ` + "`Watchdog`" + ` always fires, and goes to the dead man's switch alone, every five minutes. When the server, Prometheus or Alertmanager stops, the
 switch is told nothing, and raises the alarm from outside. ` + "`HomelabTestNotification`" + ` is what a deployment sends to see that messages arrive.

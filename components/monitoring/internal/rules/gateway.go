@@ -31,7 +31,7 @@ func proxy(m watch.Model) []Alert {
 	all := series(answers+"_count", "server", listeners)
 	failed := series(answers+"_count", "server", listeners, "code", "5xx")
 	return gateway(caddy, Alert{
-		Name: ProxyErrors, Severity: Critical, For: 5 * time.Minute,
+		Name: ProxyErrors, Severity: Critical, For: 5 * time.Minute, KeepFiring: 7 * time.Minute,
 		Expr:    fmt.Sprintf("sum(rate(%[1]s[5m])) / sum(rate(%[2]s[5m])) > 0.25 and on() sum(increase(%[2]s[5m])) > 50", failed, all),
 		Summary: "The proxy answers with errors",
 		Description: "More than a quarter of all answers are errors of the server (5xx), so it is not one service alone. Look at the portal and at CrowdSec first: " +
@@ -55,13 +55,13 @@ func detection(m watch.Model) []Alert {
 		return fmt.Sprintf("sum(increase(%s[%s]))", series("homelab_guard_inspections_total", "verdict", verdict), window)
 	}
 	return gateway(crowdsec, Alert{
-		Name: "BouncerNotPulling", Severity: Critical, For: 2 * time.Minute,
+		Name: "BouncerNotPulling", Severity: Critical, For: 4 * time.Minute,
 		Expr:    "time() - homelab_guard_last_pull_timestamp_seconds > 120",
 		Summary: "The proxy gets no decisions from CrowdSec",
-		Description: "The proxy fetches who is banned every few seconds, and has got nothing for two minutes: whoever is banned from now on is let in. " +
+		Description: "The proxy fetches who is banned every few seconds, and has got nothing for six minutes: whoever is banned from now on is let in. " +
 			"`docker logs crowdsec` and `docker logs caddy` say whether the local API or the bouncer's key is at fault.",
 	}, Alert{
-		Name: "AppSecNoVerdict", Severity: Critical, For: 2 * time.Minute,
+		Name: "AppSecNoVerdict", Severity: Critical, For: 6 * time.Minute,
 		Expr:    verdicts("none", "5m") + " > 5",
 		Summary: "AppSec gives no verdict",
 		Description: "Requests were inspected, and AppSec did not answer, or too late. The proxy refuses each of them, so visitors are turned away. " +

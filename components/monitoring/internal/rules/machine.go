@@ -110,7 +110,7 @@ func disks(m watch.Model) []Alert {
 	}
 	if library(m) {
 		out = append(out, Alert{
-			Name: MediaMissing, Severity: Critical, For: 2 * time.Minute, KeepFiring: 5 * time.Minute,
+			Name: MediaMissing, Severity: Critical, For: 2 * time.Minute, KeepFiring: restarted + settled,
 			Expr:    "homelab_media_mounted == 0",
 			Summary: "The media library is not mounted",
 			Description: "Services that need the library wait until it is back. `systemctl status homelab-media.service` and `journalctl -u homelab-media` say why; " +

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -159,7 +160,7 @@ func TestEveryAlertIsComplete(t *testing.T) {
 	}
 }
 
-// An alert that inhibits others fires before them and ends after them, so that they are no messages.
+// An alert that inhibits others fires before them, so that they are no messages.
 func TestWhatInhibitsFiresFirst(t *testing.T) {
 	first := map[string]time.Duration{}
 	for _, a := range rules.Alerts(example.Model()) {
@@ -173,7 +174,36 @@ func TestWhatInhibitsFiresFirst(t *testing.T) {
 		assert.LessOrEqual(t, first[cause]+time.Minute, first[consequence], "%s is a consequence of %s", consequence, cause)
 	}
 	assert.LessOrEqual(t, first[rules.ServiceDown]+time.Minute, first[rules.ServiceNotAnswering])
+	// That a container is down is known after a minute and a half: so often the machine looks, and is
+	// asked.
+	for _, consequence := range []string{"AppSecNoVerdict", rules.ProxyErrors, rules.ServiceErrors} {
+		assert.LessOrEqual(t, first[rules.ServiceDown]+90*time.Second, first[consequence], consequence)
+	}
+	assert.LessOrEqual(t, first[rules.ServiceDown]+90*time.Second, first["BouncerNotPulling"]+2*time.Minute, "it waits for two minutes by itself")
 	assert.LessOrEqual(t, first[rules.ServiceNotAnswering]+time.Minute, min(first[rules.ServiceReportsErrors], first[rules.QueueFails]))
+}
+
+// An alert that inhibits others ends after them, too. What is looked at over some time shows for so
+// long what is over.
+func TestWhatInhibitsEndsLast(t *testing.T) {
+	keeps, shows := map[string]time.Duration{}, map[string]time.Duration{}
+	window := regexp.MustCompile(`\[(\d+)m\]`)
+	for _, a := range rules.Alerts(example.Model()) {
+		keeps[a.Name] = a.KeepFiring
+		for _, found := range window.FindAllStringSubmatch(a.Expr, -1) {
+			minutes, err := strconv.Atoi(found[1])
+			require.NoError(t, err)
+			shows[a.Name] = max(shows[a.Name], time.Duration(minutes)*time.Minute)
+		}
+	}
+	for _, consequence := range []string{rules.ProxyErrors, rules.ServiceErrors, rules.ServiceSlow, "AppSecNoVerdict"} {
+		require.Positive(t, shows[consequence], consequence)
+		assert.Greater(t, keeps[rules.ServiceDown], shows[consequence]+keeps[consequence], "%s goes on after its cause", consequence)
+	}
+	assert.Greater(t, shows[rules.ProxyErrors]+keeps[rules.ProxyErrors], shows[rules.ServiceErrors])
+	for _, cause := range []string{rules.MediaMissing, rules.VPNDown} {
+		assert.GreaterOrEqual(t, keeps[cause], keeps[rules.ServiceDown]+5*time.Minute, "%s says it for containers that are down", cause)
+	}
 }
 
 // A unit that got another name would be told twice, and nobody would notice.

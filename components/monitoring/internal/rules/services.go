@@ -18,7 +18,7 @@ func tunnel(m watch.Model) []Alert {
 		return nil
 	}
 	out := []Alert{{
-		Name: VPNDown, Severity: Critical, For: 2 * time.Minute, KeepFiring: 5 * time.Minute,
+		Name: VPNDown, Severity: Critical, For: 2 * time.Minute, KeepFiring: restarted + settled,
 		Expr:    "homelab_vpn_up == 0",
 		Summary: "The VPN has no connection",
 		Description: fmt.Sprintf("What is behind it has no network until it is back, and leaks nothing. `docker logs %s` says whether the server does not answer "+

@@ -25,6 +25,11 @@ const (
 	errorShare = 0.05
 	// fewRequests is below how many requests nothing is concluded from them.
 	fewRequests = 20
+	// settled is how long something that is over may still show: in what is looked at over ten minutes,
+	// and in an alert that outlasts that. An alert that says it for such others goes on for so long.
+	settled = 13 * time.Minute
+	// restarted is how long what waited for something may take to be healthy once that is back.
+	restarted = 5 * time.Minute
 )
 
 // subject returns a subject's own alerts.
@@ -62,7 +67,7 @@ func about(s watch.Subject, a Alert) Alert {
 func down(s watch.Subject) Alert {
 	healthy, running := series("homelab_container_healthy", "service", s.Name), series("homelab_container_running", "service", s.Name)
 	a := about(s, Alert{
-		Name: ServiceDown, Severity: Critical, For: 3 * time.Minute,
+		Name: ServiceDown, Severity: Critical, For: 3 * time.Minute, KeepFiring: settled,
 		Expr:    fmt.Sprintf("min(%s) == 0 or min(%s) == 0 or %s", running, healthy, missing(running)),
 		Summary: fmt.Sprintf("%s is down", s.Title),
 		Description: fmt.Sprintf("The container %[1]s does not run, or fails its health check. On the server, `docker ps -a` says which, `docker logs --tail 50 %[1]s` "+
