@@ -41,6 +41,7 @@ func TestChain(t *testing.T) {
 	t.Run("enforcement", func(t *testing.T) { testEnforcement(t, s, family, session) })
 	t.Run("second factors", func(t *testing.T) { testSecondFactors(t, s, session) })
 	t.Run("reload", func(t *testing.T) { testReload(t, s, session) })
+	t.Run("monitoring", func(t *testing.T) { testMonitoring(t, s) })
 	t.Run("outage", func(t *testing.T) { testOutages(t, s, family, session) })
 	// From here on the session of the beginning is over.
 	t.Run("new password", func(t *testing.T) { testNewPassword(t, s, family) })

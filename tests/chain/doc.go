@@ -25,9 +25,12 @@
 //   - Authelia, unless an executable of 4.39 or newer is on PATH or named by HOMELAB_AUTHELIA;
 //     the output says which one ran. The stand-in's page has no form: in a browser the test sends what
 //     a form would;
-//   - the services, which echo what reaches them; none of the stack's logs its users in at the
-//     portal yet, so the portal gets the second configuration of the renderer's example for that
-//     (openid_test.go: register), and the proxy its listener for containers (inner_test.go:
-//     listenInside);
+//   - the services, which echo what reaches them; the portal gets the second configuration of the
+//     renderer's example for who logs users in there, whose secrets a test knows (openid_test.go:
+//     register);
+//   - of the monitoring: Loki, the log shipper and Grafana, whose code is not built here, cAdvisor and
+//     the wiring, in whose places recordings of their series are served; what the machine says of
+//     itself; the address of the operator's webhook; and times, which are 60 times as short
+//     (monitoring_machine_test.go);
 //   - Docker's published ports: visitors dial the container's own ones.
 package chain

@@ -152,13 +152,12 @@ func (s *stage) surround(ctx context.Context) error {
 
 // trustAuthority reads the proxy's authority, which it makes at its first start.
 func (s *stage) trustAuthority(ctx context.Context) error {
-	path := s.Deployment.Path("/opt/homelab/caddy/data/caddy/pki/authorities/local/root.crt")
 	for {
-		text, err := os.ReadFile(path)
+		text, err := os.ReadFile(s.authorityFile())
 		if err == nil {
 			s.authority = x509.NewCertPool()
 			if !s.authority.AppendCertsFromPEM(text) {
-				return fmt.Errorf("no certificate in %s", path)
+				return fmt.Errorf("no certificate in %s", s.authorityFile())
 			}
 			return nil
 		}
@@ -168,6 +167,11 @@ func (s *stage) trustAuthority(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// authorityFile is where the proxy keeps the certificate of its authority.
+func (s *stage) authorityFile() string {
+	return s.Deployment.Path("/opt/homelab/caddy/data/caddy/pki/authorities/local/root.crt")
 }
 
 // withLocalAuthority is an edit of a rendered file: the proxy gets its certificates from an

@@ -13,8 +13,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,7 +21,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"homelab/internal/toolchain"
 	"homelab/tests/chain/internal/visitor"
 )
 
@@ -34,25 +31,29 @@ const (
 	metricsPort = 9180
 )
 
-// grafanaSecret is the one of the renderer's example.
-const grafanaSecret = "grafana's secret"
+const (
+	// measuring is the network of the monitoring, and of what is measured.
+	measuring = "grafana-monitoring"
+	// grafanaSecret is what Grafana proves itself with at the portal.
+	grafanaSecret = "/opt/homelab/grafana/files-run-secrets/grafana-login-secret"
+)
 
-// asker is a service that logs its users in at the portal, and has no way out of the machine: it
-// asks the portal through the proxy's listener for containers.
+// asker is Grafana, which logs its users in at the portal and has no way out of the machine: it asks
+// the portal through the proxy's listener for containers.
 type asker struct {
 	*stage
 	place   visitor.Place
 	address netip.Addr
 }
 
-// TestTheListenerForContainers is a login at such a service, and what the listener refuses.
+// TestTheListenerForContainers is a login at Grafana, and what the listener refuses.
 func TestTheListenerForContainers(t *testing.T) {
 	s := set(t)
-	s.register(t)
-	s.listenInside(t)
-	network, address, err := s.Asker("grafana", innerPort)
-	require.NoError(t, err)
-	grafana := &asker{s, visitor.Place{Dial: network.DialContext, Listener: s.Address("caddy", innerPort), Roots: s.authority}, address}
+	require.NoError(t, s.Join("grafana"))
+	listener := netip.AddrPortFrom(s.AddressIn(measuring, "caddy"), innerPort)
+	grafana := &asker{
+		s, visitor.Place{Dial: s.Inside("grafana").DialContext, Listener: listener.String(), Roots: s.authority}, s.AddressIn(measuring, "grafana"),
+	}
 	t.Run("a login", grafana.testLogin)
 	t.Run("the handshake", grafana.testHandshake)
 	t.Run("nothing else of the portal", grafana.testOtherPaths)
@@ -69,40 +70,6 @@ func TestTheListenerForContainers(t *testing.T) {
 		}
 	})
 	t.Run("a ban", grafana.testBan)
-}
-
-// listenInside adds the listener to the deployed configuration, block by block as the renderer's
-// example has it, unless a service of the stack needs it and it is there.
-func (s *stage) listenInside(t *testing.T) {
-	t.Helper()
-	path := s.Deployment.Path("/opt/homelab/caddy/config/Caddyfile")
-	deployed, err := os.ReadFile(path)
-	require.NoError(t, err)
-	text := string(deployed)
-	if !strings.Contains(text, "name inner\n") {
-		root, err := toolchain.Root()
-		require.NoError(t, err)
-		golden, err := os.ReadFile(filepath.Join(root, "components/gateway/internal/caddyfile/testdata/production.golden"))
-		require.NoError(t, err)
-		block := func(start string) string {
-			_, rest, ok := strings.Cut(string(golden), "\n"+start)
-			require.True(t, ok, start)
-			indent := start[:len(start)-len(strings.TrimLeft(start, "\t"))]
-			inside, _, ok := strings.Cut(rest, "\n"+indent+"}\n")
-			require.True(t, ok, start)
-			return start + inside + "\n" + indent + "}\n"
-		}
-		const before = "\tservers 127.0.0.1:8082 {\n"
-		require.Equal(t, 1, strings.Count(text, before))
-		text = strings.Replace(text, before, block("\tservers :443 {")+before, 1)
-		text += "\n" + block("(inner) {") + "\n" + block("https://auth.example.com:443 {") + "\n" + block("https://:443 {")
-		require.NoError(t, os.WriteFile(path, []byte(text), 0))
-	}
-	require.NoError(t, s.reload())
-	require.Eventually(t, func() bool {
-		conn, err := s.Inside("caddy").DialContext(t.Context(), "tcp", s.Address("caddy", innerPort))
-		return err == nil && conn.Close() == nil
-	}, 10*time.Second, 100*time.Millisecond)
 }
 
 // ask asks the portal, as the service itself does.
@@ -153,7 +120,7 @@ func (g *asker) testLogin(t *testing.T) {
 	var token struct {
 		Access string `json:"access_token"`
 	}
-	require.Equal(t, http.StatusOK, g.ask(t, http.MethodPost, "/api/oidc/token", basic(grafanaSecret), form, &token))
+	require.Equal(t, http.StatusOK, g.ask(t, http.MethodPost, "/api/oidc/token", basic(g.file(t, grafanaSecret)), form, &token))
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		var user struct {
 			Name   string   `json:"preferred_username"`

@@ -21,9 +21,9 @@ import (
 	"homelab/tests/chain/internal/visitor"
 )
 
-// A service of the renderer's example that logs its users in at the portal. No service of the stack
-// does so yet; the example has the stack's own zone, so its second configuration fits the deployed
-// one.
+// A service of the renderer's example that logs its users in at the portal, and lets more people in
+// than the stack's Grafana. The example has the stack's own zone, so its second configuration fits
+// the deployed one.
 const (
 	photosBack   = "https://photos.example.com/auth/login"
 	photosSecret = "photos' secret"

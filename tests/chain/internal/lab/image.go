@@ -25,6 +25,9 @@ const program = "/program"
 // furnish adds what the container's image would bring: the program, what the program needs, and the
 // image's own command and environment.
 func (l *Lab) furnish(name string, spec box.Spec) (box.Spec, error) {
+	if p := l.containers[name].further; p != nil {
+		return l.furnishFurther(name, spec, *p), nil
+	}
 	image := []box.Mount{{Target: "/etc/hosts", Source: l.image(name, "hosts"), ReadOnly: true}}
 	tool := func(base, path string) {
 		image = append(image, box.Mount{Target: program + "/" + base, Source: path, ReadOnly: true})
@@ -71,11 +74,7 @@ func (l *Lab) furnish(name string, spec box.Spec) (box.Spec, error) {
 		}
 	}
 	if name != "caddy" && neighbours[name] == 0 && image[0].Target != "/" {
-		for _, folder := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives"} {
-			if _, err := os.Stat(folder); err == nil {
-				image = append(image, box.Mount{Target: folder, Source: folder, ReadOnly: true})
-			}
-		}
+		image = append(image, libraries()...)
 	}
 	if len(spec.Command) == 0 {
 		spec.Command = command
@@ -83,6 +82,17 @@ func (l *Lab) furnish(name string, spec box.Spec) (box.Spec, error) {
 	spec.Mounts = slices.Concat(image, spec.Mounts)
 	spec.Env = slices.Concat(env, spec.Env)
 	return spec, nil
+}
+
+// libraries are this machine's programs and libraries.
+func libraries() []box.Mount {
+	var out []box.Mount
+	for _, folder := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives"} {
+		if _, err := os.Stat(folder); err == nil {
+			out = append(out, box.Mount{Target: folder, Source: folder, ReadOnly: true})
+		}
+	}
+	return out
 }
 
 // crowdsecEtc makes /etc/crowdsec, as the image's entry point fills it: the default files of the

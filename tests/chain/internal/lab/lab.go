@@ -53,7 +53,8 @@ type container struct {
 	service *echo.Service
 	starts  int
 	program string // in the place of the image's, if not empty
-	routed  bool   // it has its default route
+	further *programs.Program
+	routed  bool // it has its default route
 }
 
 // Start builds the machine in a temporary folder and starts every container, each healthy before
@@ -346,13 +347,11 @@ func (l *Lab) Log(name string) string {
 // Close ends every container and removes every file.
 func (l *Lab) Close() error {
 	var problems []error
-	for _, name := range slices.Backward(append(slices.Clone(real), Plain, Usual)) {
-		if c := l.containers[name]; c != nil && c.box != nil {
+	for _, c := range l.containers {
+		if c.box != nil {
 			c.box.Kill()
 			problems = append(problems, c.log.Close())
 		}
-	}
-	for _, c := range l.containers {
 		if c.service != nil {
 			c.service.Stop()
 		}
