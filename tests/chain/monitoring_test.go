@@ -144,12 +144,12 @@ func (w *watching) testOutage(t *testing.T) {
 	time.Sleep(3 * time.Second) // a warning's group_wait, and some evaluations
 	require.Equal(t, cause, w.operator.messages(), "one cause is one message")
 
-	leave() // their waits are not shorter here, so they would meet the outage when it is long over
-	defer w.visit(t.Context())()
+	leave() // their waits are not shorter here, so they would show the outage when it is long over
 	began = time.Now()
 	require.NoError(t, w.StartContainer(t.Context(), "crowdsec"))
 	require.NoError(t, w.Inspecting(t.Context()))
 	w.down.Delete("crowdsec")
+	defer w.visit(t.Context())()
 	ended := append(slices.Clone(cause), "resolved ServiceDown of crowdsec")
 	require.Eventually(t, func() bool { return len(w.operator.messages()) > 1 }, 40*time.Second, 100*time.Millisecond, "its end is not told")
 	t.Logf("its end is told after %s", time.Since(began).Round(100*time.Millisecond))

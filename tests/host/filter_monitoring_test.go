@@ -27,8 +27,8 @@ const (
 var who = map[pair][]string{
 	{to: "prometheus", port: 9090}:    {"grafana", "home"},
 	{to: "alertmanager", port: 9093}:  {"grafana", "home", "prometheus"},
-	{to: "loki", port: 3100}:          {"alloy", "grafana", "prometheus"},
-	{to: "docker-api", port: 2375}:    {"alloy"},
+	{to: "loki", port: 3100}:          {theShipper, "grafana", "prometheus"},
+	{to: "docker-api", port: 2375}:    {theShipper},
 	{to: "grafana", port: 3000}:       {theProxy, "prometheus"},
 	{to: "home", port: 8080}:          {theProxy},
 	{to: theProxy, port: 443}:         {"grafana"},
@@ -38,6 +38,8 @@ var who = map[pair][]string{
 	{to: theWiring, port: 9797}:       {"prometheus"},
 	{to: "node-exporter", port: 9100}: {"prometheus"},
 	{to: "cadvisor", port: 8080}:      {"prometheus"},
+	{to: theShipper, port: 12345}:     {"prometheus"},
+	{to: "home", port: 9798}:          {"prometheus"},
 	{to: "blackbox", port: 9115}:      {"prometheus"},
 }
 
@@ -114,7 +116,7 @@ func (f *filtered) named(t *testing.T) map[string][]pair {
 		}
 	}
 	for from, file := range map[string]string{
-		"alloy": "/opt/homelab/alloy/files-etc-alloy/config.alloy", "home": "/opt/homelab/home/files-etc-home/page.json",
+		theShipper: "/opt/homelab/alloy/files-etc-alloy/config.alloy", "home": "/opt/homelab/home/files-etc-home/page.json",
 		"grafana": "/opt/homelab/grafana/files-etc-grafana/provisioning/datasources/homelab.yaml",
 	} {
 		require.Contains(t, f.rendered, file, slices.Sorted(maps.Keys(f.rendered)))
