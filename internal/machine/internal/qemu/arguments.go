@@ -1,0 +1,30 @@
+package qemu
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// arguments are QEMU's, with the descriptors of the network cable and the monitor.
+func arguments(c Config, cable, control int) []string {
+	out := []string{
+		"-nodefaults", "-no-user-config", "-display", "none",
+		"-machine", "q35", "-m", strconv.Itoa(c.MemoryMB), "-smp", strconv.Itoa(c.CPUs),
+		"-rtc", "base=utc", // and it keeps the host's time
+		"-kernel", c.Kernel, "-initrd", c.Initrd, "-append", c.Append,
+		"-serial", "stdio",
+		"-chardev", fmt.Sprintf("socket,id=control,fd=%d", control), "-mon", "chardev=control,mode=control",
+		"-drive", "if=none,id=disk,format=qcow2,discard=unmap,file=" + quoted(c.Disk), "-device", "virtio-blk-pci,drive=disk",
+		"-netdev", fmt.Sprintf("stream,id=cable,server=off,addr.type=fd,addr.str=%d", cable), "-device", "virtio-net-pci,netdev=cable,mac=" + c.MAC.String(),
+		"-device", "virtio-rng-pci",
+	}
+	out = append(out, c.Acceleration.arguments()...)
+	if c.Seed != "" {
+		out = append(out, "-drive", "if=none,id=seed,driver=vvfat,read-only=on,label=cidata,dir="+quoted(c.Seed), "-device", "virtio-blk-pci,drive=seed")
+	}
+	return out
+}
+
+// quoted doubles commas, which part QEMU's options.
+func quoted(path string) string { return strings.ReplaceAll(path, ",", ",,") }
