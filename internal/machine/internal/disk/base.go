@@ -36,6 +36,8 @@ type Options struct {
 	Offline bool
 	// Files are put on the disk as they are, beside Debian's. Default: none.
 	Files []File
+	// Substitutes are packages of Debian's to be built anew under other names. Default: none.
+	Substitutes []Substitute
 	// Progress gets lines about what takes time. Default: nobody.
 	Progress io.Writer
 }
@@ -50,12 +52,25 @@ type File struct {
 	Content []byte
 }
 
+// Substitute is a package that has the content of one of Debian's, with its scripts and
+// dependencies, under the name of a vendor's, which Debian's own conflicts with.
+type Substitute struct {
+	// Debian is the name of Debian's package. Required.
+	Debian string
+	// Name is the vendor's. Required.
+	Name string
+	// Epoch makes the version higher than any of Debian's.
+	Epoch int
+}
+
 // Image is a base disk: nothing ever writes to it.
 type Image struct {
 	// Kernel and Initrd are those of the disk's Debian.
 	Kernel, Initrd string
 	// Append is the kernel's command line.
 	Append string
+	// Packages are the files of the substitutes. They are not installed on the disk.
+	Packages []string
 	// Built says how long each step of the build took, whenever that was.
 	Built []Step
 
@@ -77,6 +92,7 @@ const (
 	kernelName    = "vmlinuz"
 	initrdName    = "initrd"
 	stepsName     = "steps.json"
+	packagesName  = "packages"
 )
 
 // commandLine boots the disk's first partition and prints on the serial console, as the kernels of
@@ -124,7 +140,7 @@ func Base(ctx context.Context, o Options) (_ Image, err error) {
 	if image, err := read(filepath.Join(o.Cache, name)); err == nil {
 		return image, nil
 	}
-	if err := build(ctx, o, filepath.Join(o.Cache, name)); err != nil {
+	if err := build(ctx, o, release, filepath.Join(o.Cache, name)); err != nil {
 		return Image{}, fmt.Errorf("building a base disk: %w", err)
 	}
 	return read(filepath.Join(o.Cache, name))
@@ -141,6 +157,8 @@ func (o Options) recipe() (string, error) {
 	}
 	add(o.Mirror, suite)
 	add(packages...)
+	add("without")
+	add(unwanted...)
 	add(diskSize)
 	err := fs.WalkDir(files, "files", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -153,6 +171,7 @@ func (o Options) recipe() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the files of a base disk: %w", err)
 	}
+	add("substitutes", substituteScript, fmt.Sprintf("%+v", o.Substitutes))
 	for _, f := range o.Files {
 		if !filepath.IsAbs(f.Path) || filepath.Clean(f.Path) != f.Path {
 			return "", fmt.Errorf("building a base disk: %q is not an absolute path", f.Path)
@@ -193,6 +212,9 @@ func read(folder string) (Image, error) {
 	}
 	image := Image{
 		Kernel: filepath.Join(folder, kernelName), Initrd: filepath.Join(folder, initrdName), Append: commandLine, disk: filepath.Join(folder, diskName),
+	}
+	if image.Packages, err = filepath.Glob(filepath.Join(folder, packagesName, "*.deb")); err != nil {
+		return Image{}, fmt.Errorf("reading the packages of a base disk: %w", err)
 	}
 	if err := json.Unmarshal(steps, &image.Built); err != nil {
 		return Image{}, fmt.Errorf("reading %s of a base disk: %w", stepsName, err)

@@ -3,6 +3,8 @@ package disk
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	_ "embed" // a script
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -26,6 +29,10 @@ var packages = []string{
 	"systemd-timesyncd", "zstd",
 }
 
+// unwanted is what debootstrap installs and cloud images leave out: with it cloud-init would not
+// configure systemd-networkd.
+var unwanted = []string{"ifupdown"}
+
 const (
 	// diskSize is the base disk's own, as mkfs takes it; the first boot grows the file system to the
 	// machine's disk.
@@ -36,7 +43,7 @@ const (
 )
 
 // build makes a base disk beside the target and moves the finished folder there.
-func build(ctx context.Context, o Options, target string) (err error) {
+func build(ctx context.Context, o Options, release, target string) (err error) {
 	programs, err := findPrograms("debootstrap", "mkfs.ext4", "sfdisk")
 	if err != nil {
 		return err
@@ -49,13 +56,14 @@ func build(ctx context.Context, o Options, target string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	b := builder{Options: o, programs: programs, work: work, tree: filepath.Join(work, "tree")}
+	b := builder{Options: o, programs: programs, work: work, tree: filepath.Join(work, "tree"), release: release}
 	_, _ = fmt.Fprintln(o.Progress, "building a disk with Debian 13, once (some minutes)")
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
 	}{
-		{"Debian's packages (debootstrap)", b.debootstrap},
+		{"Debian's packages (debootstrap)", b.debian},
+		{"substitutes of vendors' packages", b.substitute},
 		{"settings of a cloud's image", b.settle},
 		{"kernel and initial RAM disk", b.takeKernel},
 		{"file system", b.makeDisk},
@@ -93,6 +101,7 @@ type builder struct {
 	Options
 	programs map[string]string
 	work     string
+	release  string // of the mirror: see fetchRelease
 	tree     string // the file system, as a folder
 	steps    []Step
 }
@@ -108,12 +117,87 @@ func findPrograms(names ...string) (map[string]string, error) {
 	return found, errors.Join(problems...)
 }
 
-func (b *builder) debootstrap(ctx context.Context) error {
+// debian puts Debian's packages into the tree, from a copy in the cache, which the first build of
+// these packages makes: files of our own change more often.
+func (b *builder) debian(ctx context.Context) error {
+	hash := sha256.New()
+	fmt.Fprintf(hash, "%q", []any{b.Mirror, suite, packages, unwanted, b.release})
+	kept := filepath.Join(b.Cache, fmt.Sprintf("debian-%.24x", hash.Sum(nil)))
+	if _, err := os.Stat(kept); err != nil {
+		tree := filepath.Join(b.work, "debian")
+		if err := b.debootstrap(ctx, tree); err != nil {
+			return err
+		}
+		if err := os.Rename(tree, kept); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return b.run(ctx, "", "cp", "--archive", "--reflink=auto", kept, b.tree)
+}
+
+func (b *builder) debootstrap(ctx context.Context, tree string) error {
 	archives := filepath.Join(b.Cache, "packages")
 	if err := os.MkdirAll(archives, 0o755); err != nil {
 		return err
 	}
-	return b.run(ctx, "", b.programs["debootstrap"], "--cache-dir="+archives, "--components=main", "--include="+strings.Join(packages, ","), suite, b.tree, b.Mirror)
+	return b.run(ctx, "", b.programs["debootstrap"], "--cache-dir="+archives, "--components=main",
+		"--include="+strings.Join(packages, ","), "--exclude="+strings.Join(unwanted, ","), suite, tree, b.Mirror)
+}
+
+// substituteScript builds Debian's package anew under another name, with Debian's own tools in the
+// disk's file system: apt checks what it fetches. What Debian's says of other packages that must not
+// be beside it goes.
+//
+//go:embed substitute.sh
+var substituteScript string
+
+// substitute builds the packages of the options, beside the disk.
+func (b *builder) substitute(ctx context.Context) error {
+	out := filepath.Join(b.work, packagesName)
+	if err := os.Mkdir(out, 0o755); err != nil {
+		return err
+	}
+	if len(b.Substitutes) == 0 {
+		return nil
+	}
+	scratch := filepath.Join(b.tree, "tmp", "substitutes")
+	if err := os.Mkdir(scratch, 0o755); err != nil {
+		return err
+	}
+	if err := b.lendNameServers(); err != nil {
+		return err
+	}
+	var words []string
+	for _, s := range b.Substitutes {
+		words = append(words, s.Debian, s.Name, strconv.Itoa(s.Epoch))
+	}
+	if err := b.run(ctx, b.tree, "sh", append([]string{"-ec", substituteScript, "substitute"}, words...)...); err != nil {
+		return err
+	}
+	built, err := filepath.Glob(filepath.Join(scratch, "*.deb"))
+	if err != nil {
+		return err
+	}
+	for _, path := range built {
+		if err := os.Rename(path, filepath.Join(out, filepath.Base(path))); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(scratch)
+}
+
+// lendNameServers puts those of this computer where the disk looks for them: in a folder that is
+// empty at a boot.
+func (b *builder) lendNameServers() error {
+	servers, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(b.tree, "run", "systemd", "resolve", "stub-resolv.conf")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, servers, 0o644)
 }
 
 // settle turns a Debian that was just installed into an image: what belongs to one machine is gone.
@@ -125,7 +209,7 @@ func (b *builder) settle(ctx context.Context) error {
 	for _, path := range []string{"etc/hostname", "etc/apt/sources.list", "var/lib/dbus/machine-id", "var/lib/systemd/random-seed"} {
 		remove = append(remove, filepath.Join(b.tree, path))
 	}
-	for _, pattern := range []string{"var/cache/apt/archives/*.deb", "var/lib/apt/lists/*_*", "var/log/*.log"} {
+	for _, pattern := range []string{"var/cache/apt/archives/*.deb", "var/lib/apt/lists/*_*", "var/cache/apt/*.bin", "var/log/*.log"} {
 		found, err := filepath.Glob(filepath.Join(b.tree, pattern))
 		if err != nil {
 			return err

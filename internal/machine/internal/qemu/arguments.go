@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// arguments are QEMU's, with the descriptors of the network cable and the monitor.
-func arguments(c Config, cable, control int) []string {
+// arguments are QEMU's, with the descriptors of the network cable, the monitor and the guest agent.
+func arguments(c Config, cable, control, inside int) []string {
 	out := []string{
 		"-nodefaults", "-no-user-config", "-display", "none",
 		"-machine", "q35", "-m", strconv.Itoa(c.MemoryMB), "-smp", strconv.Itoa(c.CPUs),
@@ -17,7 +17,8 @@ func arguments(c Config, cable, control int) []string {
 		"-chardev", fmt.Sprintf("socket,id=control,fd=%d", control), "-mon", "chardev=control,mode=control",
 		"-drive", "if=none,id=disk,format=qcow2,discard=unmap,file=" + quoted(c.Disk), "-device", "virtio-blk-pci,drive=disk",
 		"-netdev", fmt.Sprintf("stream,id=cable,server=off,addr.type=fd,addr.str=%d", cable), "-device", "virtio-net-pci,netdev=cable,mac=" + c.MAC.String(),
-		"-device", "virtio-rng-pci",
+		"-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
+		"-chardev", fmt.Sprintf("socket,id=inside,fd=%d", inside), "-device", "virtserialport,chardev=inside,name=org.qemu.guest_agent.0",
 	}
 	out = append(out, c.Acceleration.arguments()...)
 	if c.Seed != "" {

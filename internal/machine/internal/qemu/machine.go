@@ -33,7 +33,8 @@ type Config struct {
 	// MAC is the address of its network card. Required.
 	MAC net.HardwareAddr
 	// Link gets the far end of the network cable each time the machine is switched on: four bytes of
-	// length, the highest first, then an Ethernet frame. The connection ends with the power. Required.
+	// length, the highest first, then an Ethernet frame. The connection ends with the power, and Link
+	// must return then: only after that is the machine off. Required.
 	Link func(net.Conn)
 	// Console gets what the machine prints on its serial console. Default: nobody.
 	Console io.Writer

@@ -23,6 +23,7 @@ import (
 type running struct {
 	cmd     *exec.Cmd
 	monitor *monitor
+	agent   *agent
 	keys    io.Writer
 	wanted  atomic.Bool   // somebody took the power away
 	off     chan struct{} // closed when the process has ended; err is set before
@@ -32,33 +33,36 @@ type running struct {
 // start runs QEMU and gives the far ends of its sockets to whom they are for. The sockets are pairs
 // without a name: nobody else can plug in, and two machines cannot meet.
 func start(ctx context.Context, binary string, config Config) (*running, error) {
-	cable, cableEnd, err := pair("network cable")
+	var wires wires
+	cable, err := wires.add("network cable")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = cableEnd.Close() }()
-	control, controlEnd, err := pair("monitor")
+	defer wires.closeFarEnds()
+	control, err := wires.add("monitor")
 	if err != nil {
-		return nil, errors.Join(err, cable.Close())
+		return nil, errors.Join(err, wires.close())
 	}
-	defer func() { _ = controlEnd.Close() }()
+	inside, err := wires.add("guest agent")
+	if err != nil {
+		return nil, errors.Join(err, wires.close())
+	}
 	log, err := os.OpenFile(filepath.Join(config.Dir, "qemu.log"), os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening QEMU's log: %w", err), cable.Close(), control.Close())
+		return nil, errors.Join(fmt.Errorf("opening QEMU's log: %w", err), wires.close())
 	}
-	// The first of ExtraFiles is descriptor 3 of the child.
-	cmd := exec.CommandContext(ctx, binary, arguments(config, 3, 4)...)
+	cmd := exec.CommandContext(ctx, binary, arguments(config, cable.descriptor, control.descriptor, inside.descriptor)...)
 	cmd.Dir = config.Dir
-	cmd.ExtraFiles = []*os.File{cableEnd, controlEnd}
+	cmd.ExtraFiles = wires.farEnds
 	cmd.Stdout, cmd.Stderr = config.Console, log
 	cmd.SysProcAttr = attributes()
 	cmd.WaitDelay = 10 * time.Second
 	keys, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("making the console's keyboard: %w", err), cable.Close(), control.Close(), log.Close())
+		return nil, errors.Join(fmt.Errorf("making the console's keyboard: %w", err), wires.close(), log.Close())
 	}
-	r := &running{cmd: cmd, monitor: newMonitor(control), keys: keys, off: make(chan struct{})}
-	started := make(chan error)
+	r := &running{cmd: cmd, monitor: newMonitor(control.near), agent: newAgent(inside.near), keys: keys, off: make(chan struct{})}
+	started, unplugged := make(chan error), make(chan struct{})
 	go func() {
 		// The kernel ends QEMU when the thread that started it ends, so that one has to last as long.
 		runtime.LockOSThread()
@@ -69,13 +73,18 @@ func start(ctx context.Context, binary string, config Config) (*running, error) 
 			return
 		}
 		r.finish(ctx, cmd.Wait(), log)
-		_ = errors.Join(cable.Close(), control.Close(), log.Close()) // the other ends are gone
+		_ = errors.Join(wires.close(), log.Close()) // nobody is at the other ends
+		// Whoever has the cable lets go of it before the machine is plugged in again.
+		<-unplugged
 		close(r.off)
 	}()
 	if err := <-started; err != nil {
-		return nil, errors.Join(fmt.Errorf("starting %s: %w", binary, err), cable.Close(), control.Close(), log.Close())
+		return nil, errors.Join(fmt.Errorf("starting %s: %w", binary, err), wires.close(), log.Close())
 	}
-	go config.Link(cable)
+	go func() {
+		defer close(unplugged)
+		config.Link(cable.near)
+	}()
 	return r, nil
 }
 
@@ -144,18 +153,46 @@ func (r *running) endsSoon() bool {
 	}
 }
 
-// pair makes two connected sockets: one for this process, one to be inherited.
-func pair(what string) (net.Conn, *os.File, error) {
+// wire is one socket of QEMU's: our end, and the number that the other end has there.
+type wire struct {
+	near       net.Conn
+	descriptor int
+}
+
+// wires are the sockets of one process of QEMU.
+type wires struct {
+	near    []net.Conn
+	farEnds []*os.File
+}
+
+// add makes two connected sockets: one for this process, one to be inherited.
+func (w *wires) add(what string) (wire, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("making the virtual machine's %s: %w", what, err)
+		return wire{}, fmt.Errorf("making the virtual machine's %s: %w", what, err)
 	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), what), os.NewFile(uintptr(fds[1]), what)
 	conn, err := net.FileConn(ours) // a copy of the descriptor
 	if err := errors.Join(err, ours.Close()); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("making the virtual machine's %s: %w", what, err), theirs.Close())
+		return wire{}, errors.Join(fmt.Errorf("making the virtual machine's %s: %w", what, err), theirs.Close())
 	}
-	return conn, theirs, nil
+	w.near, w.farEnds = append(w.near, conn), append(w.farEnds, theirs)
+	return wire{near: conn, descriptor: 2 + len(w.farEnds)}, nil // the first inherited one is 3
+}
+
+// closeFarEnds closes our copies of what the child has inherited.
+func (w *wires) closeFarEnds() {
+	for _, f := range w.farEnds {
+		_ = f.Close() // a socket that was not written to
+	}
+}
+
+func (w *wires) close() error {
+	var problems []error
+	for _, conn := range w.near {
+		problems = append(problems, conn.Close())
+	}
+	return errors.Join(problems...)
 }
 
 // attributes keep Ctrl-C in the terminal from QEMU, which is switched off in order instead, and end

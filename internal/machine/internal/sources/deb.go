@@ -4,9 +4,13 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -26,10 +30,86 @@ type deb struct {
 	description                 string
 	files                       []debFile
 	scripts                     map[string][]byte // of the maintainer: postinst, prerm, postrm
+
+	// fields and content are those of a package that is there already.
+	fields  string
+	content []byte
 }
+
+// readDeb reads a package that was built with gzip.
+func readDeb(file string) (deb, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return deb{}, fmt.Errorf("reading a package: %w", err)
+	}
+	fields, err := readControl(content)
+	if err != nil {
+		return deb{}, fmt.Errorf("reading the package %s: %w", file, err)
+	}
+	out := deb{fields: fields, content: content}
+	for line := range strings.Lines(fields) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch key {
+		case "Package":
+			out.name = value
+		case "Version":
+			out.version = value
+		case "Architecture":
+			out.architecture = value
+		}
+	}
+	if out.name == "" || out.version == "" || out.architecture == "" {
+		return deb{}, fmt.Errorf("reading the package %s: it does not say what it is", file)
+	}
+	return out, nil
+}
+
+// readControl finds the file control: in the archive's second member.
+func readControl(content []byte) (string, error) {
+	rest, ok := bytes.CutPrefix(content, []byte(arMagic))
+	for ok && len(rest) >= arHeader {
+		name := strings.TrimSpace(string(rest[:16]))
+		size, err := strconv.Atoi(strings.TrimSpace(string(rest[48:58])))
+		if err != nil || size < 0 || size > len(rest)-arHeader {
+			return "", fmt.Errorf("the member %s has no size", name)
+		}
+		body := rest[arHeader : arHeader+size]
+		if strings.TrimSuffix(name, "/") == "control.tar.gz" {
+			return readFromArchive(body, "control")
+		}
+		rest = rest[min(len(rest), arHeader+size+size%2):]
+	}
+	return "", errors.New("it has no control.tar.gz")
+}
+
+func readFromArchive(compressed []byte, name string) (string, error) {
+	unpacked, err := gzip.NewReader(bytes.NewReader(compressed))
+	if err != nil {
+		return "", err
+	}
+	archive := tar.NewReader(unpacked)
+	for {
+		header, err := archive.Next()
+		if err != nil {
+			return "", fmt.Errorf("looking for the file %s: %w", name, err)
+		}
+		if path.Clean(header.Name) == name {
+			text, err := io.ReadAll(archive)
+			return string(text), err
+		}
+	}
+}
+
+const (
+	arMagic  = "!<arch>\n"
+	arHeader = 60 // bytes before each member
+)
 
 // control is the package's description of itself.
 func (d deb) control() string {
+	if d.fields != "" {
+		return d.fields
+	}
 	lines := []string{
 		"Package: " + d.name, "Version: " + d.version, "Architecture: " + d.architecture, "Maintainer: homelab rehearsal <rehearsal@example.com>",
 		"Section: admin", "Priority: optional",
@@ -43,6 +123,9 @@ func (d deb) control() string {
 // build writes the package: an archive of the kind of ar(1), with three members (deb(5)). The same
 // package is the same bytes.
 func (d deb) build() ([]byte, error) {
+	if d.content != nil {
+		return d.content, nil
+	}
 	control := []debFile{{path: "/control", mode: 0o644, content: []byte(d.control())}}
 	var configs []string
 	for _, f := range d.files {
@@ -58,7 +141,7 @@ func (d deb) build() ([]byte, error) {
 			control = append(control, debFile{path: "/" + name, mode: 0o755, content: script})
 		}
 	}
-	out := bytes.NewBufferString("!<arch>\n")
+	out := bytes.NewBufferString(arMagic)
 	if err := member(out, "debian-binary", []byte("2.0\n")); err != nil {
 		return nil, err
 	}

@@ -1,11 +1,15 @@
 package sources_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -81,13 +85,19 @@ func client(t *testing.T) sources.Tailscale {
 }
 
 func TestVendors(t *testing.T) {
-	keys := t.TempDir()
-	vendors, err := sources.Open(keys, client(t))
+	folder := t.TempDir()
+	keys, err := sources.OpenKeys(folder)
 	require.NoError(t, err)
-	again, err := sources.Open(keys, client(t))
+	again, err := sources.OpenKeys(folder)
 	require.NoError(t, err)
-	assert.Equal(t, vendors.Fingerprints(), again.Fingerprints(), "base disks know the keys")
-	assert.Len(t, vendors.Fingerprints(), 2)
+	assert.Equal(t, keys.Fingerprints(), again.Fingerprints(), "base disks know the keys")
+	assert.Len(t, keys.Fingerprints(), 2)
+	docker := []string{filepath.Join(folder, "docker-ce.deb"), filepath.Join(folder, "docker-ce-cli.deb")}
+	for _, file := range docker {
+		sources.WriteDeb(t, file, strings.TrimSuffix(filepath.Base(file), ".deb"), "5:1.0")
+	}
+	vendors, err := sources.New(keys, client(t), docker)
+	require.NoError(t, err)
 
 	code, list := get(vendors, "https://pkgs.tailscale.com/stable/debian/dists/trixie/main/binary-amd64/Packages")
 	assert.Equal(t, http.StatusOK, code)
@@ -95,6 +105,15 @@ func TestVendors(t *testing.T) {
 	code, signed := get(vendors, "https://download.docker.com/linux/debian/dists/trixie/InRelease")
 	assert.Equal(t, http.StatusOK, code)
 	assert.Contains(t, signed, "Origin: Docker\nLabel: Docker CE\n")
+	code, list = get(vendors, "https://download.docker.com/linux/debian/dists/trixie/stable/binary-amd64/Packages")
+	assert.Equal(t, http.StatusOK, code)
+	assert.Contains(t, list, "Package: docker-ce-cli\nVersion: 5:1.0\n")
+	file := regexp.MustCompile(`Filename: (\S+docker-ce_\S+)\nSize: (\d+)\nSHA256: (\w+)\n`).FindStringSubmatch(list)
+	require.NotNil(t, file, list)
+	code, content := get(vendors, "https://download.docker.com/linux/debian/"+file[1])
+	assert.Equal(t, http.StatusOK, code)
+	assert.Equal(t, file[2], strconv.Itoa(len(content)))
+	assert.Equal(t, file[3], fmt.Sprintf("%x", sha256.Sum256([]byte(content))))
 	code, key := get(vendors, "https://download.docker.com/linux/debian/gpg")
 	assert.Equal(t, http.StatusOK, code)
 	assert.Contains(t, key, "BEGIN PGP PUBLIC KEY BLOCK")
@@ -104,8 +123,13 @@ func TestVendors(t *testing.T) {
 	code, _ = get(vendors, "https://example.com/linux/debian/gpg")
 	assert.Equal(t, http.StatusMisdirectedRequest, code)
 
+	_, err = sources.New(keys, client(t), docker[:1])
+	assert.ErrorContains(t, err, "2 packages of Docker instead of 3")
 	broken := client(t)
 	broken.Daemon += "-missing"
-	_, err = sources.Open(keys, broken)
+	_, err = sources.New(keys, broken, docker)
 	assert.ErrorContains(t, err, "tailscaled-missing")
+	require.NoError(t, os.WriteFile(docker[0], []byte("!<arch>\n"), 0o600))
+	_, err = sources.New(keys, client(t), docker)
+	assert.ErrorContains(t, err, "no control.tar.gz")
 }

@@ -4,20 +4,15 @@ package sources
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
-	"github.com/ProtonMail/go-crypto/openpgp/packet"
-	"github.com/gofrs/flock"
+
+	"homelab/internal/machine/internal/disk"
 )
 
 const suite = "trixie"
@@ -47,30 +42,47 @@ var (
 
 // Vendors are the vendors' repositories with substitutes in them.
 type Vendors struct {
-	keys  map[string]*openpgp.Entity // by the vendor's name
 	hosts map[string]http.Handler
 }
 
 // Hosts are the names at which the vendors' repositories are served, over HTTPS.
 func Hosts() []string { return []string{dockerVendor.host, tailscaleVendor.host} }
 
-// Open makes the vendors' repositories. Their keys are kept in the folder, because base disks know
-// them. tailscale is the package to be found at Tailscale's.
-func Open(folder string, tailscale Tailscale) (*Vendors, error) {
-	v := &Vendors{keys: map[string]*openpgp.Entity{}, hosts: map[string]http.Handler{}}
+// DockerPackages are the packages of Debian's that stand for Docker's. Debian's containerd may be
+// beside Docker's package of it, so that one is empty and needs it.
+func DockerPackages() []disk.Substitute {
+	return []disk.Substitute{{Debian: "docker.io", Name: "docker-ce", Epoch: dockerEpoch}, {Debian: "docker-cli", Name: "docker-ce-cli", Epoch: dockerEpoch}}
+}
+
+// dockerEpoch is that of Docker's own versions.
+const dockerEpoch = 5
+
+// New makes the vendors' repositories. tailscale is the package to be found at Tailscale's, and
+// docker are the files of DockerPackages, as a base disk has them.
+func New(keys *Keys, tailscale Tailscale, docker []string) (*Vendors, error) {
 	client, err := tailscale.deb()
 	if err != nil {
 		return nil, err
 	}
-	for _, one := range []struct {
-		vendor
-		packages []deb
-	}{{tailscaleVendor, []deb{client}}, {dockerVendor, dockerPackages()}} {
-		key, err := openKey(folder, one.name)
+	engine := []deb{{
+		name: "containerd.io", version: "1.7.99-1", architecture: "amd64", depends: []string{"containerd"}, description: "substitute of a rehearsal: Debian's containerd",
+	}}
+	for _, path := range docker {
+		one, err := readDeb(path)
 		if err != nil {
 			return nil, err
 		}
-		v.keys[one.name] = key
+		engine = append(engine, one)
+	}
+	if want := 1 + len(DockerPackages()); len(engine) != want {
+		return nil, fmt.Errorf("%d packages of Docker instead of %d", len(engine), want)
+	}
+	v := &Vendors{hosts: map[string]http.Handler{}}
+	for _, one := range []struct {
+		vendor
+		packages []deb
+	}{{tailscaleVendor, []deb{client}}, {dockerVendor, engine}} {
+		key := keys.byVendor[one.name]
 		files, err := repository{
 			origin: one.origin, label: one.label, suite: suite, component: one.component, packages: one.packages, key: key,
 		}.files(time.Now())
@@ -87,21 +99,6 @@ func Open(folder string, tailscale Tailscale) (*Vendors, error) {
 		v.hosts[one.host] = serveFiles(served)
 	}
 	return v, nil
-}
-
-// dockerPackages are substitutes of Docker's packages: empty ones, which need Debian's.
-func dockerPackages() []deb {
-	var out []deb
-	for _, p := range []struct{ name, version, debians string }{
-		{"containerd.io", "1.7.99-1", "containerd"}, {"docker-ce", "5:28.99.0-1~debian.13~" + suite, "docker.io"},
-		{"docker-ce-cli", "5:28.99.0-1~debian.13~" + suite, "docker-cli"},
-	} {
-		out = append(out, deb{
-			name: p.name, version: p.version, architecture: "amd64", depends: []string{p.debians},
-			description: "substitute of a rehearsal: Debian's " + p.debians,
-		})
-	}
-	return out
 }
 
 // serveFiles answers with these files and nothing else.
@@ -145,54 +142,4 @@ func (v vendor) publicKey(key *openpgp.Entity) ([]byte, error) {
 		return nil, fmt.Errorf("writing the key of %s: %w", v.name, err)
 	}
 	return out.Bytes(), nil
-}
-
-// Fingerprints are those of the substitutes' keys, by the vendor's fingerprint: what the first boot
-// is to take for what.
-func (v *Vendors) Fingerprints() map[string]string {
-	out := map[string]string{}
-	for _, one := range []vendor{dockerVendor, tailscaleVendor} {
-		out[one.fingerprint] = strings.ToUpper(fmt.Sprintf("%x", v.keys[one.name].PrimaryKey.Fingerprint))
-	}
-	return out
-}
-
-// openKey returns the substitute's key of that name, and makes it at the first call.
-func openKey(folder, name string) (_ *openpgp.Entity, err error) {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder of the substitutes' keys: %w", err)
-	}
-	lock := flock.New(filepath.Join(folder, name+".lock"))
-	if _, err := lock.TryLockContext(context.Background(), 50*time.Millisecond); err != nil {
-		return nil, fmt.Errorf("locking the substitutes' keys: %w", err)
-	}
-	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	path := filepath.Join(folder, name+".key")
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if text, err = createKey(name); err == nil {
-			err = os.WriteFile(path, text, 0o600)
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("opening the substitute's key of %s: %w", name, err)
-	}
-	key, err := openpgp.ReadEntity(packet.NewReader(bytes.NewReader(text)))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
-	}
-	return key, nil
-}
-
-func createKey(name string) ([]byte, error) {
-	key, err := openpgp.NewEntity("Rehearsal substitute of "+name, "", "rehearsal@example.com", &packet.Config{
-		Algorithm: packet.PubKeyAlgoEdDSA,
-		Time:      func() time.Time { return time.Now().Add(-24 * time.Hour) }, // of use to a clock that is behind
-	})
-	if err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	err = key.SerializePrivateWithoutSigning(&out, nil)
-	return out.Bytes(), err
 }
