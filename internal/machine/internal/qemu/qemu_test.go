@@ -12,8 +12,13 @@ import (
 
 func config(t *testing.T) qemu.Config {
 	t.Helper()
+	return described(t.TempDir())
+}
+
+// described is a machine of which nothing exists but its folder.
+func described(dir string) qemu.Config {
 	return qemu.Config{
-		Dir: t.TempDir(), Disk: "/disk.qcow2", Kernel: "/vmlinuz", Initrd: "/initrd", Append: "root=/dev/vda1",
+		Dir: dir, Disk: "/disk.qcow2", Kernel: "/vmlinuz", Initrd: "/initrd", Append: "root=/dev/vda1",
 		MAC: net.HardwareAddr{0x96, 0, 0, 0, 0, 1}, Link: func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, Acceleration: qemu.TCG,
 	}
 }
