@@ -48,12 +48,12 @@ func tellTime(c net.PacketConn) {
 		if err != nil {
 			return
 		}
-		received := now()
+		received := time.Now()
 		if size < ntpBytes || buffer[0]&7 != ntpClient {
 			continue
 		}
 		// A lost answer is asked for again.
-		_, _ = c.WriteTo(timeReply(buffer[:ntpBytes], received, now()), from)
+		_, _ = c.WriteTo(timeReply(buffer[:ntpBytes], received, time.Now()), from)
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
-	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
@@ -89,14 +87,4 @@ func lease(m Machine, request *dhcpv4.DHCPv4) (*dhcpv4.DHCPv4, bool) {
 	}
 	reply, err := dhcpv4.NewReplyFromRequest(request, options...)
 	return reply, err == nil
-}
-
-func frameUDP(from, to netip.AddrPort, payload []byte) frame {
-	datagram := make([]byte, header.UDPMinimumSize+len(payload))
-	udp := header.UDP(datagram)
-	udp.Encode(&header.UDPFields{SrcPort: from.Port(), DstPort: to.Port(), Length: uint16(len(datagram))})
-	copy(udp.Payload(), payload)
-	sum := header.PseudoHeaderChecksum(header.UDPProtocolNumber, tcpip.AddrFrom4(from.Addr().As4()), tcpip.AddrFrom4(to.Addr().As4()), udp.Length())
-	udp.SetChecksum(^udp.CalculateChecksum(checksum.Checksum(payload, sum)))
-	return frameIPv4(from.Addr(), to.Addr(), protoUDP, 64, datagram)
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
@@ -133,32 +134,47 @@ func unreachable(p *packet) (frame, bool) {
 	return frameICMP(from, p.src, 64, message), true
 }
 
-// frameICMP makes a packet of a message whose checksum is still missing.
+// frameICMP makes a frame of a message whose checksum is still missing.
 func frameICMP(from, to netip.Addr, hops uint8, message []byte) frame {
 	if from.Is4() {
 		icmp := header.ICMPv4(message)
 		icmp.SetChecksum(0)
 		icmp.SetChecksum(header.ICMPv4Checksum(icmp, 0))
-		return frameIPv4(from, to, protoICMP, hops, message)
+		return frameIP(from, to, protoICMP, hops, message)
 	}
 	header.ICMPv6(message).SetChecksum(checksumICMPv6(message, from, to))
-	f := newFrame(header.IPv6MinimumSize + len(message))
-	header.IPv6(f.ip()).Encode(&header.IPv6Fields{
-		PayloadLength: uint16(len(message)), TransportProtocol: header.ICMPv6ProtocolNumber, HopLimit: hops,
-		SrcAddr: tcpip.AddrFrom16(from.As16()), DstAddr: tcpip.AddrFrom16(to.As16()),
-	})
-	copy(f.ip()[header.IPv6MinimumSize:], message)
-	return f
+	return frameIP(from, to, protoICMPv6, hops, message)
 }
 
-func frameIPv4(from, to netip.Addr, proto, hops uint8, payload []byte) frame {
-	f := newFrame(header.IPv4MinimumSize + len(payload))
-	ip := header.IPv4(f.ip())
-	ip.Encode(&header.IPv4Fields{
-		TotalLength: uint16(len(ip)), TTL: hops, Protocol: proto, SrcAddr: tcpip.AddrFrom4(from.As4()), DstAddr: tcpip.AddrFrom4(to.As4()),
+// frameUDP makes a frame of a datagram.
+func frameUDP(from, to netip.AddrPort, payload []byte) frame {
+	datagram := make([]byte, header.UDPMinimumSize+len(payload))
+	udp := header.UDP(datagram)
+	udp.Encode(&header.UDPFields{SrcPort: from.Port(), DstPort: to.Port(), Length: uint16(len(datagram))})
+	copy(udp.Payload(), payload)
+	sum := header.PseudoHeaderChecksum(header.UDPProtocolNumber, tcpip.AddrFromSlice(from.Addr().AsSlice()), tcpip.AddrFromSlice(to.Addr().AsSlice()), udp.Length())
+	udp.SetChecksum(^udp.CalculateChecksum(checksum.Checksum(payload, sum)))
+	return frameIP(from.Addr(), to.Addr(), protoUDP, 64, datagram)
+}
+
+// frameIP makes a frame of what is above IP.
+func frameIP(from, to netip.Addr, proto, hops uint8, payload []byte) frame {
+	if from.Is4() {
+		f := newFrame(header.IPv4MinimumSize + len(payload))
+		ip := header.IPv4(f.ip())
+		ip.Encode(&header.IPv4Fields{
+			TotalLength: uint16(len(ip)), TTL: hops, Protocol: proto, SrcAddr: tcpip.AddrFrom4(from.As4()), DstAddr: tcpip.AddrFrom4(to.As4()),
+		})
+		ip.SetChecksum(^ip.CalculateChecksum())
+		copy(ip[header.IPv4MinimumSize:], payload)
+		return f
+	}
+	f := newFrame(header.IPv6MinimumSize + len(payload))
+	header.IPv6(f.ip()).Encode(&header.IPv6Fields{
+		PayloadLength: uint16(len(payload)), TransportProtocol: tcpip.TransportProtocolNumber(proto), HopLimit: hops,
+		SrcAddr: tcpip.AddrFrom16(from.As16()), DstAddr: tcpip.AddrFrom16(to.As16()),
 	})
-	ip.SetChecksum(^ip.CalculateChecksum())
-	copy(ip[header.IPv4MinimumSize:], payload)
+	copy(f.ip()[header.IPv6MinimumSize:], payload)
 	return f
 }
 

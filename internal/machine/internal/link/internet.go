@@ -169,7 +169,7 @@ func (n *Network) Dial(ctx context.Context, network string, from netip.Addr, to 
 		}
 		return conn{c}, nil
 	case "udp":
-		inner, err := gonet.DialUDP(n.stack, &local, &remote, protocol)
+		inner, err := dialUDP(n.stack, local, remote, protocol)
 		if err != nil {
 			return fail(err)
 		}

@@ -17,7 +17,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -178,6 +177,3 @@ func (c *closer) Close() error {
 	})
 	return err
 }
-
-// now is the clock of the network; tests of timeouts have their own.
-var now = time.Now

@@ -215,7 +215,7 @@ func (g *guest) dialUDP(t testing.TB, to netip.AddrPort) net.Conn {
 	t.Helper()
 	local := g.from(to.Addr())
 	remote, protocol := address(to)
-	c, err := gonet.DialUDP(g.stack, &local, &remote, protocol)
+	c, err := dialUDP(g.stack, local, remote, protocol)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
@@ -287,4 +287,12 @@ func knock(n *Network, network string, from netip.Addr, to netip.AddrPort) (net.
 	ctx, cancel := context.WithTimeout(context.Background(), silence)
 	defer cancel()
 	return n.Dial(ctx, network, from, to)
+}
+
+// ping sends one echo from the machine.
+func (g *guest) ping(to netip.Addr) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	remote, _ := address(netip.AddrPortFrom(to, 0))
+	return echo(ctx, g.stack, g.from(to), remote)
 }

@@ -3,11 +3,13 @@ package link
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
@@ -20,36 +22,43 @@ func (n *Network) Ping(ctx context.Context, from, to netip.Addr) error {
 	if err := n.settle(from); err != nil {
 		return err
 	}
-	local, protocol := address(netip.AddrPortFrom(from, 0))
+	local, _ := address(netip.AddrPortFrom(from, 0))
 	remote, _ := address(netip.AddrPortFrom(to, 0))
-	transport, message := icmp.ProtocolNumber4, make([]byte, header.ICMPv4MinimumSize+32)
+	if err := echo(ctx, n.stack, local, remote); err != nil {
+		return fmt.Errorf("pinging %s from %s: %w", to, from, err)
+	}
+	return nil
+}
+
+func echo(ctx context.Context, from *stack.Stack, local, remote tcpip.FullAddress) error {
+	transport, protocol, message := icmp.ProtocolNumber4, header.IPv4ProtocolNumber, make([]byte, header.ICMPv4MinimumSize+32)
 	header.ICMPv4(message).SetType(header.ICMPv4Echo)
-	if to.Is6() {
-		transport = icmp.ProtocolNumber6
+	if remote.Addr.Len() == header.IPv6AddressSize {
+		transport, protocol = icmp.ProtocolNumber6, header.IPv6ProtocolNumber
 		header.ICMPv6(message).SetType(header.ICMPv6EchoRequest)
 	}
 	var queue waiter.Queue
-	endpoint, err := n.stack.NewEndpoint(transport, protocol, &queue)
+	endpoint, err := from.NewEndpoint(transport, protocol, &queue)
 	if err != nil {
-		return fmt.Errorf("pinging %s: %s", to, err)
+		return errors.New(err.String())
 	}
 	defer endpoint.Close()
 	entry, readable := waiter.NewChannelEntry(waiter.ReadableEvents)
 	queue.EventRegister(&entry)
 	defer queue.EventUnregister(&entry)
 	if err := endpoint.Bind(local); err != nil {
-		return fmt.Errorf("pinging %s from %s: %s", to, from, err)
+		return errors.New(err.String())
 	}
 	if err := endpoint.Connect(remote); err != nil {
-		return fmt.Errorf("pinging %s: %s", to, err)
+		return errors.New(err.String())
 	}
 	if _, err := endpoint.Write(bytes.NewReader(message), tcpip.WriteOptions{}); err != nil {
-		return fmt.Errorf("pinging %s: %s", to, err)
+		return errors.New(err.String())
 	}
 	for {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("pinging %s: %w", to, ctx.Err())
+			return ctx.Err()
 		case <-readable:
 		}
 		_, err := endpoint.Read(&bytes.Buffer{}, tcpip.ReadOptions{})
@@ -57,7 +66,7 @@ func (n *Network) Ping(ctx context.Context, from, to netip.Addr) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("pinging %s: %s", to, err)
+			return errors.New(err.String())
 		}
 		return nil
 	}

@@ -35,6 +35,8 @@ const (
 // tracker is one machine's firewall: its rules, and the flows that pass because somebody was allowed
 // to begin them.
 type tracker struct {
+	now func() time.Time // tests of timeouts have their own
+
 	mu        sync.Mutex
 	attached  bool // without a firewall everything comes in
 	rules     []Rule
@@ -80,7 +82,7 @@ type dropKey struct {
 
 func newTracker() *tracker {
 	return &tracker{
-		flows: map[flowKey]*list.Element{}, idle: list.New(), fragments: map[fragmentKey]fragments{}, dropped: map[dropKey]uint64{},
+		now: time.Now, flows: map[flowKey]*list.Element{}, idle: list.New(), fragments: map[fragmentKey]fragments{}, dropped: map[dropKey]uint64{},
 	}
 }
 
@@ -155,7 +157,7 @@ func (t *tracker) in(p *packet) bool {
 func (t *tracker) decide(p *packet) bool {
 	if p.later {
 		f, ok := t.fragments[fragmentKey{p.src, p.dst, p.proto, p.fragment}]
-		return ok && f.pass && now().Before(f.expires)
+		return ok && f.pass && t.now().Before(f.expires)
 	}
 	if p.icmpError() {
 		if about, ok := p.about(); ok && t.find(flowKey{about.proto, about.src, about.dst, about.sport, about.dport}) != nil {
@@ -193,7 +195,7 @@ func (f *flow) closing() bool { return f.wasReset || f.finLocal && f.finRemote }
 
 func (t *tracker) find(key flowKey) *list.Element {
 	e := t.flows[key]
-	if e != nil && !now().Before(e.Value.(*flow).expires) {
+	if e != nil && !t.now().Before(e.Value.(*flow).expires) {
 		t.forget(e)
 		return nil
 	}
@@ -219,7 +221,7 @@ func (t *tracker) remember(key flowKey, inbound bool, p *packet) {
 func (t *tracker) touch(e *list.Element, p *packet) {
 	f := e.Value.(*flow)
 	f.wasReset = f.wasReset || p.tcp.Contains(header.TCPFlagRst)
-	f.expires = now().Add(f.timeout())
+	f.expires = t.now().Add(f.timeout())
 	t.idle.MoveToBack(e)
 }
 
@@ -250,7 +252,7 @@ func (f *flow) timeout() time.Duration {
 func (t *tracker) expect(p *packet, pass bool) {
 	if len(t.fragments) >= maxFragments {
 		for k, f := range t.fragments {
-			if !now().Before(f.expires) {
+			if !t.now().Before(f.expires) {
 				delete(t.fragments, k)
 			}
 		}
@@ -258,7 +260,7 @@ func (t *tracker) expect(p *packet, pass bool) {
 			clear(t.fragments)
 		}
 	}
-	t.fragments[fragmentKey{p.src, p.dst, p.proto, p.fragment}] = fragments{pass, now().Add(fragmentsWait)}
+	t.fragments[fragmentKey{p.src, p.dst, p.proto, p.fragment}] = fragments{pass, t.now().Add(fragmentsWait)}
 }
 
 func (t *tracker) drops() []Drop {
