@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-
-	"golang.org/x/crypto/ssh"
 )
 
 const typeCommand = "command:remote:Command"
@@ -46,6 +44,7 @@ var _ = register(typeCommand, &kind{
 		}
 		return nil
 	},
+	instead: &acts{create: createCommand, update: updateCommand, remove: deleteCommand},
 })
 
 func (t *task) result() { t.out["stdout"], t.out["stderr"] = "", "" }
@@ -136,11 +135,6 @@ func (t *task) dial(connection map[string]any) (*machine, error) {
 }
 
 func readable(key, password string) error {
-	var err error
-	if password != "" {
-		_, err = ssh.ParsePrivateKeyWithPassphrase([]byte(key), []byte(password))
-	} else {
-		_, err = ssh.ParsePrivateKey([]byte(key))
-	}
+	_, err := signerOf(key, password)
 	return err
 }

@@ -44,6 +44,7 @@ var _ = register(typeContainer, &kind{
 		"healthcheck.interval": "0s", "healthcheck.startInterval": "0s", "healthcheck.startPeriod": "0s", "healthcheck.timeout": "0s",
 	},
 	check: checkContainer, ask: askContainer, create: createContainer, update: updateContainer, read: readContainer, extraDiff: restlessContainer,
+	instead: docker,
 })
 
 const goneContainer = "1 error occurred: * Error stopping container %s: Error response from daemon: No such container: %s"

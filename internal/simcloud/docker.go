@@ -37,14 +37,14 @@ var _ = register(typeRemoteImage, &kind{
 		return imageID(name) + name, nil
 	},
 	update: func(*task, *object) error { return nil },
-	remove: removeImage,
+	remove: removeImage, instead: docker,
 })
 
 var _ = register(typeNetwork, &kind{
 	replaces: []string{"*"}, autoname: true, place: dockerMachine,
 	computed: []string{"driver", "ipamConfigs", "options", "internal"},
 	sets:     []string{"ipamConfigs", "labels"}, defaults: map[string]any{"ipamDriver": "default"}, deprecated: []string{"checkDuplicate"},
-	ask: askNetwork, create: createNetwork, remove: removeNetwork,
+	ask: askNetwork, create: createNetwork, remove: removeNetwork, instead: docker,
 })
 
 var _ = register(typeDockerVol, &kind{
@@ -70,6 +70,7 @@ var _ = register(typeDockerVol, &kind{
 		}
 		return nil
 	},
+	instead: docker,
 })
 
 // imageRef is a parsed image name.

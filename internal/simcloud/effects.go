@@ -7,8 +7,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 )
 
-// perform creates an object; with an error it may exist all the same.
-func (k *kind) perform(t *task) (*object, error) {
+// make creates an object in the world; with an error it may exist all the same.
+func (k *kind) make(t *task) (*object, error) {
 	if err := k.asked(t); err != nil {
 		return nil, err
 	}
@@ -96,8 +96,8 @@ func (k *kind) previewed(token string, news resource.PropertyMap) resource.Prope
 	return hidden(token, out)
 }
 
-// look finds a copy of the live object, nil when there is none.
-func (k *kind) look(t *task, state map[string]any) (*object, error) {
+// find finds a copy of the live object in the world, nil when there is none.
+func (k *kind) find(t *task, state map[string]any) (*object, error) {
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
 	if k.stateless || k.detached {
@@ -148,8 +148,8 @@ func (o *object) copy() *object {
 	return &c
 }
 
-// alter applies new inputs; nil with an error means that nothing changed.
-func (k *kind) alter(t *task) (*object, error) {
+// change applies new inputs in the world; nil with an error means that nothing changed.
+func (k *kind) change(t *task) (*object, error) {
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
 	if k.place != nil {
@@ -204,9 +204,9 @@ func (k *kind) previewedUpdate(token string, olds, news resource.PropertyMap) re
 	return hidden(token, out)
 }
 
-// erase removes a live object. Whether one that is gone already is an error
+// forget removes a live object from the world. Whether one that is gone already is an error
 // depends on the provider.
-func (k *kind) erase(t *task) error {
+func (k *kind) forget(t *task) error {
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
 	if k.detached {

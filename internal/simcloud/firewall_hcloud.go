@@ -21,6 +21,7 @@ var _ = register(typeFirewall, &kind{
 		}
 		return true, nil
 	},
+	also: &acts{create: sendFirewall, update: sendFirewall},
 })
 
 var _ = register(typeFirewallAttachment, &kind{
@@ -32,6 +33,7 @@ var _ = register(typeFirewallAttachment, &kind{
 	},
 	create: createAttachment,
 	update: func(t *task, _ *object) error { return t.attachable() },
+	also:   &acts{create: sendFirewalls, update: sendFirewalls, removed: sendFirewalls},
 })
 
 // canonicalPrefix writes an address range as the provider keeps it.

@@ -33,6 +33,7 @@ var _ = register(typePrimaryIP, &kind{
 	computed: []string{"location", "datacenter", "assigneeId", "assigneeType"}, defaults: map[string]any{"autoDelete": false, "deleteProtection": false},
 	deprecated: []string{"assigneeType", "datacenter"},
 	check:      checkPrimaryIP, ask: func(c *checking) { noDatacenter(c); c.oneOf("type", "ipv4", "ipv6") }, create: createPrimaryIP, update: updatePrimaryIP, remove: removePrimaryIP,
+	also: &acts{create: sendAddress},
 })
 
 var _ = register(typeRdns, &kind{

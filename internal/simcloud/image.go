@@ -39,6 +39,7 @@ var _ = register(typeImage, &kind{
 		t.leave(o.Machine, name, imageID(name))
 		return nil
 	},
+	instead: &acts{create: buildImage, update: buildImage},
 })
 
 // buildPaths gives the context and the Dockerfile of a build, with their defaults.

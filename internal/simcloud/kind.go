@@ -69,6 +69,10 @@ type kind struct {
 	readGone func(t *task, state map[string]any) *object
 	// place finds the machine that the object lives on; nil: none.
 	place func(t *task) (*machine, error)
+
+	// also is what comes on top where the machines are real, and instead what takes the place of the
+	// functions above: there the machine decides.
+	also, instead *acts
 }
 
 // replacedBy reports whether a change needs a new resource.
@@ -122,6 +126,10 @@ type task struct {
 	place  *machine
 	// stopped: what was created exists but does not run.
 	stopped bool
+	// state is what the provider last said of the resource; of a read and an update.
+	state map[string]any
+	// undo takes back what a create or an update did in the world beside its object; nil: nothing.
+	undo func()
 }
 
 // fail keeps errors uniform: the provider's own text, without a prefix that the

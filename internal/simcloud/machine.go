@@ -74,6 +74,9 @@ func (w *World) boot(id, name, userData string) {
 	if err := m.readDaemonSettings(userData); err != nil {
 		m.BootError = err.Error()
 	}
+	if w.opts.Machines != nil {
+		return // it joins the tailnet by itself
+	}
 	hostname := name
 	for _, s := range texts {
 		if found := hostnameFlag.FindStringSubmatch(s); found != nil {
@@ -254,6 +257,9 @@ var pinnedKey = regexp.MustCompile(`ssh-ed25519 +AAAA[A-Za-z0-9+/=]+`)
 
 // dockerMachine finds the machine of a docker provider's host.
 func dockerMachine(t *task) (*machine, error) {
+	if t.w.opts.Machines != nil {
+		return t.rehearsedDocker()
+	}
 	host := text(t.config, "host")
 	if host == "" {
 		return nil, fail("the docker provider has no host: the simulation never uses the local Docker daemon")

@@ -15,7 +15,7 @@ import (
 )
 
 // operation runs one recorded operation: latency, faults, the effect.
-func (p *provider) operation(ctx context.Context, op Operation, effect func() (string, error)) (string, error) {
+func (p *provider) operation(ctx context.Context, op Operation, effect func(context.Context) (string, error)) (string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stopping := p.session(ctx).stopping
@@ -32,7 +32,7 @@ func (p *provider) operation(ctx context.Context, op Operation, effect func() (s
 		err = errors.New(fault.Err)
 	} else {
 		var created string
-		created, err = effect()
+		created, err = effect(ctx)
 		if created != "" {
 			id = created
 		}
@@ -123,9 +123,9 @@ func (p *provider) Create(ctx context.Context, req *pulumirpc.CreateRequest) (*p
 	t := &task{w: p.world, config: config, token: token, urn: req.GetUrn(), name: urn.URN(req.GetUrn()).Name(),
 		in: toGoValues(news), out: map[string]any{}}
 	var made *object
-	id, err := p.operation(ctx, Operation{Kind: OpCreate, Type: token, URN: t.urn, Name: t.name}, func() (string, error) {
+	id, err := p.operation(ctx, Operation{Kind: OpCreate, Type: token, URN: t.urn, Name: t.name}, func(ctx context.Context) (string, error) {
 		var opErr error
-		made, opErr = k.perform(t)
+		made, opErr = k.perform(ctx, t)
 		if made == nil {
 			return "", opErr
 		}
@@ -165,9 +165,9 @@ func (p *provider) Read(ctx context.Context, req *pulumirpc.ReadRequest) (*pulum
 	}
 	t := &task{w: p.world, config: config, token: token, urn: req.GetUrn(), name: urn.URN(req.GetUrn()).Name(), id: req.GetId(), in: toGoValues(inputs)}
 	var found *object
-	_, err = p.operation(ctx, Operation{Kind: OpRead, Type: token, URN: t.urn, Name: t.name, ID: t.id}, func() (string, error) {
+	_, err = p.operation(ctx, Operation{Kind: OpRead, Type: token, URN: t.urn, Name: t.name, ID: t.id}, func(ctx context.Context) (string, error) {
 		var opErr error
-		found, opErr = k.look(t, toGoValues(state))
+		found, opErr = k.look(ctx, t, toGoValues(state))
 		return "", opErr
 	})
 	if err != nil {
@@ -214,9 +214,9 @@ func (p *provider) Update(ctx context.Context, req *pulumirpc.UpdateRequest) (*p
 		return nil, err
 	}
 	t := &task{w: p.world, config: config, token: token, urn: req.GetUrn(), name: urn.URN(req.GetUrn()).Name(), id: req.GetId(),
-		in: toGoValues(news), out: map[string]any{}}
+		in: toGoValues(news), out: map[string]any{}, state: toGoValues(olds)}
 	var changed *object
-	_, err = p.operation(ctx, Operation{Kind: OpUpdate, Type: token, URN: t.urn, Name: t.name, ID: t.id}, func() (string, error) {
+	_, err = p.operation(ctx, Operation{Kind: OpUpdate, Type: token, URN: t.urn, Name: t.name, ID: t.id}, func(ctx context.Context) (string, error) {
 		var opErr error
 		if k.stateless {
 			for name, v := range toGoValues(olds) {
@@ -227,7 +227,7 @@ func (p *provider) Update(ctx context.Context, req *pulumirpc.UpdateRequest) (*p
 			changed = &object{Type: token, ID: t.id, Inputs: t.in, Outputs: t.out}
 			return "", nil
 		}
-		changed, opErr = k.alter(t)
+		changed, opErr = k.alter(ctx, t)
 		return "", opErr
 	})
 	if changed == nil {
@@ -258,8 +258,8 @@ func (p *provider) Delete(ctx context.Context, req *pulumirpc.DeleteRequest) (*e
 		return nil, err
 	}
 	t := &task{w: p.world, config: config, token: token, urn: req.GetUrn(), name: urn.URN(req.GetUrn()).Name(), id: req.GetId(), in: toGoValues(inputs)}
-	_, err = p.operation(ctx, Operation{Kind: OpDelete, Type: token, URN: t.urn, Name: t.name, ID: t.id}, func() (string, error) {
-		return "", k.erase(t)
+	_, err = p.operation(ctx, Operation{Kind: OpDelete, Type: token, URN: t.urn, Name: t.name, ID: t.id}, func(ctx context.Context) (string, error) {
+		return "", k.erase(ctx, t)
 	})
 	if err != nil {
 		return nil, refusal(err)
@@ -290,7 +290,12 @@ func (p *provider) Invoke(ctx context.Context, req *pulumirpc.InvokeRequest) (*p
 	}
 	t := &task{w: p.world, config: config, token: req.GetTok(), in: toGoValues(args)}
 	var result map[string]any
-	call := func() (string, error) {
+	call := func(ctx context.Context) (string, error) {
+		if prepare := preparations[t.token]; prepare != nil && p.world.opts.Machines != nil {
+			if err := prepare(ctx, t); err != nil {
+				return "", err
+			}
+		}
 		p.world.mu.Lock()
 		defer p.world.mu.Unlock()
 		var opErr error
@@ -298,7 +303,7 @@ func (p *provider) Invoke(ctx context.Context, req *pulumirpc.InvokeRequest) (*p
 		return "", opErr
 	}
 	if req.GetPreview() {
-		_, err = call()
+		_, err = call(ctx)
 	} else {
 		_, err = p.operation(ctx, Operation{Kind: OpInvoke, Type: t.token}, call)
 	}

@@ -16,6 +16,7 @@ var _ = register(typeServer, &kind{
 	gone:       "1 error occurred: * server with ID '%s' not found (not_found)",
 	deprecated: []string{"datacenter", "allowDeprecatedImages"},
 	check:      checkServer, ask: noDatacenter, create: createServer, update: updateServer, remove: removeServer,
+	also: &acts{create: bootMachine, update: changeMachine, refuse: protectedServer, remove: deleteMachine, read: readPower},
 })
 
 // location is one of Hetzner's data centre parks.
@@ -309,9 +310,16 @@ func (w *World) release(server string) {
 	}
 }
 
-func removeServer(t *task, o *object) error {
+func protectedServer(_ *task, o *object) error {
 	if flag(o.live(), "deleteProtection") {
 		return fail("server deletion is protected (protected)")
+	}
+	return nil
+}
+
+func removeServer(t *task, o *object) error {
+	if err := protectedServer(t, o); err != nil {
+		return err
 	}
 	for _, p := range t.w.all(typePrimaryIP) {
 		if idText(p.Outputs["assigneeId"]) == o.ID && flag(p.live(), "autoDelete") {

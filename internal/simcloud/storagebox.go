@@ -12,6 +12,7 @@ var _ = register(typeStorageBox, &kind{
 		"accessSettings.sshEnabled": false, "accessSettings.webdavEnabled": false, "accessSettings.zfsEnabled": false,
 	},
 	check: checkLabels, ask: askStorageBox, create: createStorageBox, update: updateStorageBox, remove: removeStorageBox,
+	also: &acts{create: sendBox, update: sendBox, remove: deleteBox},
 })
 
 var _ = register(typeSubaccount, &kind{
@@ -21,6 +22,7 @@ var _ = register(typeSubaccount, &kind{
 		"accessSettings.sshEnabled": false, "accessSettings.webdavEnabled": false,
 	},
 	check: checkLabels, ask: askSubaccount, create: createSubaccount, update: updateSubaccount,
+	also: &acts{create: sendBoxOf, update: sendBoxOf, removed: sendBoxOf},
 })
 
 // storageBoxType is a type of the price list: size in bytes, snapshots.

@@ -22,6 +22,10 @@ var storeHeader = []byte("simcloud world 1\n")
 // key, or a file that was changed.
 var ErrSealed = errors.New("the saved world cannot be opened with this key")
 
+// ErrMachines is returned by Load for a world whose machines are real when the options name none,
+// and the other way round: what one has deployed the other cannot reach.
+var ErrMachines = errors.New("real and simulated machines do not mix")
+
 func sealer(key []byte) (cipher.AEAD, error) {
 	if len(key) != KeySize {
 		return nil, fmt.Errorf("the key has %d bytes, not %d", len(key), KeySize)
@@ -101,8 +105,12 @@ func Load(path string, key []byte, opts Options) (*World, error) {
 		return nil, fmt.Errorf("loading the simulated world from %s: %w", path, ErrSealed)
 	}
 	w := New(opts)
+	w.state.Rehearsed = false
 	if err := json.Unmarshal(content, &w.state); err != nil {
 		return nil, fmt.Errorf("loading the simulated world from %s: %w", path, err)
+	}
+	if w.state.Rehearsed != (opts.Machines != nil) {
+		return nil, fmt.Errorf("loading the simulated world from %s: %w", path, ErrMachines)
 	}
 	return w, nil
 }

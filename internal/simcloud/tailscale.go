@@ -50,6 +50,8 @@ type authKey struct {
 	Preauthorized bool      `json:"preauthorized"`
 	Expires       time.Time `json:"expires"`
 	Used          bool      `json:"used"`
+	// Real is the ID of the control server's key, with real machines.
+	Real string `json:"real,omitempty"`
 }
 
 func (k *authKey) live() bool { return now().Before(k.Expires) && (k.Reusable || !k.Used) }
@@ -74,6 +76,7 @@ var _ = register(typeACL, &kind{
 		o.Inputs["acl"] = t.w.state.Policy
 		return true, nil
 	},
+	also: &acts{create: sendPolicy, update: sendPolicy, remove: resetPolicy},
 })
 
 var _ = register(typeTailnetKey, &kind{
@@ -103,6 +106,7 @@ var _ = register(typeTailnetKey, &kind{
 		state["invalid"] = true
 		return &object{ID: t.id, Inputs: t.in, Outputs: state}
 	},
+	also: &acts{create: makeKey, remove: deleteKey, read: readUse},
 })
 
 // tailnetComputed are settings that keep their value when the program says nothing.
@@ -252,6 +256,8 @@ func (t *task) setPolicy() error {
 	if err := p.Test(policyfile.Tailnet{Name: t.w.opts.Tailnet, Tags: t.w.tagsOf}); err != nil {
 		return fail("failed to set ACL: %v (400)", err)
 	}
+	before := t.w.state.Policy
+	t.undo = func() { t.w.state.Policy = before }
 	t.w.state.Policy = text(t.in, "acl")
 	return nil
 }
@@ -304,6 +310,7 @@ func createKey(t *task) (string, error) {
 	}
 	k.Secret = "tskey-auth-" + k.ID + "-" + hexID(32)
 	t.w.state.Keys[k.ID] = k
+	t.undo = func() { delete(t.w.state.Keys, k.ID) }
 	t.out["key"], t.out["invalid"], t.out["expiry"], t.out["userId"] = k.Secret, false, expiry, text(t.in, "userId")
 	t.out["createdAt"], t.out["expiresAt"] = now().Format(time.RFC3339), k.Expires.Format(time.RFC3339)
 	return k.ID, nil
@@ -468,7 +475,10 @@ func getDevices(t *task) (map[string]any, error) {
 		ID: "3999999999999999", NodeID: "nLaptopCNTRL", Hostname: "laptop", Name: "laptop." + t.w.opts.Tailnet, User: "admin@example.com",
 		Addresses: []string{"100.101.0.1", "fd7a:115c:a1e0::ffff"}, Authorized: true, Online: true,
 	}
-	all := []any{laptop.properties()}
+	all := []any{}
+	if t.w.opts.Machines == nil { // a real tailnet lists it itself
+		all = append(all, laptop.properties())
+	}
 	for _, d := range t.w.state.Devices {
 		all = append(all, d.properties())
 	}

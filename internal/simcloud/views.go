@@ -77,7 +77,8 @@ func (w *World) Residue() []Entity {
 		out = append(out, Entity{typeACL, "policy", "policy"})
 	}
 	for _, d := range w.state.Devices {
-		if w.state.Machines[d.Server] == nil {
+		// What was never a server is somebody's computer.
+		if d.Server != "" && w.state.Machines[d.Server] == nil {
 			out = append(out, Entity{"tailscale:device", d.ID, d.Name})
 		}
 	}

@@ -42,6 +42,8 @@ type Options struct {
 	// Latency delays operations by type token; "" is the default for all others.
 	// The default is none.
 	Latency map[string]time.Duration
+	// Machines are real machines that the world acts on; nil simulates them too.
+	Machines Machines
 }
 
 func (o Options) withDefaults() Options {
@@ -70,6 +72,9 @@ type World struct {
 	journal []Operation
 	faults  []*Fault
 	clock   int
+
+	// firewalls and boxes order what real machines and boxes hear. They are taken before mu.
+	firewalls, boxes sync.Mutex
 }
 
 // worldState is everything that exists, in the form that Save seals.
@@ -82,6 +87,8 @@ type worldState struct {
 	Policy   string               `json:"policy"`
 	Settings map[string]*residual `json:"settings"`
 	Secrets  []string             `json:"secrets"`
+	// Rehearsed: its machines are real.
+	Rehearsed bool `json:"rehearsed,omitempty"`
 }
 
 // object is one resource that exists in a cloud.
@@ -117,7 +124,7 @@ func New(opts Options) *World {
 	opts = opts.withDefaults()
 	w := &World{opts: opts, state: worldState{
 		Objects: map[string]*object{}, Machines: map[string]*machine{}, Keys: map[string]*authKey{},
-		Settings: map[string]*residual{}, Policy: opts.Policy,
+		Settings: map[string]*residual{}, Policy: opts.Policy, Rehearsed: opts.Machines != nil,
 	}}
 	for _, phase := range opts.Rulesets {
 		w.put(&object{Type: typeRuleset, ID: hexID(32), Name: "dashboard-" + phase, Outputs: map[string]any{"version": "1"},
