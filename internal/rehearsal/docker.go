@@ -35,7 +35,7 @@ type DockerCall struct {
 	State json.RawMessage `json:"state,omitempty"`
 	// Context is the build context of an image as a tar archive, and Dockerfile the path in it.
 	Context    []byte `json:"context,omitempty"`
-	Dockerfile string `json:"dockerfile,omitempty"`
+	Dockerfile string `json:"dockerfile,omitempty"` // see Context
 }
 
 // DockerResult is what the provider reports.

@@ -72,8 +72,8 @@ type Server struct {
 	// CPUs, MemoryMB (MiB) and DiskGB (GB) are the size of its type. The program may give it less
 	// than that, and never more.
 	CPUs     int `json:"cpus"`
-	MemoryMB int `json:"memoryMB"`
-	DiskGB   int `json:"diskGB"`
+	MemoryMB int `json:"memoryMB"` // see CPUs
+	DiskGB   int `json:"diskGB"`   // see CPUs
 	// Firewall is what may come in from the first moment on; see Service.SetFirewall. Change leaves
 	// it alone.
 	Firewall []Rule `json:"firewall"`
@@ -85,7 +85,7 @@ type Rule struct {
 	Protocol string `json:"protocol"`
 	// First and Last are the ports of tcp and udp, 1 to 65535; 0 for the other protocols.
 	First uint16 `json:"first,omitempty"`
-	Last  uint16 `json:"last,omitempty"`
+	Last  uint16 `json:"last,omitempty"` // see First
 	// Sources are the ranges that the packets may come from.
 	Sources []netip.Prefix `json:"sources"`
 }
@@ -94,12 +94,12 @@ type Rule struct {
 type Machine struct {
 	// ID and Name are the server's.
 	ID   string `json:"id"`
-	Name string `json:"name"`
+	Name string `json:"name"` // see ID
 	// Running is false while it is switched off.
 	Running bool `json:"running"`
 	// IPv4 and IPv6 are the server's.
 	IPv4 netip.Addr   `json:"ipv4"`
-	IPv6 netip.Prefix `json:"ipv6"`
+	IPv6 netip.Prefix `json:"ipv6"` // see IPv4
 }
 
 // Action is what SetPower does.
@@ -143,10 +143,10 @@ type MadeKey struct {
 type Device struct {
 	// ID and NodeID are the control server's names for it; they may be equal.
 	ID     string `json:"id"`
-	NodeID string `json:"nodeID"`
+	NodeID string `json:"nodeID"` // see ID
 	// Name is its full MagicDNS name, and Hostname what it calls itself.
 	Name     string `json:"name"`
-	Hostname string `json:"hostname"`
+	Hostname string `json:"hostname"` // see Name
 	// Addresses are those in the tailnet, IPv4 first.
 	Addresses []netip.Addr `json:"addresses"`
 	// Tags are the tags it has, sorted.
@@ -162,15 +162,15 @@ type Device struct {
 	Machine string `json:"machine,omitempty"`
 	// Created and LastSeen are when it joined, and when it was last online.
 	Created  time.Time `json:"created"`
-	LastSeen time.Time `json:"lastSeen"`
+	LastSeen time.Time `json:"lastSeen"` // see Created
 }
 
 // Box is a storage box as its cloud was asked for it.
 type Box struct {
 	// ID, Name and Location are the box's.
 	ID       string `json:"id"`
-	Name     string `json:"name"`
-	Location string `json:"location"`
+	Name     string `json:"name"`     // see ID
+	Location string `json:"location"` // see ID
 	// Bytes is how much it holds.
 	Bytes int64 `json:"bytes"`
 	// Main is the account that owns it.
@@ -187,17 +187,17 @@ type Box struct {
 type Account struct {
 	// User is the login name, and Password what it logs in with.
 	User     string `json:"user"`
-	Password string `json:"password"`
+	Password string `json:"password"` // see User
 	// Server is the hostname at which it is served.
 	Server string `json:"server"`
 	// Home is its folder in the box, without leading slash; empty is all of it.
 	Home string `json:"home"`
 	// SSH serves SFTP on port 22, and borg on 23. WebDAV serves HTTPS on port 443.
 	SSH    bool `json:"ssh"`
-	WebDAV bool `json:"webdav"`
+	WebDAV bool `json:"webdav"` // see SSH
 	// Samba and ZFS are what the API has more; the program serves neither.
 	Samba bool `json:"samba"`
-	ZFS   bool `json:"zfs"`
+	ZFS   bool `json:"zfs"` // see Samba
 	// External lets it be reached from outside the cloud's own network.
 	External bool `json:"external"`
 	// ReadOnly refuses every change.
@@ -210,10 +210,10 @@ type SnapshotPlan struct {
 	Max int `json:"max"`
 	// Minute and Hour are the time of day.
 	Minute int `json:"minute"`
-	Hour   int `json:"hour"`
+	Hour   int `json:"hour"` // see Minute
 	// DayOfWeek (1 is Monday) and DayOfMonth limit it to some days; 0 is every one.
 	DayOfWeek  int `json:"dayOfWeek,omitempty"`
-	DayOfMonth int `json:"dayOfMonth,omitempty"`
+	DayOfMonth int `json:"dayOfMonth,omitempty"` // see DayOfWeek
 }
 
 // Origin is where a connection comes from.
