@@ -44,7 +44,7 @@ func newFront(options Options, certificate tls.Certificate) (_ *front, err error
 			err = errors.Join(err, f.close())
 		}
 	}()
-	f.closers = append(f.closers, f.logs)
+	f.closers = append(f.closers, f.logs.server)
 	addresses := []netip.Addr{options.IPv4}
 	if options.IPv6.IsValid() {
 		addresses = append(addresses, options.IPv6)
@@ -215,7 +215,10 @@ func newLogSink() *logSink {
 	s.server = &http.Server{ReadHeaderTimeout: handshakeTimeout, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 	})}
-	go func() { _ = s.server.Serve(s) }()
+	go func() {
+		defer s.Close() //nolint:errcheck // it returns none; the server does not close what it never served
+		_ = s.server.Serve(s)
+	}()
 	return s
 }
 
@@ -242,14 +245,10 @@ func (s *logSink) Accept() (net.Conn, error) {
 // Addr is nobody's.
 func (s *logSink) Addr() net.Addr { return &net.TCPAddr{} }
 
-// Close ends the server and its connections.
+// Close lets Accept end; the server calls it when it ends.
 func (s *logSink) Close() error {
-	var err error
-	s.once.Do(func() {
-		close(s.closed)
-		err = s.server.Close()
-	})
-	return err
+	s.once.Do(func() { close(s.closed) })
+	return nil
 }
 
 // watched tells when it is closed.

@@ -100,6 +100,8 @@ type Tailnet struct {
 	// clients is held while a person's node joins.
 	clients sync.Mutex
 	joined  map[string]*Client
+	closing sync.Once
+	closed  error
 }
 
 // Start runs the tailnet; the operator's node has joined when it returns. Close ends it.
@@ -147,8 +149,13 @@ func Start(ctx context.Context, options Options) (_ *Tailnet, err error) {
 	return t, nil
 }
 
-// Close ends everything that Start began. The state stays in the folder.
+// Close ends everything that Start began. The state stays in the folder. It may be called again.
 func (t *Tailnet) Close() error {
+	t.closing.Do(func() { t.closed = t.close() })
+	return t.closed
+}
+
+func (t *Tailnet) close() error {
 	var errs []error
 	if t.grpc != nil {
 		errs = append(errs, t.grpc.Close())
