@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -40,8 +42,13 @@ func newBorgWorld(t *testing.T, declared Box) *borgWorld {
 // borg runs borg with one of the keys.
 func (b *borgWorld) borg(key string, args ...string) (string, error) {
 	b.t.Helper()
+	return b.run("", "", b.borgLine(key, args...)...)
+}
+
+func (b *borgWorld) borgLine(key string, args ...string) []string {
+	b.t.Helper()
 	rsh := "ssh " + strings.Join(b.sshOptions(sshPort, key), " ")
-	return b.run("", "", append([]string{"borg", "--rsh", rsh, "--remote-path", "borg-1.4", "--lock-wait", "5"}, args...)...)
+	return append([]string{"borg", "--rsh", rsh, "--remote-path", "borg-1.4", "--lock-wait", "5"}, args...)
 }
 
 func (b *borgWorld) mustBorg(key string, args ...string) string {
@@ -64,6 +71,7 @@ func (w *world) random(name string, size int) string {
 
 // The key of the server cannot take away what the operator's can still read.
 func TestBorgAppendOnly(t *testing.T) {
+	t.Parallel()
 	b := newBorgWorld(t, aBox())
 	b.mustBorg(b.appends, "init", "--encryption", "repokey-blake2", repository)
 	first := b.random("first", mebibyte)
@@ -136,18 +144,23 @@ func (b *borgWorld) segment(n int) string {
 
 // Both keys serve one repository and do nothing else.
 func TestBorgKeysDoNothingElse(t *testing.T) {
+	t.Parallel()
 	b := newBorgWorld(t, aBox())
 	b.mustBorg(b.prunes, "init", "--encryption", "none", repository)
 	require.NoError(t, os.WriteFile(b.inBox(home, "secret"), []byte("of others"), 0o600))
 	require.NoError(t, os.Symlink("/etc", b.inBox(home, "out")))
 	for name, key := range map[string]string{"appends": b.appends, "prunes": b.prunes} {
-		for _, path := range []string{"/./elsewhere", "/home/elsewhere", "/etc/elsewhere", "/./homelab/../elsewhere", "/./out/elsewhere"} {
+		paths := []string{"/home/elsewhere", "/./homelab/../elsewhere", "/./out/elsewhere"}
+		if key == b.prunes {
+			paths = paths[:1] // the same program judges
+		}
+		for _, path := range paths {
 			said, err := b.borg(key, "init", "--encryption", "none", "ssh://"+login1+"@127.0.0.1"+path)
 			require.Error(t, err, "%s made a repository at %s", name, path)
 			assert.Contains(t, said, "Repository path not allowed", path)
 		}
 		ssh := append([]string{"ssh"}, b.sshOptions(sshPort, key)...)
-		for _, command := range []string{"cat secret", "rm -r homelab", "borg-1.4 --version", "rsync --server --sender . secret", "internal-sftp", ""} {
+		for _, command := range []string{"cat secret", "rm -r homelab", "rsync --server --sender . secret", ""} {
 			said, _ := b.run("", "", append(slices.Clone(ssh), login1+"@127.0.0.1", command)...)
 			assert.NotContains(t, said, "of others", "%s: %s", name, command)
 		}
@@ -164,6 +177,7 @@ func TestBorgKeysDoNothingElse(t *testing.T) {
 
 // Paths of a client that logs in with its password are those of a real box, and stay in the home.
 func TestBorgWithAPassword(t *testing.T) {
+	t.Parallel()
 	b := newBorgWorld(t, aBox())
 	rsh := "ssh " + strings.Join(b.sshOptions(sshPort, ""), " ")
 	for path, ok := range map[string]bool{"/./one": true, "/home/two": true, "/~/three": true, "/etc/four": false, "/five": false, "/./out/six": false} {
@@ -181,6 +195,7 @@ func TestBorgWithAPassword(t *testing.T) {
 // A full box ends a backup with an error and keeps the archives that it has; with room again, the
 // next backup works.
 func TestBorgOnAFullBox(t *testing.T) {
+	t.Parallel()
 	declared := aBox()
 	declared.Size = 4 * mebibyte
 	b := newBorgWorld(t, declared)
@@ -199,4 +214,39 @@ func TestBorgOnAFullBox(t *testing.T) {
 	assert.Equal(t, "small\n", b.mustBorg(b.prunes, "list", "--short", repository))
 	b.mustBorg(b.prunes, "create", repository+"::large", large)
 	b.mustBorg(b.prunes, "check", "--verify-data", repository)
+}
+
+// A client that loses power in the middle leaves a repository that the next one can use, and so
+// does a snapshot of that moment.
+func TestBorgIsCut(t *testing.T) {
+	t.Parallel()
+	b := newBorgWorld(t, aBox())
+	b.mustBorg(b.prunes, "init", "--encryption", "none", repository)
+	b.mustBorg(b.appends, "create", repository+"::before", b.random("small", mebibyte))
+	large := b.random("large", 24*mebibyte)
+	line := b.borgLine(b.appends, "--upload-ratelimit", "4000", "create", repository+"::during", large)
+	during := b.program("", line...)
+	require.NoError(t, during.Start())
+	require.Eventually(t, func() bool {
+		used, err := b.server.Usage("7")
+		require.NoError(t, err)
+		return used > 4*mebibyte
+	}, 20*time.Second, 20*time.Millisecond)
+	snapshot, err := b.server.Snapshot("7")
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(-during.Process.Pid, syscall.SIGKILL))
+	require.Error(t, during.Wait())
+
+	b.mustBorg(b.appends, "create", repository+"::after", large)
+	assert.Equal(t, "before\nafter\n", b.mustBorg(b.prunes, "list", "--short", repository))
+
+	require.NoError(t, b.server.Rollback("7", snapshot))
+	require.DirExists(t, b.inBox(home, "homelab", "lock.exclusive"), "the snapshot is not of the middle of a backup")
+	require.NoError(t, os.RemoveAll(filepath.Join(b.files, "borg"))) // what the client knows of the later ones
+	listed := b.mustBorg(b.prunes, "list", "--short", repository)
+	assert.Contains(t, listed, "before\n")
+	assert.Contains(t, listed, "Killed stale lock")
+	assert.NotContains(t, listed, "after")
+	b.mustBorg(b.appends, "create", repository+"::again", b.random("again", mebibyte))
+	b.mustBorg(b.prunes, "check", repository)
 }

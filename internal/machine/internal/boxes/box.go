@@ -110,7 +110,7 @@ func (b *box) makeFolders(declared Box) error {
 		}
 	}
 	if declared.Access.ZFS {
-		return root.MkdirAll(zfsSnapshots, 0o555)
+		return root.MkdirAll(zfsSnapshots, 0o755)
 	}
 	for _, dir := range []string{zfsSnapshots, zfsFolder} {
 		_ = root.Remove(dir) // it is not there, or holds what somebody put there
@@ -194,7 +194,7 @@ func (b *box) cutOff() {
 	for _, a := range stopped {
 		a.cutOff()
 	}
-	b.jobs.killAll()
+	b.jobs.end()
 }
 
 func (b *box) close() {
@@ -209,7 +209,6 @@ func (b *box) close() {
 	for _, a := range accounts {
 		a.cutOff()
 	}
-	b.jobs.killAll()
 	for _, l := range listeners {
 		l.work.Wait()
 	}
@@ -230,4 +229,10 @@ func removeAll(dir string) error {
 		return err
 	}
 	return os.RemoveAll(dir)
+}
+
+// exists reports whether a path is there, whatever it is.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }

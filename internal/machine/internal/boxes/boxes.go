@@ -34,6 +34,9 @@ type Options struct {
 	Inside func(netip.Addr) bool
 	// LoginDelay is how long a wrong password takes. The default is two seconds.
 	LoginDelay time.Duration
+	// Patience is how long a client may be silent in the middle of something before it is hung up
+	// on. The default is one minute, as for Apache; what a real box's SSH does is not documented.
+	Patience time.Duration
 	// Now is the clock of the snapshot plans. The default is time.Now.
 	Now func() time.Time
 	// Log hears of logins and of what went wrong; no password reaches it. The default discards.
@@ -57,6 +60,9 @@ func New(options Options) (*Server, error) {
 	if options.LoginDelay == 0 {
 		options.LoginDelay = 2 * time.Second
 	}
+	if options.Patience == 0 {
+		options.Patience = time.Minute
+	}
 	if options.Now == nil {
 		options.Now = time.Now
 	}
@@ -69,8 +75,8 @@ func New(options Options) (*Server, error) {
 	return &Server{options: options, boxes: map[string]*box{}}, nil
 }
 
-// Apply makes a box what is declared: new, changed or as it is. Accounts that are deleted or changed
-// lose their connections. The contents stay.
+// Apply makes a box what is declared: new, changed or as it is. Accounts that are deleted or
+// changed lose their connections. The contents stay.
 func (s *Server) Apply(declared Box) error {
 	if err := declared.Validate(); err != nil {
 		return err

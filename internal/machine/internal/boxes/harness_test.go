@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,6 +37,7 @@ const (
 	loginDelay        = 300 * time.Millisecond
 	outsideAddress    = "127.0.0.2" // where a client is that is not in Hetzner's network
 	mebibyte          = 1 << 20
+	patience          = 2 * time.Second
 	home              = "backup"
 	hostKeyAlgorithms = "ssh-ed25519"
 )
@@ -81,6 +83,7 @@ func newWorld(t *testing.T) *world {
 		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate, nil },
 		Inside:      func(a netip.Addr) bool { return a.String() != outsideAddress },
 		Now:         w.time,
+		Patience:    patience,
 		Log:         slog.New(slog.NewTextHandler(w, nil)),
 		Listen: func(at netip.AddrPort) (net.Listener, error) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -260,16 +263,24 @@ func (w *world) sshOptions(port uint16, key string) []string {
 // run runs a program of a client; a password, if any, is asked for by a program of its own.
 func (w *world) run(secret, stdin string, args ...string) (string, error) {
 	w.t.Helper()
+	cmd := w.program(secret, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// program is a program of a client, in a process group of its own.
+func (w *world) program(secret string, args ...string) *exec.Cmd {
+	w.t.Helper()
 	ask := w.write("ask", "#!/bin/sh\ncat "+w.write("password", secret+"\n", 0o600)+"\n", 0o700)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = w.files
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + w.files, "LANG=C.UTF-8", "SSH_ASKPASS=" + ask, "SSH_ASKPASS_REQUIRE=force", "BORG_BASE_DIR=" + w.files + "/borg",
-		"BORG_PASSPHRASE=of a test", "BORG_RELOCATED_REPO_ACCESS_IS_OK=yes", "BORG_CHECK_I_KNOW_WHAT_I_AM_DOING=YES",
+		"BORG_PASSPHRASE=of a test", "BORG_RELOCATED_REPO_ACCESS_IS_OK=yes", "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes",
 	}
-	cmd.Stdin = strings.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return cmd
 }
 
 // must is run for what has to work.

@@ -1,13 +1,17 @@
 package boxes
 
 import (
+	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,6 +115,61 @@ func TestConnectionsAreLimited(t *testing.T) {
 		code, _ := w.http("PROPFIND", "/", login1, password, "", "Depth", "0")
 		return code == http.StatusMultiStatus
 	}, 5*time.Second, 20*time.Millisecond)
+}
+
+// silent is a connection whose other end has no power.
+type silent struct {
+	net.Conn
+	off atomic.Bool
+}
+
+// Write loses what is written.
+func (s *silent) Write(p []byte) (int, error) {
+	if s.off.Load() {
+		return len(p), nil
+	}
+	return s.Conn.Write(p)
+}
+
+// A client that is silently gone gives its connections back.
+func TestAClientWithoutPower(t *testing.T) {
+	w := newWorld(t)
+	w.apply(aBox())
+	var conns []*silent
+	dial := func(address string) net.Conn {
+		conn, err := net.Dial("tcp", address)
+		require.NoError(t, err)
+		conns = append(conns, &silent{Conn: conn})
+		return conns[len(conns)-1]
+	}
+	conn, channels, requests, err := ssh.NewClientConn(dial(w.at(sshPort)), "box", &ssh.ClientConfig{
+		User: login1, Auth: []ssh.AuthMethod{ssh.Password(password)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+	})
+	require.NoError(t, err)
+	_, err = sftp.NewClient(ssh.NewClient(conn, channels, requests))
+	require.NoError(t, err)
+	stays := w.sftp(sshPort, login1, password)
+	upload := tls.Client(dial(w.at(webdavPort)), &tls.Config{RootCAs: w.ca, ServerName: "127.0.0.1"})
+	header := "PUT /film HTTP/1.1\r\nHost: box\r\nContent-Length: 100\r\nAuthorization: Basic " +
+		base64.StdEncoding.EncodeToString([]byte(login1+":"+password)) + "\r\n\r\nbegun"
+	_, err = upload.Write([]byte(header))
+	require.NoError(t, err)
+	b, err := w.server.box("7")
+	require.NoError(t, err)
+	a := b.account(login1)
+	count := func() int {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.conns)
+	}
+	require.Eventually(t, func() bool { return count() == 3 }, 5*time.Second, 10*time.Millisecond)
+	for _, c := range conns {
+		c.off.Store(true)
+	}
+	require.Eventually(t, func() bool { return count() == 1 }, 5*patience, 10*time.Millisecond)
+	_, err = stays.Stat(".")
+	require.NoError(t, err, "a client that answers was hung up on")
+	assert.NoFileExists(t, w.inBox(home, "film"))
 }
 
 // A full box answers as one does, by each protocol, and has room again after something went.
@@ -361,4 +420,17 @@ func TestDeclarationsAreChecked(t *testing.T) {
 		require.ErrorContains(t, err, want)
 		assert.NotContains(t, err.Error(), ownerPassword)
 	}
+}
+
+// A laptop without the programs of port 23 is told what to install; WebDAV needs none of them.
+func TestMissingProgramsAreNamed(t *testing.T) {
+	w := newWorld(t)
+	t.Setenv("PATH", t.TempDir())
+	err := w.server.Apply(aBox())
+	require.ErrorContains(t, err, "apt-get install bubblewrap")
+	require.ErrorContains(t, err, "apt-get install borgbackup")
+	declared := aBox()
+	declared.Access.SSH = false
+	w.apply(declared)
+	assert.Equal(t, "443", w.logins(login1, password))
 }

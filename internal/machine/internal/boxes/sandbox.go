@@ -22,13 +22,25 @@ var needed = map[string]string{"bwrap": "bubblewrap", "borg": "borgbackup"}
 // checkPrograms reports what is missing for SSH on port 23.
 func checkPrograms() error {
 	var problems []error
-	for _, program := range []string{"bwrap", "borg"} {
-		if _, err := exec.LookPath(program); err != nil {
-			problems = append(problems, fmt.Errorf("%s is missing: apt-get install %s", program, needed[program]))
+	for _, program := range sortedKeys(needed) {
+		if !installed(program) {
+			problems = append(problems, fmt.Errorf("%s is missing below /usr: apt-get install %s", program, needed[program]))
 		}
 	}
 	return errors.Join(problems...)
 }
+
+// installed reports whether a program is where the programs of clients can see it.
+func installed(program string) bool {
+	path, err := exec.LookPath(program)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	return err == nil && strings.HasPrefix(path, "/usr/")
+}
+
+// searchPath is where the programs of clients are looked for.
+const searchPath = "/usr/local/bin:/usr/bin:/bin"
 
 // jobs are the programs that clients run, each in a process group of its own.
 type jobs struct {
@@ -58,9 +70,22 @@ func (j *jobs) signal(s syscall.Signal) {
 	}
 }
 
-func (j *jobs) pause()   { j.signal(syscall.SIGSTOP) }
-func (j *jobs) resume()  { j.signal(syscall.SIGCONT) }
-func (j *jobs) killAll() { j.signal(syscall.SIGKILL) }
+func (j *jobs) pause()  { j.signal(syscall.SIGSTOP) }
+func (j *jobs) resume() { j.signal(syscall.SIGCONT) }
+
+// end kills all programs and waits until they are gone.
+func (j *jobs) end() {
+	for {
+		j.signal(syscall.SIGKILL)
+		j.mu.Lock()
+		left := len(j.running)
+		j.mu.Unlock()
+		if left == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
 
 // program is one program that a client runs in the account's home.
 type program struct {
@@ -87,7 +112,7 @@ func (a *account) run(ctx context.Context, p program) (int, error) {
 	defer users.Close()
 	cmd := exec.Command("bwrap", args...)
 	cmd.ExtraFiles = []*os.File{users}
-	cmd.Env = []string{"PATH=/usr/bin:/bin"}
+	cmd.Env = []string{"PATH=" + searchPath}
 	cmd.Stdout, cmd.Stderr = p.stdout, p.stderr
 	cmd.WaitDelay = time.Second
 	// A group of its own, to be stopped and ended as a whole. Without a session of its own it would
@@ -194,7 +219,7 @@ func (a *account) sandbox(p program) ([]string, error) {
 	}
 	args = append(args, "--remount-ro", "/", "--chdir", "/home", "--clearenv")
 	environment := map[string]string{
-		"HOME": "/home", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "USER": a.username, "LOGNAME": a.username,
+		"HOME": "/home", "PATH": searchPath, "LANG": "C.UTF-8", "USER": a.username, "LOGNAME": a.username,
 		// What borg keeps beside the repository is not for the box. By the host's ID it knows a lock
 		// of this box, whose process may be gone.
 		"BORG_CONFIG_DIR": "/tmp/config", "BORG_CACHE_DIR": "/tmp/cache", "BORG_HOST_ID": "storage-box-" + filepath.Base(a.box.dir),

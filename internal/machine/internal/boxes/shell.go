@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os/exec"
 	"slices"
 	"strings"
 
@@ -69,10 +68,7 @@ func (s *session) command(ctx context.Context, line, original string) int {
 	} else if program, ok := fileCommands[name]; ok {
 		args = append(slices.Clone(program), rest...)
 	}
-	if len(args) == 0 {
-		return s.say(notFoundStatus, notFound)
-	}
-	if _, err := exec.LookPath(args[0]); err != nil {
+	if len(args) == 0 || !installed(args[0]) {
 		return s.say(notFoundStatus, notFound)
 	}
 	environment := map[string]string{}

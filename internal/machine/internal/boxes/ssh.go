@@ -78,6 +78,7 @@ func (b *box) connection(l *listening, c net.Conn) {
 	defer sessions.Wait()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	sessions.Go(func() { b.watch(ctx, conn) })
 	open := make(chan struct{}, maxSessions)
 	for channel := range channels {
 		if channel.ChannelType() != "session" {
@@ -100,6 +101,32 @@ func (b *box) connection(l *listening, c net.Conn) {
 			defer func() { <-open }()
 			s.serve(ctx, requests)
 		})
+	}
+}
+
+// watch hangs up on a client that no longer answers: a machine without power says no goodbye, and
+// the account has ten connections.
+func (b *box) watch(ctx context.Context, conn ssh.Conn) {
+	patience := b.server.options.Patience
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(patience / 2):
+		}
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			_, _, _ = conn.SendRequest("keepalive@openssh.com", true, nil) // a refusal is an answer
+		}()
+		select {
+		case <-ctx.Done():
+			return
+		case <-answered:
+		case <-time.After(patience / 2):
+			_ = conn.Close() // it may be closed already
+			return
+		}
 	}
 }
 

@@ -144,9 +144,11 @@ func (b *box) answer(w http.ResponseWriter, r *http.Request, l *listening, joine
 	}
 	defer t.close()
 	u := &upload{}
-	r.Body = &watchedBody{r.Body, u}
+	patience := b.server.options.Patience
+	control := http.NewResponseController(w)
+	r.Body = &watchedBody{r.Body, u, func() error { return control.SetReadDeadline(time.Now().Add(patience)) }}
 	handler := &webdav.Handler{FileSystem: davFiles{t, u}, LockSystem: b.lockSystem(a.home)}
-	handler.ServeHTTP(&status{ResponseWriter: w, upload: u}, r)
+	handler.ServeHTTP(&status{w, u, func() error { return control.SetWriteDeadline(time.Now().Add(patience)) }}, r)
 }
 
 // upload is what went wrong while a request wrote.
@@ -162,10 +164,14 @@ func (u *upload) note(err error) error {
 type watchedBody struct {
 	io.ReadCloser
 	upload *upload
+	wait   func() error // begins the time that the client has
 }
 
 // Read reads on.
 func (b *watchedBody) Read(p []byte) (int, error) {
+	if err := b.wait(); err != nil {
+		return 0, err
+	}
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.upload.cut = true
@@ -177,6 +183,15 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 type status struct {
 	http.ResponseWriter
 	upload *upload
+	wait   func() error // begins the time that the client has
+}
+
+// Write sends a part of the body.
+func (s *status) Write(p []byte) (int, error) {
+	if err := s.wait(); err != nil {
+		return 0, err
+	}
+	return s.ResponseWriter.Write(p)
 }
 
 // WriteHeader sends the status.
