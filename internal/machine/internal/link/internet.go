@@ -28,10 +28,8 @@ const (
 func (n *Network) locate(a netip.Addr) (*station, hostState) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	for _, s := range n.stations {
-		if _, m := s.plugged(); m.has(a) {
-			return s, hostAbsent
-		}
+	if s := n.machineAt(a); s != nil {
+		return s, hostAbsent
 	}
 	up, ok := n.hosts[a]
 	switch {
@@ -41,6 +39,16 @@ func (n *Network) locate(a netip.Addr) (*station, hostState) {
 		return nil, hostDown
 	}
 	return nil, hostAbsent
+}
+
+// machineAt returns the machine that has the address; n.mu is held.
+func (n *Network) machineAt(a netip.Addr) *station {
+	for _, s := range n.stations {
+		if _, m := s.plugged(); m.has(a) {
+			return s
+		}
+	}
+	return nil
 }
 
 // fromInternet takes what the stack sends to a machine, or to another host.
@@ -72,22 +80,26 @@ func (n *Network) settle(a netip.Addr) error {
 	if !a.IsValid() || a.Is4In6() || a.Zone() != "" || !a.IsGlobalUnicast() && a != metadataAddress {
 		return fmt.Errorf("%s is not the address of a host", a)
 	}
-	if s, _ := n.locate(a); s != nil {
-		return fmt.Errorf("%s is the address of a machine", a)
-	}
-	n.mu.Lock()
-	_, known := n.hosts[a]
-	if !known {
-		n.hosts[a] = true
-	}
-	n.mu.Unlock()
-	if known {
-		return nil
-	}
+	n.settling.Lock()
+	defer n.settling.Unlock()
 	full, protocol := address(netip.AddrPortFrom(a, 0))
 	err := n.stack.AddProtocolAddress(nicID, tcpip.ProtocolAddress{Protocol: protocol, AddressWithPrefix: full.Addr.WithPrefix()}, stack.AddressProperties{})
-	if _, duplicate := err.(*tcpip.ErrDuplicateAddress); err != nil && !duplicate {
+	_, known := err.(*tcpip.ErrDuplicateAddress)
+
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return net.ErrClosed
+	}
+	if err != nil && !known {
 		return fmt.Errorf("giving the internet address %s: %s", a, err)
+	}
+	// No packet of the stack leaves from an address that is not among the hosts.
+	if n.machineAt(a) != nil {
+		return fmt.Errorf("%s is the address of a machine", a)
+	}
+	if _, known := n.hosts[a]; !known {
+		n.hosts[a] = true
 	}
 	return nil
 }

@@ -55,6 +55,9 @@ type Network struct {
 	nic      *nic
 	names    *names
 
+	// settling is held while an address is given to the stack.
+	settling sync.Mutex
+
 	mu       sync.RWMutex
 	hosts    map[netip.Addr]bool // addresses on the stack; false while the host is down
 	stations map[string]*station // by machine ID; kept when it is unplugged
@@ -96,7 +99,9 @@ func (n *Network) configure() error {
 		{Destination: header.IPv6EmptySubnet, NIC: nicID},
 	})
 	sack := tcpip.TCPSACKEnabled(true)
-	congestion := tcpip.CongestionControlOption("cubic")
+	// In this version of the stack cubic's congestion window can become 0, and the connection stands
+	// still for ever: https://github.com/google/gvisor/issues/6113
+	congestion := tcpip.CongestionControlOption("reno")
 	moderate := tcpip.TCPModerateReceiveBufferOption(true)
 	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: 1 << 20, Max: 4 << 20}
 	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: 1 << 20, Max: 4 << 20}

@@ -226,12 +226,18 @@ func (g *guest) dialUDP(t testing.TB, to netip.AddrPort) net.Conn {
 func (g *guest) listen(t testing.TB, port uint16) {
 	t.Helper()
 	for _, a := range []netip.Addr{g.self.IPv4, own6(g.self)} {
-		local, protocol := address(netip.AddrPortFrom(a, port))
-		l, err := gonet.ListenTCP(g.stack, local, protocol)
-		require.NoError(t, err)
-		t.Cleanup(func() { l.Shutdown(); _ = l.Close() })
-		go repeatStreams(l)
+		go repeatStreams(g.accept(t, netip.AddrPortFrom(a, port)))
 	}
+}
+
+// accept listens at an address of the guest.
+func (g *guest) accept(t testing.TB, at netip.AddrPort) net.Listener {
+	t.Helper()
+	local, protocol := address(at)
+	l, err := gonet.ListenTCP(g.stack, local, protocol)
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Shutdown(); _ = l.Close() })
+	return l
 }
 
 // listenUDP repeats the datagrams that come to the guest's addresses.
