@@ -415,6 +415,7 @@ func TestDeclarationsAreChecked(t *testing.T) {
 	} {
 		b := aBox()
 		require.NoError(t, b.Validate())
+		assert.Equal(t, []string{"u100001.your-storagebox.de", "u100001-sub1.your-storagebox.de"}, b.Hostnames())
 		change(&b)
 		err := b.Validate()
 		require.ErrorContains(t, err, want)

@@ -129,6 +129,15 @@ func (b Box) Validate() error {
 	return errors.Join(problems...)
 }
 
+// Hostnames are the names of the box and of its sub-accounts, which all lead to its addresses.
+func (b Box) Hostnames() []string {
+	var out []string
+	for _, l := range b.accounts() {
+		out = append(out, l.username+".your-storagebox.de")
+	}
+	return out
+}
+
 // accounts are the logins of the box with all that decides what they may do.
 func (b Box) accounts() []login {
 	out := []login{{
