@@ -91,6 +91,7 @@ func (o *outbound) lookup(ctx context.Context, name string, four bool) ([]netip.
 	addrs, err := o.Lookup(ctx, network, strings.TrimSuffix(name, "."))
 	var missing *net.DNSError
 	if errors.As(err, &missing) && missing.IsNotFound {
+		// Perhaps it has addresses of the other version only: the resolver does not say.
 		return nil, nil
 	}
 	if err != nil {
