@@ -1,11 +1,8 @@
 package disk_test
 
 import (
-	"io/fs"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -85,42 +82,4 @@ func TestOverlay(t *testing.T) {
 	assert.ErrorContains(t, image.Overlay(t.Context(), path, 20), "it exists")
 	t.Setenv("PATH", t.TempDir())
 	assert.ErrorContains(t, image.Overlay(t.Context(), path+"2", 20), "apt-get install --no-install-recommends qemu-utils")
-}
-
-func TestSeed(t *testing.T) {
-	seed := disk.Seed{
-		Instance: "4711", Name: "homelab-a1b2c3", UserData: []byte("#cloud-config\nhostname: x\n"), MAC: net.HardwareAddr{0x96, 0, 0, 0, 0, 1},
-		IPv6: netip.MustParsePrefix("2001:db8:7::1/64"),
-	}
-	folder := filepath.Join(t.TempDir(), "seed")
-	require.NoError(t, seed.Write(folder))
-	for name, want := range map[string]string{
-		"user-data": "#cloud-config\nhostname: x\n",
-		"meta-data": "instance-id: \"4711\"\nlocal-hostname: homelab-a1b2c3\n",
-		"network-config": `version: 1
-config:
-    - type: physical
-      name: eth0
-      mac_address: "96:00:00:00:00:01"
-      subnets:
-        - ipv4: true
-          type: dhcp
-        - ipv6: true
-          type: static
-          address: 2001:db8:7::1/64
-          gateway: fe80::1
-          dns_nameservers:
-            - 2a01:4ff:ff00::add:2
-            - 2a01:4ff:ff00::add:1
-`,
-	} {
-		content, err := os.ReadFile(filepath.Join(folder, name))
-		require.NoError(t, err)
-		assert.Equal(t, want, string(content), name)
-		info, err := os.Stat(filepath.Join(folder, name))
-		require.NoError(t, err)
-		assert.Equal(t, fs.FileMode(0o600), info.Mode().Perm(), "it holds secrets")
-	}
-	assert.ErrorIs(t, seed.Write(folder), fs.ErrExist)
-	assert.ErrorContains(t, disk.Seed{}.Write(filepath.Join(t.TempDir(), "seed")), "are needed")
 }

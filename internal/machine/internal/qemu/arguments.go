@@ -9,6 +9,7 @@ import (
 // arguments are QEMU's, with the descriptors of the network cable, the monitor and the guest agent.
 func arguments(c Config, cable, control, inside int) []string {
 	out := []string{
+		"-smbios", "type=1,manufacturer=Hetzner,product=vServer,serial=" + quoted(c.Server),
 		"-nodefaults", "-no-user-config", "-display", "none",
 		"-machine", "q35", "-m", strconv.Itoa(c.MemoryMB), "-smp", strconv.Itoa(c.CPUs),
 		"-rtc", "base=utc", // and it keeps the host's time
@@ -20,11 +21,7 @@ func arguments(c Config, cable, control, inside int) []string {
 		"-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
 		"-chardev", fmt.Sprintf("socket,id=inside,fd=%d", inside), "-device", "virtserialport,chardev=inside,name=org.qemu.guest_agent.0",
 	}
-	out = append(out, c.Acceleration.arguments()...)
-	if c.Seed != "" {
-		out = append(out, "-drive", "if=none,id=seed,driver=vvfat,read-only=on,label=cidata,dir="+quoted(c.Seed), "-device", "virtio-blk-pci,drive=seed")
-	}
-	return out
+	return append(out, c.Acceleration.arguments()...)
 }
 
 // quoted doubles commas, which part QEMU's options.

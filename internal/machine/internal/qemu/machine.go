@@ -19,9 +19,9 @@ type Config struct {
 	Dir string
 	// Disk is the machine's disk, a qcow2 image that it writes to. Required.
 	Disk string
-	// Seed is the folder whose files cloud-init's NoCloud data source reads: user-data, meta-data,
-	// network-config. The machine sees it as a FAT disk that it cannot write. Default: none.
-	Seed string
+	// Server is the server's ID at Hetzner. The machine says that it is one of Hetzner's, as they do,
+	// so cloud-init asks Hetzner's metadata service what to do. Required.
+	Server string
 	// Kernel and Initrd are booted without a boot loader. Required.
 	Kernel, Initrd string
 	// Append is the kernel's command line. Required: it names the root file system.
@@ -53,7 +53,7 @@ const (
 func (c Config) withDefaults() (Config, error) {
 	var problems []error
 	for _, f := range []struct{ name, value string }{
-		{"folder", c.Dir}, {"disk", c.Disk}, {"kernel", c.Kernel}, {"initial RAM disk", c.Initrd}, {"kernel command line", c.Append}, {"MAC", c.MAC.String()},
+		{"folder", c.Dir}, {"disk", c.Disk}, {"server's ID", c.Server}, {"kernel", c.Kernel}, {"initial RAM disk", c.Initrd}, {"kernel command line", c.Append}, {"MAC", c.MAC.String()},
 	} {
 		if f.value == "" {
 			problems = append(problems, fmt.Errorf("no %s", f.name))

@@ -18,14 +18,14 @@ func config(t *testing.T) qemu.Config {
 // described is a machine of which nothing exists but its folder.
 func described(dir string) qemu.Config {
 	return qemu.Config{
-		Dir: dir, Disk: "/disk.qcow2", Kernel: "/vmlinuz", Initrd: "/initrd", Append: "root=/dev/vda1",
+		Dir: dir, Disk: "/disk.qcow2", Server: "4711", Kernel: "/vmlinuz", Initrd: "/initrd", Append: "root=/dev/vda1",
 		MAC: net.HardwareAddr{0x96, 0, 0, 0, 0, 1}, Link: func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, Acceleration: qemu.TCG,
 	}
 }
 
 func TestStartRefusesWhatIsNotDescribed(t *testing.T) {
 	_, err := qemu.Start(t.Context(), qemu.Config{})
-	for _, missing := range []string{"no folder", "no disk", "no kernel", "no initial RAM disk", "no kernel command line", "no MAC", "no link"} {
+	for _, missing := range []string{"no folder", "no disk", "no server's ID", "no kernel", "no initial RAM disk", "no kernel command line", "no MAC", "no link"} {
 		assert.ErrorContains(t, err, missing)
 	}
 	negative := config(t)
