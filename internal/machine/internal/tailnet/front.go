@@ -77,7 +77,7 @@ func newFront(options Options, certificate tls.Certificate) (_ *front, err error
 	return f, nil
 }
 
-// to says where headscale is; before that connections are refused.
+// to says at which unix socket headscale is; before that connections are refused.
 func (f *front) to(upstream string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -159,7 +159,7 @@ func (f *front) handle(conn net.Conn, secure bool) {
 		}
 		conn = session
 	}
-	other, err := net.Dial("tcp", upstream)
+	other, err := net.Dial("unix", upstream)
 	if err != nil {
 		return
 	}

@@ -28,6 +28,8 @@ const (
 	operator = "a@example.com"
 	member   = "m@example.com"
 	domain   = "tail1234.ts.net"
+	// echoPort is that of the only thing served over UDP.
+	echoPort = 4007
 )
 
 // start runs a tailnet whose state is in dir; machines trust it by the file that is returned.
@@ -90,11 +92,15 @@ func (m *machine) up(t *testing.T, key, hostname string, timeout time.Duration) 
 	return nil
 }
 
-// policyFor is the deployment's policy with another port, which no other program here serves.
+// policyFor is the deployment's policy with another port, which no other program here serves, and
+// with an echo for admins.
 func policyFor(t *testing.T, port int) []byte {
 	t.Helper()
 	text := goldens(t)["admins-and-members"]
 	require.Contains(t, text, "tcp:443")
+	const grants = `"grants": [`
+	require.Contains(t, text, grants)
+	text = strings.Replace(text, grants, grants+fmt.Sprintf(`{"src": ["group:homelab-admins"], "dst": ["tag:homelab"], "ip": ["udp:%d"]},`, echoPort), 1)
 	return []byte(strings.ReplaceAll(strings.ReplaceAll(text, "tcp:443", fmt.Sprintf("tcp:%d", port)), "tag:homelab:443", fmt.Sprintf("tag:homelab:%d", port)))
 }
 
@@ -119,6 +125,44 @@ func serve(t *testing.T) int {
 	return address.Port
 }
 
+// serveEcho sends every datagram back.
+func serveEcho(t *testing.T) {
+	t.Helper()
+	packets, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", echoPort))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = packets.Close() })
+	go func() {
+		buffer := make([]byte, 1<<16)
+		for {
+			size, from, err := packets.ReadFrom(buffer)
+			if err != nil {
+				return
+			}
+			_, _ = packets.WriteTo(buffer[:size], from)
+		}
+	}()
+}
+
+// echo is what comes back for a datagram.
+func echo(client *Client, text string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
+	defer cancel()
+	conn, err := client.Dial(ctx, "udp", fmt.Sprintf("media.%s:%d", domain, echoPort))
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close() //nolint:errcheck // it was read
+	if err := conn.SetDeadline(time.Now().Add(4 * time.Second)); err != nil {
+		return "", err
+	}
+	if _, err := io.WriteString(conn, text); err != nil {
+		return "", err
+	}
+	buffer := make([]byte, 1<<16)
+	size, err := conn.Read(buffer)
+	return string(buffer[:size]), err
+}
+
 // greeting is what a port answers within some seconds; an error if it is not reached.
 func greeting(client *Client, address string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
@@ -137,6 +181,7 @@ func greeting(client *Client, address string) (string, error) {
 
 func TestThePolicyDecidesWhoReachesWhat(t *testing.T) {
 	open, closed := serve(t), serve(t)
+	serveEcho(t)
 	dir := t.TempDir()
 	tailnet, trust := start(t, dir, policyFor(t, open))
 	key, err := tailnet.AuthKey(t.Context(), KeyOptions{Tags: []string{"tag:homelab"}, Expiry: time.Hour})
@@ -162,6 +207,13 @@ func TestThePolicyDecidesWhoReachesWhat(t *testing.T) {
 			_, err := greeting(client, at(closed))
 			assert.Error(t, err, client.name)
 		}
+	})
+	t.Run("UDP", func(t *testing.T) {
+		text, err := echo(admin, "ping")
+		require.NoError(t, err)
+		assert.Equal(t, "ping", text)
+		_, err = echo(other, "ping")
+		assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	})
 	t.Run("SSH is for the admin, as deploy", func(t *testing.T) {
 		out, err := shell(admin, "media", "deploy", "id -un; echo $0")

@@ -124,6 +124,7 @@ func (p *process) configure(options Options, f *front, certificate tls.Certifica
 	server := func(port int) string { return netip.AddrPortFrom(options.IPv4, uint16(port)).String() }
 	settings, err := json.MarshalIndent(control.Settings{
 		Headscale: at("headscale.json"), Socket: filepath.Join(p.sockets, "nodes"), Nodes: at("nodes"), ControlURL: "http://" + options.IPv4.String(),
+		Upstream: p.headscale, API: filepath.Join(p.sockets, "headscale"), NoiseKey: at("noise.key"), Relay: p.relay(),
 		Dials: map[string]string{server(80): f.plain.Addr().String(), server(443): f.secure.Addr().String()},
 	}, "", "  ")
 	if err != nil {
@@ -223,8 +224,12 @@ func (p *process) answers(ctx context.Context, options Options) bool {
 	if json.NewDecoder(response.Body).Decode(&keys) != nil || keys.PublicKey != private.Public() {
 		return false
 	}
-	_, err = os.Stat(filepath.Join(p.sockets, "headscale"))
-	return err == nil
+	for _, socket := range []string{"headscale", "relay"} {
+		if _, err := os.Stat(filepath.Join(p.sockets, socket)); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // tail is the end of the log.
@@ -246,6 +251,9 @@ func (p *process) explain(doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 }
+
+// relay is the path of the unix socket where nodes reach headscale.
+func (p *process) relay() string { return filepath.Join(p.sockets, "relay") }
 
 // connect opens headscale's own interface, which asks for no key at the unix socket.
 func (p *process) connect() (*grpc.ClientConn, error) {

@@ -133,7 +133,7 @@ func Start(ctx context.Context, options Options) (_ *Tailnet, err error) {
 	if t.process, err = startProcess(ctx, options, t.front, certificate); err != nil {
 		return nil, err
 	}
-	t.front.to(t.process.headscale)
+	t.front.to(t.process.relay())
 	if t.grpc, err = t.process.connect(); err != nil {
 		return nil, err
 	}

@@ -26,6 +26,14 @@ type Settings struct {
 	Headscale string `json:"headscale"`
 	// Socket is the path of the unix socket at which nodes are asked for.
 	Socket string `json:"socket"`
+	// Upstream is headscale's address on this computer.
+	Upstream string `json:"upstream"`
+	// API is the path of headscale's own unix socket.
+	API string `json:"api"`
+	// NoiseKey is the path of headscale's key.
+	NoiseKey string `json:"noiseKey"`
+	// Relay is the path of the unix socket where nodes reach headscale.
+	Relay string `json:"relay"`
 	// ControlURL is where the nodes reach headscale: by HTTP, and by address, because no name
 	// resolves here. Tailscale's own encryption is inside.
 	ControlURL string `json:"controlURL"`
@@ -87,9 +95,14 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
+	front, err := serveRelay(settings)
+	if err != nil {
+		return err
+	}
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		nodes.close()
+		_ = front.Close()
 		// The only way to end headscale, and it closes its database.
 		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
 	}()
