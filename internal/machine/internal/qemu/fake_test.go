@@ -156,3 +156,46 @@ func TestRun(t *testing.T) {
 	_, err = m.Run(t.Context(), "", "id")
 	assert.ErrorIs(t, err, qemu.ErrOff)
 }
+
+func TestAccelerationThatDoesNotWorkIsNotUsed(t *testing.T) {
+	kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	there := err == nil
+	if there {
+		require.NoError(t, kvm.Close())
+	}
+	for name, c := range map[string]struct {
+		trial string
+		works bool
+	}{
+		"a kernel that boots":         {"echo 'VFS: Unable to mount root fs on unknown-block(0,0)'; exit 0", true},
+		"a kernel that does not boot": {"echo 'KVM internal error' >&2; kill -ABRT $$", false},
+		"a kernel that says nothing":  {"exit 0", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			qemu.ForgetTrial()
+			t.Cleanup(qemu.ForgetTrial)
+			use(t, `case "$*" in *-no-reboot*) `+c.trial+` ;; esac`, `echo "$*" >arguments`, "exec sleep 600")
+			var progress strings.Builder
+			auto := config(t)
+			auto.Acceleration, auto.Progress = qemu.Auto, &progress
+			m, err := qemu.Start(t.Context(), auto)
+			require.NoError(t, err)
+			var arguments []byte
+			require.Eventually(t, func() bool {
+				arguments, err = os.ReadFile(filepath.Join(auto.Dir, "arguments"))
+				return err == nil && len(arguments) > 0
+			}, 10*time.Second, 10*time.Millisecond)
+			if c.works && there {
+				assert.Equal(t, qemu.KVM, m.Acceleration())
+				assert.Contains(t, string(arguments), "-accel kvm -cpu host")
+				assert.Empty(t, progress.String())
+			} else {
+				assert.Equal(t, qemu.TCG, m.Acceleration())
+				assert.Contains(t, string(arguments), "-accel tcg,thread=multi -cpu max")
+				assert.Contains(t, progress.String(), "KVM cannot be used")
+			}
+			assert.Contains(t, string(arguments), "manufacturer=Hetzner,product=vServer,serial=4711")
+			require.NoError(t, m.Cut())
+		})
+	}
+}

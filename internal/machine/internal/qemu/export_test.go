@@ -1,0 +1,4 @@
+package qemu
+
+// ForgetTrial makes the next machine try KVM again.
+func ForgetTrial() { trial.done = false }
