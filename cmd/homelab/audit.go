@@ -120,6 +120,7 @@ type auditFlags struct {
 	html     string
 	failOn   string
 	baseline string
+	config   string
 }
 
 func (a *app) auditCommand() *cobra.Command {
@@ -162,6 +163,7 @@ func (a *app) auditCommand() *cobra.Command {
 	set.BoolVar(&f.sarif, "sarif", false, "print what is broken as SARIF, for code scanners")
 	set.StringVar(&f.html, "html", "", "write the report to this `file` as one page of HTML too")
 	set.StringVar(&f.failOn, "fail-on", string(rules.High), "exit with 1 if a rule of this `severity` or a worse one is broken: "+severities()+", or never")
+	set.StringVar(&f.config, "policy-pack-config", "", "take the exceptions from this `file` with Pulumi's configuration of the policies; levels are the pack's")
 	set.StringVar(&f.baseline, "baseline", "", "say what has changed in exposure since this `file`: an export, or what audit --json printed")
 	return cmd
 }
@@ -186,6 +188,11 @@ func (a *app) audit(ctx context.Context, f *auditFlags) error {
 	if err != nil {
 		return err
 	}
+	exceptions, err := readExceptions(f.config)
+	if err != nil {
+		return err
+	}
+	export.Except(exceptions)
 	report := audit.Of(export)
 	if f.baseline != "" {
 		before, err := readBaseline(f.baseline)

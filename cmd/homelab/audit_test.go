@@ -58,6 +58,30 @@ func TestAuditOfAFile(t *testing.T) {
 	assert.Contains(t, out, `"ruleId": "container-ports"`)
 }
 
+// An exception in the configuration of policies holds in an audit, and a wrong one is refused.
+func TestExceptionsOfAnAudit(t *testing.T) {
+	s := newShell(t, plainStack)
+	dir := t.TempDir()
+	file, config := filepath.Join(dir, "export.json"), filepath.Join(dir, "policy.json")
+	require.NoError(t, os.WriteFile(file, []byte(`{"version": 3, "deployment": {"resources": [
+	  {"urn": "urn:pulumi:prod::other::cloudflare:index/dnsRecord:DnsRecord::mail", "type": "cloudflare:index/dnsRecord:DnsRecord",
+	   "outputs": {"name": "mail.example.com", "type": "A", "content": "203.0.113.9", "proxied": false}}]}}`), 0o600))
+	code, out, _ := s.run("audit", file)
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, out, "mail.example.com leads to 203.0.113.9 past Cloudflare")
+
+	exception := `{"container-orphan": "disabled", "record-proxied": {"unproxied": [{"hostname": "mail.example.com", "reason": "it is a mail server"}]}}`
+	require.NoError(t, os.WriteFile(config, []byte(exception), 0o600))
+	code, out, errOut := s.run("audit", file, "--policy-pack-config", config)
+	assert.Equal(t, exitOK, code, "%s%s", out, errOut)
+	assert.Contains(t, out, "past Cloudflare, by an exception (it is a mail server)")
+
+	require.NoError(t, os.WriteFile(config, []byte(strings.Replace(exception, "it is a mail server", " ", 1)), 0o600))
+	code, _, errOut = s.run("audit", file, "--policy-pack-config", config)
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, errOut, "record-proxied.unproxied[0].reason: why mail.example.com leads past Cloudflare is needed")
+}
+
 func TestAuditOfASimulatedStack(t *testing.T) {
 	s := newShell(t, plainStack)
 	state := filepath.Join(t.TempDir(), "state")

@@ -61,7 +61,7 @@ func BenchmarkPolicies(b *testing.B) {
 	none := func(*workspace.Summary) error { return nil }
 	for b.Loop() {
 		spend(&without, none)
-		spend(&judged, func(s *workspace.Summary) error { return judge(s, plan) }, workspace.Plan(plan))
+		spend(&judged, func(s *workspace.Summary) error { return judge(s, plan, nil) }, workspace.Plan(plan))
 		spend(&packed, none, workspace.PolicyPack(pack, ""))
 	}
 	require.NoError(b, w.Close())

@@ -19,6 +19,10 @@ func (s *session) judging(ctx context.Context, preview func(context.Context, ...
 	if !s.flags.judged() {
 		return preview(ctx, options...)
 	}
+	exceptions, err := readExceptions(s.flags.policyConfig)
+	if err != nil {
+		return nil, err
+	}
 	folder, err := os.MkdirTemp("", "homelab-plan-")
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for the plan: %w", err)
@@ -29,12 +33,30 @@ func (s *session) judging(ctx context.Context, preview func(context.Context, ...
 	if err != nil {
 		return summary, err
 	}
-	return summary, judge(summary, plan)
+	return summary, judge(summary, plan, exceptions)
+}
+
+// readExceptions reads which hostnames may lead past Cloudflare in a configuration of policies; "" is
+// none.
+func readExceptions(path string) ([]rules.Exception, error) {
+	if path == "" {
+		return nil, nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	defer file.Close()
+	out, err := rules.ReadPolicyConfig(file)
+	if err != nil {
+		return nil, usageErrorf("%s: %w", path, err)
+	}
+	return out, nil
 }
 
 // judge holds what a preview plans to the rules. What is critical or of high severity is an error; the
 // rest is advice.
-func judge(summary *workspace.Summary, plan string) error {
+func judge(summary *workspace.Summary, plan string, exceptions []rules.Exception) error {
 	file, err := os.Open(plan)
 	if err != nil {
 		return fmt.Errorf("reading the plan: %w", err)
@@ -48,6 +70,7 @@ func judge(summary *workspace.Summary, plan string) error {
 	if err != nil {
 		return err
 	}
+	graph.Except(exceptions)
 	broken, undecided := 0, []string{}
 	for _, v := range rules.Judge(graph) {
 		if v.Status == rules.Undecided {

@@ -233,7 +233,7 @@ func (f *flags) addExpectNoChanges(cmd *cobra.Command) {
 func (f *flags) addPolicy(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.policy, "policy", false, "stop if the stack would break a rule of docs/policy.md (default with --simulate: true)")
 	cmd.Flags().StringVar(&f.policyPack, "policy-pack", "", "have the engine run the policy pack in this `folder` too, as pulumi does")
-	cmd.Flags().StringVar(&f.policyConfig, "policy-pack-config", "", "`file` with that pack's own configuration")
+	cmd.Flags().StringVar(&f.policyConfig, "policy-pack-config", "", "`file` with Pulumi's configuration of the policies: --policy takes the exceptions of it, and the pack the levels too")
 	_ = cmd.MarkFlagDirname("policy-pack")
 	f.policyGiven = func() bool { return cmd.Flags().Changed("policy") }
 }

@@ -193,6 +193,9 @@ func reach(h rules.Hostname) string {
 	if h.Public {
 		where = "from the internet"
 	}
+	if h.Exception != "" {
+		where += " past Cloudflare, by an exception (" + h.Exception + "),"
+	}
 	switch {
 	case h.Login == "native":
 		return where + ", with the service's own login"

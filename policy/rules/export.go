@@ -15,8 +15,19 @@ const (
 	signatureKey    = "4dabf18193072939515e22adb298388d"
 	signatureSecret = "1b47061264138c4ac30d75fd1eb44270"
 	signatureOutput = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
-	unknownText     = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 )
+
+// unknowns are the texts that stand for a value that is not known, one for each kind of value
+// (github.com/pulumi/pulumi/sdk/v3/go/common/resource/plugin).
+var unknowns = map[string]bool{
+	"04da6b54-80e4-46f7-96ec-b56ff0331ba9": true, // a string, and whatever else a preview does not know
+	"1c4a061d-8072-4f0a-a4cb-0ff528b18fe7": true, // a boolean
+	"3eeb2bf0-c639-47a8-9e75-3b44932eb421": true, // a number
+	"6a19a0b0-7e62-4c92-b797-7f8e31da9cc2": true, // an array
+	"030794c1-ac77-496b-92df-f27374a8bd58": true, // an asset
+	"e48ece36-62e2-4504-bad9-02848725956a": true, // an archive
+	"dd056dcd-154b-4c76-9bd3-c8f88648b5ff": true, // an object
+}
 
 // The formats of an export that are read. 4 is 3 with features that say what else is in it.
 const (
@@ -144,7 +155,7 @@ func Overlay(properties map[string]any, name string, value any) {
 func convert(value any) (any, error) {
 	switch value := value.(type) {
 	case string:
-		if value == unknownText {
+		if unknowns[value] {
 			return Unknown{}, nil
 		}
 	case []any:

@@ -20,7 +20,7 @@ func TestReadExport(t *testing.T) {
 		{"urn": "`+stackURN+`", "type": "pulumi:pulumi:Stack"},
 		{"urn": "urn:a", "type": "x:y:Z", "provider": "urn:provider::id", "protect": true, "dependencies": ["urn:gone"],
 		 "inputs": {"asked": 1, "both": "in"}, "propertyDependencies": {"p": ["`+stackURN+`"]},
-		 "outputs": {"both": "out", "__defaults": [], "none": null, "later": "`+unknownText+`",
+		 "outputs": {"both": "out", "__defaults": [], "none": null, "later": "04da6b54-80e4-46f7-96ec-b56ff0331ba9",
 		   "secret": {"`+signatureKey+`": "`+signatureSecret+`", "ciphertext": "v1:x"},
 		   "known": {"`+signatureKey+`": "`+signatureOutput+`", "value": {"deep": true}},
 		   "hidden": {"`+signatureKey+`": "`+signatureOutput+`", "value": "x", "secret": true},

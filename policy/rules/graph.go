@@ -46,6 +46,7 @@ type Graph struct {
 	byType    map[string][]*Resource
 	closure   map[string]map[string]bool
 	layers    *layers
+	excepted  map[string]string // reasons, by hostname
 }
 
 // New makes a graph. A resource without a URN or a type, or with the URN of another, is an error.

@@ -34,6 +34,8 @@ type Hostname struct {
 	Name string `json:"name"`
 	// Public is whether it leads to the internet.
 	Public bool `json:"public"`
+	// Exception is why it leads past Cloudflare; empty where nothing excepts it.
+	Exception string `json:"exception,omitempty"`
 	// Container is what answers; empty if that is not known.
 	Container string `json:"container"`
 	// Login is two_factor, one_factor, bypass or deny, as the portal says; native where the portal
@@ -241,6 +243,9 @@ func (g *Graph) hostname(r *Resource) Hostname {
 	name := hostOf(r)
 	s, known := g.layers.sites[name]
 	h := Hostname{Name: name, Public: isPublic(r), Container: g.answers(s.upstream), Login: "unknown", Groups: []string{}, Open: []string{}, Chain: g.evidence(r)}
+	if g.unproxied(r) {
+		h.Exception = g.excepted[name]
+	}
 	if known && !s.guarded() && !slices.Contains(g.running(authelia), g.container(s.upstream)) {
 		h.Login = "native"
 		return h

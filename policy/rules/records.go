@@ -38,7 +38,8 @@ func (g *Graph) hostRecords() []*Resource {
 	return out
 }
 
-// eachRecord judges the records, all of them or the public ones.
+// eachRecord judges the records, all of them or the public ones. What leads past Cloudflare by an
+// exception has no edge, and no other layer of the stack either if it leads elsewhere.
 func eachRecord(publicOnly bool, judge func(*Graph, *Resource, *report)) func(*Graph, *report) {
 	return func(g *Graph, out *report) {
 		out.absent("DNS record")
@@ -46,7 +47,11 @@ func eachRecord(publicOnly bool, judge func(*Graph, *Resource, *report)) func(*G
 			out.absent("public DNS record")
 		}
 		for _, r := range g.hostRecords() {
-			if !publicOnly || isPublic(r) {
+			switch {
+			case publicOnly && !isPublic(r):
+			case g.unproxied(r) && (publicOnly || !g.leadsHere(r)):
+				out.absent("DNS record without an exception")
+			default:
 				out.look()
 				judge(g, r, out)
 			}
@@ -115,16 +120,11 @@ func (v Value) text(keys ...string) string { return v.At(keys...).Text() }
 
 var recordRules = []Rule{
 	{
-		ID: "record-proxied", Title: "A record that leads to the internet is proxied by Cloudflare", Severity: Critical, Layer: LayerEdge,
-		Remedy: "make the record through exposure.Publish, which proxies it, or make the service's visibility tailnet", Unknown: unknownOpen,
-		check: eachRecord(true, func(_ *Graph, r *Resource, out *report) {
-			switch proxied := r.At("proxied"); {
-			case proxied.Hidden():
-				out.undecided(r, "whether %s is proxied is not known", hostOf(r))
-			case !proxied.True():
-				out.fail(r, "%s leads to %s past Cloudflare", hostOf(r), r.Text("content"))
-			}
-		}),
+		ID: ProxiedID, Title: "A record that leads to the internet is proxied by Cloudflare", Severity: Critical, Layer: LayerEdge,
+		Remedy: "make the record through exposure.Publish, which proxies it, or make the service's visibility tailnet; " +
+			"a hostname that cannot be proxied is named with its reason in this rule's configuration",
+		Unknown: unknownOpen,
+		check:   judgeProxied,
 	},
 	{
 		ID: "record-no-wildcard", Title: "No record stands for every name", Severity: High, Layer: LayerEdge,
@@ -244,6 +244,18 @@ var recordRules = []Rule{
 			needsOne(g, r, g.layers.jails, "loaded jails of Fail2ban", out)
 		}),
 	},
+}
+
+func judgeProxied(g *Graph, out *report) {
+	eachRecord(true, func(_ *Graph, r *Resource, out *report) {
+		switch proxied := r.At("proxied"); {
+		case proxied.Hidden():
+			out.undecided(r, "whether %s is proxied is not known", hostOf(r))
+		case !proxied.True():
+			out.fail(r, "%s leads to %s past Cloudflare", hostOf(r), r.Text("content"))
+		}
+	})(g, out)
+	g.judgeExceptions(out)
 }
 
 func judgeUpstream(g *Graph, r *Resource, out *report) {
