@@ -25,7 +25,11 @@ const patience = 60 * time.Second
 
 // Browser is a running Chromium.
 type Browser struct {
-	in io.Writer
+	in     io.Writer
+	folder string // its profile
+
+	reading sync.Once
+	engine  string // axe-core, see Axe
 
 	mutex   sync.Mutex
 	last    int
@@ -55,13 +59,15 @@ func Start(t testing.TB) *Browser {
 	out, theirOut, err := os.Pipe()
 	require.NoError(t, err)
 	var log bytes.Buffer
+	folder := t.TempDir()
 	command := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--hide-scrollbars", "--force-color-profile=srgb", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe", "about:blank")
+		"--disable-component-update", "--hide-scrollbars", "--force-color-profile=srgb", "--user-data-dir="+folder, "--remote-debugging-pipe",
+		"--remote-debugging-port=0", "about:blank")
 	command.ExtraFiles = []*os.File{theirIn, theirOut} // descriptors 3 and 4
 	command.Stderr, command.WaitDelay = &log, 5*time.Second
 	require.NoError(t, command.Start())
 	require.NoError(t, errors.Join(theirIn.Close(), theirOut.Close()))
-	b := &Browser{in: in, waiting: map[int]chan message{}, pages: map[string]*Page{}}
+	b := &Browser{in: in, folder: folder, waiting: map[int]chan message{}, pages: map[string]*Page{}}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)

@@ -80,6 +80,7 @@ func inspect(t *testing.T, p *devtools.Page) {
 	var problems []string
 	p.Evaluate(inspection, &problems)
 	assert.Empty(t, problems)
+	assert.Empty(t, p.Axe(), "what axe-core finds")
 	assert.Empty(t, p.Foreign(), "it asks for something elsewhere")
 	assert.Empty(t, p.Said(), "its console is not empty")
 	for _, path := range p.Asked() {
@@ -249,4 +250,17 @@ func TestTheKeyboardInABrowser(t *testing.T) {
 	assert.Equal(t, []string{
 		"Skip to the content", "No alert is open.", "Jellyfin", "Jellyseerr", "qBittorrent", "Radarr", "Authelia", "Grafana",
 	}, reached)
+}
+
+// The engine that finds nothing on the page finds what is wrong with it.
+func TestFaultsAreFoundInABrowser(t *testing.T) {
+	_, url := alive(t)
+	p := devtools.Start(t).Open(t, url, asAda)
+	p.Show("/")
+	p.Evaluate(`document.documentElement.removeAttribute("lang"), document.querySelector("main").append(document.createElement("button")), 0`, new(int))
+	found := map[string]string{}
+	for _, v := range p.Axe() {
+		found[v.ID] = v.Impact
+	}
+	assert.Equal(t, map[string]string{"button-name": "critical", "html-has-lang": "serious"}, found)
 }
