@@ -47,7 +47,7 @@ func start(t *testing.T, dir string, policy []byte) (*Tailnet, string) {
 
 // machine is a computer with Tailscale's own programs, started as the unit and the bootstrap do.
 type machine struct {
-	client, socket string
+	client, socket, dir string
 	daemon         *exec.Cmd
 	log            bytes.Buffer
 }
@@ -58,8 +58,8 @@ func newMachine(t *testing.T, trust string) *machine {
 	require.NoError(t, err)
 	dir, err := os.MkdirTemp("", "tailscaled-") // the socket's path must be short
 	require.NoError(t, err)
-	m := &machine{client: built.Client, socket: filepath.Join(dir, "socket")}
-	m.daemon = exec.Command(built.Daemon, "--state="+filepath.Join(dir, "state"), "--socket="+m.socket, "--tun=userspace-networking", "--port=41641")
+	m := &machine{client: built.Client, socket: filepath.Join(dir, "socket"), dir: dir}
+	m.daemon = exec.Command(built.Daemon, "--statedir="+dir, "--socket="+m.socket, "--tun=userspace-networking", "--port=41641")
 	m.daemon.Env = append(os.Environ(), "SSL_CERT_FILE="+trust, "TS_LOGS_DIR="+dir)
 	m.daemon.Stdout, m.daemon.Stderr = &m.log, &m.log
 	m.daemon.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -90,6 +90,17 @@ func (m *machine) up(t *testing.T, key, hostname string, timeout time.Duration) 
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	return nil
+}
+
+// hostKey is the key that Tailscale SSH shows: a machine without a key for sshd has one of
+// Tailscale's.
+func (m *machine) hostKey(t *testing.T) ssh.PublicKey {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(m.dir, "ssh", "ssh_host_ed25519_key"))
+	require.NoError(t, err)
+	signer, err := ssh.ParsePrivateKey(text)
+	require.NoError(t, err)
+	return signer.PublicKey()
 }
 
 // policyFor is the deployment's policy with another port, which no other program here serves, and
@@ -216,13 +227,14 @@ func TestThePolicyDecidesWhoReachesWhat(t *testing.T) {
 		assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	})
 	t.Run("SSH is for the admin, as deploy", func(t *testing.T) {
-		out, err := shell(admin, "media", "deploy", "id -un; echo $0")
+		pinned := server.hostKey(t)
+		out, err := shell(admin, pinned, "deploy", "id -un")
 		require.NoError(t, err)
-		assert.Contains(t, out, "deploy\n")
-		_, err = shell(admin, "media", "root", "id -un")
-		assert.Error(t, err)
-		_, err = shell(other, "media", "deploy", "id -un")
-		assert.Error(t, err)
+		assert.Equal(t, "deploy\n", out)
+		_, err = shell(admin, pinned, "root", "id -un")
+		assert.ErrorContains(t, err, "unable to authenticate")
+		_, err = shell(other, pinned, "deploy", "id -un")
+		assert.ErrorIs(t, err, os.ErrDeadlineExceeded, "the port is closed to a member")
 	})
 	t.Run("a used key is refused", func(t *testing.T) {
 		second := newMachine(t, trust)
@@ -294,10 +306,10 @@ func checkNodes(t *testing.T, tailnet *Tailnet) {
 }
 
 // shell runs a command by Tailscale SSH, which asks for no key: who comes is known by the address.
-func shell(client *Client, host, user, command string) (string, error) {
+func shell(client *Client, pinned ssh.PublicKey, user, command string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
-	conn, err := client.Dial(ctx, "tcp", host+":22")
+	conn, err := client.Dial(ctx, "tcp", "media:22")
 	if err != nil {
 		return "", err
 	}
@@ -305,7 +317,9 @@ func shell(client *Client, host, user, command string) (string, error) {
 	if err := conn.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
 		return "", err
 	}
-	transport, channels, requests, err := ssh.NewClientConn(conn, host, &ssh.ClientConfig{User: user, HostKeyCallback: ssh.InsecureIgnoreHostKey()})
+	transport, channels, requests, err := ssh.NewClientConn(conn, "media", &ssh.ClientConfig{
+		User: user, HostKeyCallback: ssh.FixedHostKey(pinned), HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
+	})
 	if err != nil {
 		return "", err
 	}

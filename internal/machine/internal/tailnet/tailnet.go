@@ -73,12 +73,15 @@ type Options struct {
 
 func (o Options) validate() error {
 	var problems []error
-	for what, missing := range map[string]bool{
-		"dir": o.Dir == "", "network": o.Network == nil, "certificate": o.Certificate == nil, "domain": o.Domain == "", "operator": o.Operator == "",
-		"IPv4 address": !o.IPv4.Is4(),
+	for _, field := range []struct {
+		name    string
+		missing bool
+	}{
+		{"dir", o.Dir == ""}, {"network", o.Network == nil}, {"IPv4 address", !o.IPv4.Is4()}, {"certificate", o.Certificate == nil},
+		{"domain", o.Domain == ""}, {"operator", o.Operator == ""},
 	} {
-		if missing {
-			problems = append(problems, fmt.Errorf("tailnet: no %s", what))
+		if field.missing {
+			problems = append(problems, fmt.Errorf("tailnet: no %s", field.name))
 		}
 	}
 	if o.IPv6.IsValid() && !o.IPv6.Is6() {

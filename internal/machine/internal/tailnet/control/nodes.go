@@ -15,7 +15,9 @@ import (
 	"strings"
 	"sync"
 
+	"tailscale.com/net/packet"
 	"tailscale.com/tsnet"
+	"tailscale.com/wgengine/filter"
 	"tailscale.com/wgengine/netstack"
 )
 
@@ -146,9 +148,42 @@ func (n *nodes) dial(ctx context.Context, name string, to Dial) (net.Conn, error
 		if err != nil {
 			return nil, err
 		}
-		return conn, nil
+		local, err := netip.ParseAddrPort(conn.LocalAddr().String())
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		return &expecting{Conn: conn, filter: server.Sys().Tun.Get().GetFilter, question: question(local, to.Address)}, nil
 	}
 	return nil, fmt.Errorf("network %q is not tcp or udp", to.Network)
+}
+
+// expecting is a UDP connection whose answers are let in. A node's packet filter lets a packet in
+// that answers one that went out, but what the stack of a tsnet node sends does not pass it: so it
+// is shown one. Without that every port would look closed.
+type expecting struct {
+	net.Conn
+	filter   func() *filter.Filter // the one in force, another one after each change of the policy
+	question []byte
+}
+
+// question is a packet as the filter sees it: of one end to the other.
+func question(from, to netip.AddrPort) []byte {
+	if from.Addr().Is4() {
+		return packet.Generate(packet.UDP4Header{
+			IP4Header: packet.IP4Header{Src: from.Addr(), Dst: to.Addr()}, SrcPort: from.Port(), DstPort: to.Port(),
+		}, nil)
+	}
+	return packet.Generate(packet.UDP6Header{
+		IP6Header: packet.IP6Header{Src: from.Addr(), Dst: to.Addr()}, SrcPort: from.Port(), DstPort: to.Port(),
+	}, nil)
+}
+
+// Write sends one datagram.
+func (e *expecting) Write(datagram []byte) (int, error) {
+	var parsed packet.Parsed
+	parsed.Decode(e.question)
+	e.filter().RunOut(&parsed, 0)
+	return e.Conn.Write(datagram)
 }
 
 type halfCloser interface{ CloseWrite() error }
