@@ -54,6 +54,7 @@ type Network struct {
 	stack    *stack.Stack
 	nic      *nic
 	names    *names
+	queue    int // frames that may wait for each machine
 
 	// settling is held while an address is given to the stack.
 	settling sync.Mutex
@@ -69,7 +70,7 @@ type Network struct {
 // New starts a network with the servers that Hetzner's machines expect: DNS, NTP, metadata. Close
 // ends it.
 func New(options Options) (*Network, error) {
-	n := &Network{names: newNames(), hosts: map[netip.Addr]bool{}, stations: map[string]*station{}, closers: map[*closer]bool{}}
+	n := &Network{names: newNames(), queue: queueFrames, hosts: map[netip.Addr]bool{}, stations: map[string]*station{}, closers: map[*closer]bool{}}
 	n.nic = &nic{network: n}
 	n.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
@@ -99,13 +100,16 @@ func (n *Network) configure() error {
 		{Destination: header.IPv6EmptySubnet, NIC: nicID},
 	})
 	sack := tcpip.TCPSACKEnabled(true)
+	// With RACK, connections that lose packets are several times slower:
+	// https://github.com/google/gvisor/issues/9778
+	recovery := tcpip.TCPRecovery(0)
 	// In this version of the stack cubic's congestion window can become 0, and the connection stands
 	// still for ever: https://github.com/google/gvisor/issues/6113
 	congestion := tcpip.CongestionControlOption("reno")
 	moderate := tcpip.TCPModerateReceiveBufferOption(true)
 	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: 1 << 20, Max: 4 << 20}
-	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: 1 << 20, Max: 4 << 20}
-	for _, option := range []tcpip.SettableTransportProtocolOption{&sack, &congestion, &moderate, &receive, &send} {
+	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: sendBufferBytes, Max: sendBufferBytes}
+	for _, option := range []tcpip.SettableTransportProtocolOption{&sack, &recovery, &congestion, &moderate, &receive, &send} {
 		if err := n.stack.SetTransportProtocolOption(tcp.ProtocolNumber, option); err != nil {
 			return fmt.Errorf("setting %T: %s", option, err)
 		}

@@ -67,8 +67,13 @@ type station struct {
 	cable   *cable // nil while it is unplugged
 }
 
-// queueFrames bounds what waits for a machine that does not read; more is lost, as on a real link.
-const queueFrames = 2048
+const (
+	// queueFrames bounds what waits for a machine that does not read; more is lost, as on a real link.
+	queueFrames = 1 << 13
+	// sendBufferBytes is how much one connection has on the way: a few of them do not fill the queue,
+	// because the stack recovers slowly from loss.
+	sendBufferBytes = 1 << 20
+)
 
 // cable is one connection to a machine.
 type cable struct {
@@ -122,7 +127,7 @@ func (n *Network) plug(conn net.Conn, m Machine) (*station, *cable, error) {
 		}
 	}
 	s := n.station(m.ID)
-	c := &cable{conn: conn, queue: make(chan frame, queueFrames), done: make(chan struct{})}
+	c := &cable{conn: conn, queue: make(chan frame, n.queue), done: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.machine, s.cable = m, c

@@ -123,6 +123,24 @@ func TestLargeTransfers(t *testing.T) {
 	})
 }
 
+func TestTransfersSurviveLoss(t *testing.T) {
+	n := network(t, Options{})
+	n.queue = 64
+	g := boot(t, n, first)
+	l, err := n.Listen(netip.AddrPortFrom(server, 443))
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	for range 8 {
+		near, err := g.dial(netip.AddrPortFrom(server, 443))
+		require.NoError(t, err)
+		far, err := l.Accept()
+		require.NoError(t, err)
+		all.Go(func() { transfer(t, far, near, 4<<20) })
+	}
+	all.Wait()
+	assert.NotZero(t, n.Stats(first.ID).Overflow, "nothing was lost: this shows nothing")
+}
+
 // again sends a datagram and expects it back.
 func again(t *testing.T, c net.Conn, size int) {
 	t.Helper()
