@@ -27,7 +27,7 @@ type Service interface {
 	SetFirewall(ctx context.Context, id string, rules []Rule) error
 	// Machines lists the machines by ID.
 	Machines(ctx context.Context) ([]Machine, error)
-	// SetPower cuts the power of a machine, shuts it down, starts or resets it.
+	// SetPower cuts the power of a machine, shuts it down, starts or restarts it.
 	SetPower(ctx context.Context, id string, action Action) error
 	// Console returns what the machine writes to its serial console, from its first boot on, and
 	// with follow what it goes on to write. The caller closes it.
@@ -62,6 +62,10 @@ type Server struct {
 	Name string `json:"name"`
 	// Image is the system image, such as debian-13.
 	Image string `json:"image"`
+	// Location is where it stands, such as fsn1.
+	Location string `json:"location"`
+	// SSHKeys are the public keys that it was ordered with, as lines of authorized_keys.
+	SSHKeys []string `json:"sshKeys"`
 	// UserData is what cloud-init gets, byte for byte. It holds secrets.
 	UserData string `json:"userData"`
 	// IPv4 is its public address; the zero value is none.
@@ -113,8 +117,8 @@ const (
 	ShutDown Action = "shutdown"
 	// SwitchOn starts a machine that is off.
 	SwitchOn Action = "start"
-	// Reset presses the reset button.
-	Reset Action = "reset"
+	// Restart shuts the machine down and switches it on again.
+	Restart Action = "restart"
 )
 
 // Key is a tailnet key to make.
@@ -171,8 +175,9 @@ type Box struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`     // see ID
 	Location string `json:"location"` // see ID
-	// Bytes is how much it holds.
-	Bytes int64 `json:"bytes"`
+	// Bytes is how much it holds, and SnapshotSlots how many snapshots there may be.
+	Bytes         int64 `json:"bytes"`
+	SnapshotSlots int   `json:"snapshotSlots"` // see Bytes
 	// Main is the account that owns it.
 	Main Account `json:"main"`
 	// SSHKeys are the main account's, as lines of authorized_keys.
@@ -236,6 +241,6 @@ type Target struct {
 	From netip.Addr `json:"from"`
 	// Network is tcp or udp.
 	Network string `json:"network"`
-	// Address is host:port. A host may be a name that the network knows.
+	// Address is host:port. A host that is no address is a name of the tailnet's.
 	Address string `json:"address"`
 }

@@ -17,6 +17,7 @@ func (w *World) rehearsed(o *object) (rehearsal.Server, error) {
 	typ := serverTypes[text(live, "serverType")]
 	out := rehearsal.Server{
 		ID: o.ID, Name: text(live, "name"), Image: text(live, "image"), UserData: text(live, "userData"),
+		Location: text(live, "location"), SSHKeys: w.publicKeys(texts(live, "sshKeys")),
 		CPUs: int(typ.cores), MemoryMB: int(typ.memory) << 10, DiskGB: int(number(o.Outputs, "primaryDiskSize")),
 	}
 	var err error
@@ -34,6 +35,17 @@ func (w *World) rehearsed(o *object) (rehearsal.Server, error) {
 	}
 	out.Firewall, err = w.admitted(o.ID)
 	return out, err
+}
+
+// publicKeys are the SSH keys with these IDs or names. It expects w.mu to be held.
+func (w *World) publicKeys(refs []string) []string {
+	out := []string{}
+	for _, k := range w.all(typeSSHKey) {
+		if contains(refs, k.ID) || contains(refs, text(k.live(), "name")) {
+			out = append(out, text(k.live(), "publicKey"))
+		}
+	}
+	return out
 }
 
 // admitted is what a server's firewalls let in: everything where there is none. It expects w.mu to
@@ -282,8 +294,9 @@ func (w *World) rehearsedBox(id string) (rehearsal.Box, error) {
 		return rehearsal.Box{}, fail("storage box with ID '%s' not found (not_found)", id)
 	}
 	live := o.live()
+	typ := storageBoxTypes[text(live, "storageBoxType")]
 	out := rehearsal.Box{
-		ID: id, Name: text(live, "name"), Location: text(live, "location"), Bytes: int64(storageBoxTypes[text(live, "storageBoxType")].size),
+		ID: id, Name: text(live, "name"), Location: text(live, "location"), Bytes: int64(typ.size), SnapshotSlots: int(typ.snapshots),
 		Main: account(live), SSHKeys: texts(live, "sshKeys"), Subaccounts: []rehearsal.Account{},
 	}
 	if plan := section(live, "snapshotPlan"); plan != nil {

@@ -27,8 +27,9 @@ func TestAServerIsAMachine(t *testing.T) {
 	fw := f.hcloud.create(typeFirewall, "fw", m{"name": "fw", "rules": []any{webRule}})
 	four := f.hcloud.create(typePrimaryIP, "four", m{"name": "four", "type": "ipv4", "location": "nbg1", "autoDelete": false})
 	six := f.hcloud.create(typePrimaryIP, "six", m{"name": "six", "type": "ipv6", "location": "nbg1", "autoDelete": false})
+	key := f.hcloud.create(typeSSHKey, "key", sshKeyIn)
 	in := with(serverIn, m{
-		"location": "nbg1", "serverType": "cx23", "userData": "#cloud-config\nhostname: homelab\n", "firewallIds": []any{fw.num(t)}, "shutdownBeforeDeletion": true,
+		"location": "nbg1", "sshKeys": []any{key.id}, "serverType": "cx23", "userData": "#cloud-config\nhostname: homelab\n", "firewallIds": []any{fw.num(t)}, "shutdownBeforeDeletion": true,
 		"publicNets": []any{m{"ipv4Enabled": true, "ipv4": four.num(t), "ipv6Enabled": true, "ipv6": six.num(t)}},
 	})
 	assertAsked(t, f.rack)
@@ -38,7 +39,7 @@ func TestAServerIsAMachine(t *testing.T) {
 	assert.Equal(t, rehearsal.Server{
 		ID: server.id, Name: "homelab", Image: text(serverIn, "image"), UserData: "#cloud-config\nhostname: homelab\n",
 		IPv4: netip.MustParseAddr(four.out["ipAddress"].(string)), IPv6: netip.PrefixFrom(netip.MustParseAddr(six.out["ipAddress"].(string)), 64),
-		CPUs: 2, MemoryMB: 4096, DiskGB: 40,
+		Location: "nbg1", SSHKeys: []string{text(sshKeyIn, "publicKey")}, CPUs: 2, MemoryMB: 4096, DiskGB: 40,
 		Firewall: []rehearsal.Rule{{Protocol: "tcp", First: 80, Last: 443, Sources: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")}}},
 	}, got)
 	assert.Empty(t, f.w.Machines()[0].TailnetIP, "it joins by itself, or not at all")
@@ -223,7 +224,7 @@ func TestStorageBoxesAreServed(t *testing.T) {
 	})
 	got := f.rack.boxes[box.id]
 	assert.Equal(t, rehearsal.Box{
-		ID: box.id, Name: "media", Location: text(boxIn, "location"), Bytes: 1 << 40, Snapshots: &rehearsal.SnapshotPlan{Max: 7, Hour: 3, Minute: 30},
+		ID: box.id, Name: "media", Location: text(boxIn, "location"), Bytes: 1 << 40, SnapshotSlots: 10, Snapshots: &rehearsal.SnapshotPlan{Max: 7, Hour: 3, Minute: 30},
 		Main: rehearsal.Account{User: text(box.out, "username"), Password: text(boxIn, "password"), Server: text(box.out, "server"), WebDAV: true, External: true},
 		Subaccounts: []rehearsal.Account{{
 			User: text(sub.out, "username"), Password: boxPassword, Server: text(sub.out, "server"), Home: "library", WebDAV: true, ReadOnly: true,

@@ -1,0 +1,258 @@
+// Package lab is the whole rehearsal: virtual machines, the internet around them, their tailnet and
+// their storage boxes, behind the methods of rehearsal.Service. What a state folder keeps is there
+// again when it is opened the next time.
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"homelab/internal/machine/internal/authority"
+	"homelab/internal/machine/internal/boxes"
+	"homelab/internal/machine/internal/disk"
+	"homelab/internal/machine/internal/engine"
+	"homelab/internal/machine/internal/link"
+	"homelab/internal/machine/internal/tailnet"
+	"homelab/internal/rehearsal"
+)
+
+// Options describe a rehearsal. State and Cache are required.
+type Options struct {
+	// State is the folder that keeps machines and boxes. Only its owner may enter it: it holds the
+	// secrets of the deployment.
+	State string
+	// Cache is the folder of what all rehearsals share: base disks, packages, keys.
+	Cache string
+	// Domain is the tailnet's name. Default tail1234.ts.net.
+	Domain string
+	// Operator is the tailnet's login of the person who deploys. Default admin@example.com.
+	Operator string
+	// MaxCPUs and MaxMemoryMB bound what a machine is given, whatever its type has. Default 2 and
+	// 4096.
+	MaxCPUs, MaxMemoryMB int
+	// Offline asks no mirror and no registry.
+	Offline bool
+	// Images returns substitutes of container images; see engine.Options.
+	Images func(ref string) (io.ReadCloser, error)
+	// Progress gets lines about what takes time. Default: nobody.
+	Progress io.Writer
+}
+
+// Addresses of the internet that are the rehearsal's own, out of the ranges for documentation. The
+// simulated cloud gives servers those of the other ranges.
+var (
+	debianAddress    = netip.MustParseAddr("203.0.113.10")
+	vendorsAddress   = netip.MustParseAddr("203.0.113.11")
+	tailscaleAddress = netip.MustParseAddr("203.0.113.12")
+	operatorAddress  = netip.MustParseAddr("203.0.113.200")
+	operatorAddress6 = netip.MustParseAddr("2001:db8:ffff::200")
+	firstBox         = netip.MustParseAddr("203.0.113.64")
+	firstBox6        = netip.MustParseAddr("2001:db8:ffff::64")
+)
+
+// Lab is a rehearsal that runs. Its methods may be called at the same time.
+type Lab struct {
+	options   Options
+	ctx       context.Context // ends with Close, and QEMU with it
+	stop      context.CancelFunc
+	authority *authority.Authority
+	network   *link.Network
+	boxes     *boxes.Server
+	engine    *engine.Engine
+
+	preparing sync.Mutex
+	image     *disk.Image // nil until the first machine needs it
+
+	joining sync.Mutex
+	tailnet *tailnet.Tailnet // nil until somebody needs it
+
+	mu       sync.Mutex
+	machines map[string]*machine
+	saved    saved
+}
+
+var _ rehearsal.Service = (*Lab)(nil)
+
+// saved is what the state folder keeps beside disks and boxes.
+type saved struct {
+	Servers []savedServer `json:"servers"`
+	Boxes   []savedBox    `json:"boxes"`
+}
+
+type savedServer struct {
+	Server  rehearsal.Server `json:"server"`
+	Running bool             `json:"running"`
+}
+
+type savedBox struct {
+	Box rehearsal.Box `json:"box"`
+	// Place is its number among the boxes, from which its addresses follow.
+	Place int `json:"place"`
+}
+
+// Names in the state folder.
+const (
+	stateFile   = "lab.json"
+	machinesDir = "machines"
+	boxesDir    = "boxes"
+	tailnetDir  = "tailnet"
+)
+
+// Open opens a rehearsal. Machines that ran when it was last closed are switched on again.
+func Open(ctx context.Context, options Options) (_ *Lab, err error) {
+	if options.State == "" || options.Cache == "" {
+		return nil, errors.New("a rehearsal needs a state folder and a cache folder")
+	}
+	options = options.withDefaults()
+	l := &Lab{options: options, machines: map[string]*machine{}}
+	l.ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.Close(ctx, false))
+		}
+	}()
+	if err := os.MkdirAll(filepath.Join(options.State, machinesDir), 0o700); err != nil {
+		return nil, err
+	}
+	if l.authority, err = authority.Open(filepath.Join(options.Cache, "authority")); err != nil {
+		return nil, err
+	}
+	if l.network, err = link.New(link.Options{}); err != nil {
+		return nil, fmt.Errorf("starting the network: %w", err)
+	}
+	if l.boxes, err = l.openBoxes(); err != nil {
+		return nil, err
+	}
+	l.engine = engine.New(engine.Options{Dial: l.dialFromHere, Images: options.Images, Offline: options.Offline})
+	if err := l.load(); err != nil {
+		return nil, err
+	}
+	return l, l.resume(ctx)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Domain == "" {
+		o.Domain = "tail1234.ts.net"
+	}
+	if o.Operator == "" {
+		o.Operator = "admin@example.com"
+	}
+	if o.MaxCPUs == 0 {
+		o.MaxCPUs = 2
+	}
+	if o.MaxMemoryMB == 0 {
+		o.MaxMemoryMB = 4096
+	}
+	if o.Progress == nil {
+		o.Progress = io.Discard
+	}
+	return o
+}
+
+// say tells of what takes time.
+func (l *Lab) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(l.options.Progress, format+"\n", args...) // who follows may have gone
+}
+
+// load reads what the folder keeps.
+func (l *Lab) load() error {
+	text, err := os.ReadFile(filepath.Join(l.options.State, stateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &l.saved)
+	}
+	if err != nil {
+		return fmt.Errorf("reading the rehearsal's state: %w", err)
+	}
+	return nil
+}
+
+// resume puts everything back that was there: boxes, and the machines that ran.
+func (l *Lab) resume(ctx context.Context) error {
+	for _, b := range l.saved.Boxes {
+		if err := l.applyBox(b); err != nil {
+			return err
+		}
+	}
+	for _, s := range slices.Clone(l.saved.Servers) {
+		m := l.newMachine(s.Server)
+		if err := l.network.SetFirewall(s.Server.ID, linkRules(s.Server.Firewall)); err != nil {
+			return err
+		}
+		if !s.Running {
+			continue
+		}
+		// It looks for its control server as soon as it runs.
+		if _, err := l.joined(ctx); err != nil {
+			return err
+		}
+		if err := l.switchOn(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// save writes what the folder keeps, in one step. The caller holds l.mu.
+func (l *Lab) save() error {
+	l.saved.Servers = nil
+	for _, m := range l.machines {
+		l.saved.Servers = append(l.saved.Servers, savedServer{m.server, m.wanted})
+	}
+	slices.SortFunc(l.saved.Servers, func(a, b savedServer) int { return strings.Compare(a.Server.ID, b.Server.ID) })
+	text, err := json.MarshalIndent(l.saved, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(l.options.State, stateFile)
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+		return fmt.Errorf("writing the rehearsal's state: %w", err)
+	}
+	return os.Rename(path+".new", path)
+}
+
+// Grace is how long a machine has to shut down before its power is cut.
+const Grace = 60 * time.Second
+
+// Close ends everything. Gracefully, machines shut down first; else their power is cut. What runs
+// now runs again when the folder is opened the next time.
+func (l *Lab) Close(ctx context.Context, graceful bool) error {
+	l.mu.Lock()
+	var all []*machine
+	for _, m := range l.machines {
+		all = append(all, m)
+	}
+	l.mu.Unlock()
+	var off sync.WaitGroup
+	for _, m := range all {
+		off.Go(func() { _ = l.off(ctx, m, graceful) }) // what does not go off ends with the context below
+	}
+	off.Wait()
+	l.stop()
+	var problems []error
+	l.joining.Lock()
+	defer l.joining.Unlock()
+	if l.tailnet != nil {
+		problems = append(problems, l.tailnet.Close())
+	}
+	if l.boxes != nil {
+		problems = append(problems, l.boxes.Close())
+	}
+	if l.network != nil {
+		problems = append(problems, l.network.Close())
+	}
+	return errors.Join(problems...)
+}
