@@ -106,17 +106,17 @@ func TestLargeTransfers(t *testing.T) {
 		const size = 16 << 20
 		var all sync.WaitGroup
 		for range 2 {
-			near, err := g.dial(netip.AddrPortFrom(outside, 443))
+			client, err := g.dial(netip.AddrPortFrom(outside, 443))
 			require.NoError(t, err)
-			far, err := l.Accept()
+			server, err := l.Accept()
 			require.NoError(t, err)
-			all.Go(func() { transfer(t, near, far, size) })
+			all.Go(func() { transfer(t, client, server, size) })
 
-			far, err = knock(n, "tcp", outside, netip.AddrPortFrom(self(first), 22))
+			visitor, err := knock(n, "tcp", outside, netip.AddrPortFrom(self(first), 22))
 			require.NoError(t, err)
-			near, err = inside.Accept()
+			host, err := inside.Accept()
 			require.NoError(t, err)
-			all.Go(func() { transfer(t, far, near, size) })
+			all.Go(func() { transfer(t, visitor, host, size) })
 		}
 		all.Wait()
 		assert.Zero(t, n.Stats(first.ID).Malformed)
