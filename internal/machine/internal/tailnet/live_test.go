@@ -1,3 +1,5 @@
+//go:build linux
+
 package tailnet
 
 import (
@@ -48,8 +50,8 @@ func start(t *testing.T, dir string, policy []byte) (*Tailnet, string) {
 // machine is a computer with Tailscale's own programs, started as the unit and the bootstrap do.
 type machine struct {
 	client, socket, dir string
-	daemon         *exec.Cmd
-	log            bytes.Buffer
+	daemon              *exec.Cmd
+	log                 bytes.Buffer
 }
 
 func newMachine(t *testing.T, trust string) *machine {

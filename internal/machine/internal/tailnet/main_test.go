@@ -1,3 +1,5 @@
+//go:build linux
+
 package tailnet
 
 import (
@@ -19,7 +21,7 @@ import (
 	"homelab/internal/machine/internal/tailnet/control"
 )
 
-// inside says that this process is in a network of its own.
+// inside says that this process is in a network of its own, and where its covers are kept.
 const inside = "TAILNET_TEST_INSIDE"
 
 // TestMain runs the tests in a network without any other computer, and in which Tailscale's servers
@@ -46,8 +48,14 @@ func runInside() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	covers, err := os.MkdirTemp("", "covers-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(covers) //nolint:errcheck // the tests are over
 	cmd := exec.Command("unshare", append([]string{"--net", "--mount", program}, os.Args[1:]...)...)
-	cmd.Env = append(os.Environ(), inside+"=yes")
+	cmd.Env = append(os.Environ(), inside+"="+covers)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	err = cmd.Run()
@@ -88,13 +96,13 @@ func prepare() error {
 	return errors.Join(cover("/etc/passwd", users), cover("/etc/hosts", []byte(hosts)))
 }
 
-// cover puts other content over a file, for this process and its children.
+// cover puts other content over a file, for this process and its children. What covers it must not
+// be deleted, or nothing could cover it again.
 func cover(path string, content []byte) error {
-	file, err := os.CreateTemp("", filepath.Base(path)+"-")
+	file, err := os.CreateTemp(os.Getenv(inside), filepath.Base(path)+"-")
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name()) //nolint:errcheck // the mount keeps it
 	if _, err := file.Write(content); err != nil {
 		return err
 	}

@@ -101,7 +101,8 @@ func run(args []string) error {
 	}
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
-		nodes.close()
+		// Not waited for: a node that was carrying something may take long to end.
+		go nodes.close()
 		_ = front.Close()
 		// The only way to end headscale, and it closes its database.
 		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)

@@ -78,6 +78,9 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	switch {
 	case request.URL.Path == "/ts2021":
 		r.encrypted(w, request)
+	case request.URL.Path == "/generate_204":
+		// Asked for to find out whether a hotel's login page is in the way; headscale answers 200.
+		w.WriteHeader(http.StatusNoContent)
 	case strings.EqualFold(request.Header.Get("Upgrade"), "derp"):
 		r.raw(w, request)
 	default:
