@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,6 +44,33 @@ func TestTwoMachinesMeetThroughTheirFirewalls(t *testing.T) {
 		}
 		_, err = knock(n, "tcp", outside, netip.AddrPortFrom(self(second), 22))
 		require.ErrorIs(t, err, context.DeadlineExceeded, "the rule is for the other machine only")
+	})
+}
+
+func TestHostsOfTheInternetReachEachOther(t *testing.T) {
+	both(t, func(t *testing.T, outside netip.Addr, _ func(Machine) netip.Addr) {
+		n := network(t, Options{})
+		l, err := n.Listen(netip.AddrPortFrom(outside, 443))
+		require.NoError(t, err)
+		p, err := n.ListenPacket(netip.AddrPortFrom(outside, 443))
+		require.NoError(t, err)
+		go repeatPackets(p)
+		from := source(outside)
+		var all sync.WaitGroup
+		for range 4 {
+			c, err := n.Dial(t.Context(), "tcp", from, netip.AddrPortFrom(outside, 443))
+			require.NoError(t, err)
+			other, err := l.Accept()
+			require.NoError(t, err)
+			all.Go(func() { transfer(t, c, other, 4<<20) })
+		}
+		all.Wait()
+		u, err := n.Dial(t.Context(), "udp", from, netip.AddrPortFrom(outside, 443))
+		require.NoError(t, err)
+		again(t, u, 5000)
+		require.NoError(t, ping(n, from, outside))
+		_, err = n.Dial(t.Context(), "tcp", from, netip.AddrPortFrom(outside, 444))
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
 	})
 }
 
