@@ -358,6 +358,28 @@ func TestDockersResourcesAreTheEngines(t *testing.T) {
 	assert.Contains(t, lost.refuse(typeNetwork, "n", m{"name": "n"}), "Cannot connect to the Docker daemon at ssh://deploy@100.64.9.9")
 }
 
+// What a real engine says of what this project declares, on record, is no change in the
+// next preview, and none after a refresh.
+func TestWhatTheEngineSaysIsNoChange(t *testing.T) {
+	for token, file := range map[string]string{typeContainer: "container", typeNetwork: "network"} {
+		text, err := os.ReadFile("../machine/internal/engine/testdata/" + file + ".json")
+		require.NoError(t, err)
+		var record struct{ Inputs, Outputs m }
+		require.NoError(t, json.Unmarshal(text, &record))
+		delete(record.Inputs, "__defaults")
+		f := newRealFleet(t)
+		f.onMachine(newShell(t, nil))
+		d := f.connect("docker", m{"host": "ssh://deploy@100.64.0.7"})
+		f.rack.answers[rehearsal.Create] = rehearsal.DockerResult{ID: "c1", Outputs: record.Outputs}
+		f.rack.answers[rehearsal.Read] = f.rack.answers[rehearsal.Create]
+		r := d.create(token, "x", record.Inputs)
+		assert.Empty(t, changed(d.diff(r, record.Inputs)), file)
+		require.True(t, d.refresh(r))
+		assert.Empty(t, changed(d.diff(r, record.Inputs)), file)
+		assert.NotEmpty(t, changed(d.diff(r, with(record.Inputs, m{"labels": []any{}}))), file)
+	}
+}
+
 func TestAnImageIsBuiltOnTheMachine(t *testing.T) {
 	f := newRealFleet(t)
 	f.onMachine(newShell(t, nil))

@@ -4,9 +4,11 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -49,10 +51,12 @@ func app(image string, network string) m {
 func TestTheResourcesOfADeployment(t *testing.T) {
 	e := startDocker(t)
 	image := e.importSample()
-	networkID, n := e.do(rehearsal.Create, networks, "", m{
+	front := m{
 		"name": "front", "driver": "bridge", "internal": false, "ipv6": false, "labels": []any{m{"label": "homelab.machine", "value": "7"}},
 		"ipamConfigs": []any{m{"subnet": "10.99.0.0/24", "gateway": "10.99.0.1"}},
-	})
+	}
+	networkID, n := e.do(rehearsal.Create, networks, "", front)
+	recorded(t, "network", front, n)
 	assert.Equal(t, m{
 		"name": "front", "driver": "bridge", "internal": false, "ipv6": false, "attachable": false, "ingress": false, "scope": "local", "options": m{},
 		"ipamDriver": "default", "ipamOptions": m{}, "ipamConfigs": []any{m{"subnet": "10.99.0.0/24", "gateway": "10.99.0.1"}},
@@ -80,6 +84,9 @@ func TestTheResourcesOfADeployment(t *testing.T) {
 		}
 		assert.JSONEq(t, string(text), string(got), name)
 	}
+	// What is another one each time.
+	recorded(t, "container", in, out, fmt.Sprint(out["image"]), "sha256:"+pin, fmt.Sprint(out["hostname"]), "0123456789ab",
+		fmt.Sprint(out["networkDatas"].([]any)[0].(m)["macAddress"]), "02:42:00:00:00:01")
 	assert.NotContains(t, out, "envs")
 	assert.NotContains(t, out, "labels")
 	data := out["networkDatas"].([]any)
@@ -112,6 +119,24 @@ func TestTheResourcesOfADeployment(t *testing.T) {
 	gone, err = e.try(rehearsal.Read, networks, networkID, m{"name": "front"})
 	require.NoError(t, err)
 	assert.True(t, gone.Gone)
+}
+
+var update = flag.Bool("update", false, "write what the engine says to testdata")
+
+// recorded compares what the engine says with what is on record, some words replaced. A test of the
+// simulated clouds makes sure that such an answer is no change in the next preview.
+func recorded(t *testing.T, name string, in, out m, replaced ...string) {
+	t.Helper()
+	text, err := json.MarshalIndent(m{"inputs": in, "outputs": out}, "", "  ")
+	require.NoError(t, err)
+	got := strings.NewReplacer(replaced...).Replace(string(text)) + "\n"
+	file := "testdata/" + name + ".json"
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, string(want), got)
 }
 
 func TestContainersThatFail(t *testing.T) {
