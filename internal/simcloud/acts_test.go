@@ -376,7 +376,7 @@ func TestWhatTheEngineSaysIsNoChange(t *testing.T) {
 		assert.Empty(t, changed(d.diff(r, record.Inputs)), file)
 		require.True(t, d.refresh(r))
 		assert.Empty(t, changed(d.diff(r, record.Inputs)), file)
-		assert.NotEmpty(t, changed(d.diff(r, with(record.Inputs, m{"labels": []any{}}))), file)
+		assert.Equal(t, map[string]string{"name": "UPDATE_REPLACE"}, changed(d.diff(r, with(record.Inputs, m{"name": "other"}))), file)
 	}
 }
 
