@@ -104,7 +104,7 @@ func TestAMachineThatIsPluggedInAgainKeepsItsAddresses(t *testing.T) {
 		g := boot(t, n, first)
 		g.listen(t, 22)
 		g.listen(t, 80)
-		c, err := knock(n, "tcp", someone, netip.AddrPortFrom(first.IPv4, 22))
+		c, err := call(n, "tcp", someone, netip.AddrPortFrom(first.IPv4, 22))
 		require.NoError(t, err)
 		echoes(t, c, "up")
 		_, err = knock(n, "tcp", someone, netip.AddrPortFrom(first.IPv4, 80))

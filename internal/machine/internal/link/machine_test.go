@@ -288,7 +288,14 @@ func echoes(t *testing.T, c net.Conn, text string) {
 	assert.Equal(t, text, string(b))
 }
 
-// knock dials from outside, with time for one SYN only.
+// call dials from outside, with time enough.
+func call(n *Network, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return n.Dial(ctx, network, from, to)
+}
+
+// knock dials from outside where nobody is expected to answer: there is time for one SYN only.
 func knock(n *Network, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), silence)
 	defer cancel()

@@ -216,12 +216,12 @@ func TestAddressesThatAreNoHosts(t *testing.T) {
 	for _, a := range []netip.Addr{first.IPv4, own6(first), netip.MustParseAddr("2a01:4f8:c17:1:8::")} {
 		_, err := n.Listen(netip.AddrPortFrom(a, 80))
 		assert.ErrorContains(t, err, "is the address of a machine", a)
-		_, err = knock(n, "tcp", a, netip.MustParseAddrPort("185.12.64.1:53"))
+		_, err = call(n, "tcp", a, netip.MustParseAddrPort("185.12.64.1:53"))
 		assert.Error(t, err, "nobody dials as a machine")
 	}
-	_, err = knock(n, "tcp", someone, netip.AddrPortFrom(own6(first), 80))
+	_, err = call(n, "tcp", someone, netip.AddrPortFrom(own6(first), 80))
 	require.ErrorContains(t, err, "other version")
-	_, err = knock(n, "sctp", someone, netip.AddrPortFrom(first.IPv4, 80))
+	_, err = call(n, "sctp", someone, netip.AddrPortFrom(first.IPv4, 80))
 	require.ErrorContains(t, err, "sctp")
 	_, err = n.Listen(netip.AddrPortFrom(NameServers[0], 53))
 	require.ErrorIs(t, err, syscall.EADDRINUSE)

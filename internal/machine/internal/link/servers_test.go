@@ -137,23 +137,23 @@ func TestDHCPGivesTheAddressAsHetznerDoes(t *testing.T) {
 		}
 	}
 	g.mu.Unlock()
-	send := func(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+	send := func(m *dhcpv4.DHCPv4, wait time.Duration) *dhcpv4.DHCPv4 {
 		g.sendIP(tcpip.LinkAddress(first.MAC), frameUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), dhcpv4.ClientPort), netip.AddrPortFrom(broadcast, dhcpv4.ServerPort), m.ToBytes()).ip())
 		select {
 		case r := <-replies:
 			return r
-		case <-time.After(silence):
+		case <-time.After(wait):
 			return nil
 		}
 	}
 	discover, err := dhcpv4.NewDiscovery(first.MAC)
 	require.NoError(t, err)
-	offer := send(discover)
+	offer := send(discover, patience)
 	require.NotNil(t, offer)
 	assert.Equal(t, dhcpv4.MessageTypeOffer, offer.MessageType())
 	request, err := dhcpv4.NewRequestFromOffer(offer)
 	require.NoError(t, err)
-	ack := send(request)
+	ack := send(request, patience)
 	require.NotNil(t, ack)
 	assert.Equal(t, dhcpv4.MessageTypeAck, ack.MessageType())
 	assert.Equal(t, first.IPv4.String(), ack.YourIPAddr.String())
@@ -163,14 +163,14 @@ func TestDHCPGivesTheAddressAsHetznerDoes(t *testing.T) {
 	assert.Equal(t, "185.12.64.1 185.12.64.2", strings.Trim(fmt.Sprint(ack.DNS()), "[]"))
 
 	request.UpdateOption(dhcpv4.OptRequestedIPAddress(net.IP(second.IPv4.AsSlice())))
-	refusal := send(request)
+	refusal := send(request, patience)
 	require.NotNil(t, refusal)
 	assert.Equal(t, dhcpv4.MessageTypeNak, refusal.MessageType(), "another's address")
 	request.UpdateOption(dhcpv4.OptServerIdentifier(net.IPv4(10, 0, 0, 1)))
-	assert.Nil(t, send(request), "the machine chose another server")
+	assert.Nil(t, send(request, silence), "the machine chose another server")
 	stranger, err := dhcpv4.NewDiscovery(second.MAC)
 	require.NoError(t, err)
-	assert.Nil(t, send(stranger), "another machine's hardware address")
+	assert.Nil(t, send(stranger, silence), "another machine's hardware address")
 }
 
 func routes(m *dhcpv4.DHCPv4) []string {

@@ -68,7 +68,7 @@ func TestHostsOfTheInternetReachEachOther(t *testing.T) {
 		u, err := n.Dial(t.Context(), "udp", from, netip.AddrPortFrom(outside, 443))
 		require.NoError(t, err)
 		again(t, u, 5000)
-		require.NoError(t, ping(n, from, outside))
+		require.NoError(t, pong(n, from, outside))
 		_, err = n.Dial(t.Context(), "tcp", from, netip.AddrPortFrom(outside, 444))
 		require.ErrorIs(t, err, syscall.ECONNREFUSED)
 	})
@@ -89,7 +89,7 @@ func TestAServerThatReplacesAnotherTakesItsAddresses(t *testing.T) {
 
 	g := boot(t, n, next)
 	g.listen(t, 22)
-	c, err := knock(n, "tcp", someone, netip.AddrPortFrom(first.IPv4, 22))
+	c, err := call(n, "tcp", someone, netip.AddrPortFrom(first.IPv4, 22))
 	require.NoError(t, err, "the firewall of the old server is not the new one's")
 	echoes(t, c, "new")
 	near, _ = socketPair(t)
@@ -140,7 +140,7 @@ func TestLargeTransfers(t *testing.T) {
 			require.NoError(t, err)
 			all.Go(func() { transfer(t, client, server, size) })
 
-			visitor, err := knock(n, "tcp", outside, netip.AddrPortFrom(self(first), 22))
+			visitor, err := call(n, "tcp", outside, netip.AddrPortFrom(self(first), 22))
 			require.NoError(t, err)
 			host, err := inside.Accept()
 			require.NoError(t, err)
@@ -194,12 +194,12 @@ func TestDatagramsThatDoNotFitComeInFragments(t *testing.T) {
 		g.listenUDP(t, 7)
 		g.listenUDP(t, 8)
 		again(t, g.dialUDP(t, netip.AddrPortFrom(outside, 7)), 5000)
-		in, err := knock(n, "udp", outside, netip.AddrPortFrom(self(first), 7))
+		in, err := call(n, "udp", outside, netip.AddrPortFrom(self(first), 7))
 		require.NoError(t, err)
 		again(t, in, 5000)
 		assert.Empty(t, n.Stats(first.ID).Dropped)
 
-		shut, err := knock(n, "udp", outside, netip.AddrPortFrom(self(first), 8))
+		shut, err := call(n, "udp", outside, netip.AddrPortFrom(self(first), 8))
 		require.NoError(t, err)
 		_, err = shut.Write(make([]byte, 5000))
 		require.NoError(t, err)
@@ -226,7 +226,7 @@ func TestAMachineThatDoesNotReadHoldsNobodyUp(t *testing.T) {
 		}
 		return n.Stats(second.ID).Overflow > 0
 	}, patience, time.Millisecond)
-	c, err := knock(n, "tcp", someone, netip.AddrPortFrom(first.IPv4, 22))
+	c, err := call(n, "tcp", someone, netip.AddrPortFrom(first.IPv4, 22))
 	require.NoError(t, err)
 	echoes(t, c, "the others go on")
 	assert.True(t, n.Unplug(second.ID))
