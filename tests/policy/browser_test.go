@@ -52,7 +52,8 @@ func TestThePageInABrowser(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 
-	document, log := browse(t, server.URL+"/audit.html")
+	// go test -artifacts keeps the picture, which is the one in docs.
+	document, log := browse(t, server.URL+"/audit.html", "--window-size=1100,900", "--screenshot="+filepath.Join(t.ArtifactDir(), "audit.png"))
 	assert.NotContains(t, log, "CONSOLE")
 	for _, path := range asked {
 		assert.Contains(t, []string{"/audit.html", "/favicon.ico"}, path, "the page asks for something else than itself")
