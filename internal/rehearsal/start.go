@@ -17,7 +17,7 @@ const LogFile = "machine.log"
 
 // Limits of starting and ending the program.
 const (
-	startTimeout = time.Minute      // until it answers; disks are built and machines booted later
+	startTimeout = 10 * time.Minute // until it answers: machines that ran before are switched on first
 	endTimeout   = 90 * time.Second // machines shut down; then the process is killed, and they with it
 )
 
@@ -31,6 +31,9 @@ type Options struct {
 	Args []string
 	// Env is its environment; nil is this process's own.
 	Env []string
+	// Dir is the folder that it runs in: it finds its checkout from there. Default: this process's
+	// own.
+	Dir string
 }
 
 // Process is a homelab-machine that serves a state folder.
@@ -63,7 +66,7 @@ func Start(ctx context.Context, opts Options) (*Process, error) {
 	}
 	defer func() { _ = log.Close() }() // the process has it too
 	cmd := exec.Command(opts.Program, append([]string{"serve", "--state", opts.State}, opts.Args...)...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = opts.Env, log, log
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = opts.Env, opts.Dir, log, log
 	apart(cmd)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -35,7 +35,7 @@ func createContainer(s *session) (rehearsal.DockerResult, error) {
 		return rehearsal.DockerResult{}, err
 	}
 	if _, err := s.findImage(in.Image, ""); err != nil {
-		return rehearsal.DockerResult{}, fmt.Errorf("Unable to create container with image %s: %w", in.Image, err) //nolint:staticcheck // the provider's words
+		return rehearsal.DockerResult{}, said("Unable to create container with image %s: %w", in.Image, err)
 	}
 	config, err := in.config()
 	if err != nil {
@@ -49,7 +49,7 @@ func createContainer(s *session) (rehearsal.DockerResult, error) {
 		Config: config, HostConfig: hostConfig, NetworkingConfig: &network.NetworkingConfig{}, Name: in.Name,
 	})
 	if err != nil {
-		return rehearsal.DockerResult{}, fmt.Errorf("Unable to create container: %w", err) //nolint:staticcheck // the provider's words
+		return rehearsal.DockerResult{}, said("Unable to create container: %w", err)
 	}
 	created := time.Now()
 	if err := s.run(made.ID, in); err != nil {
@@ -67,7 +67,7 @@ func (s *session) run(id string, in containerInputs) error {
 		return nil
 	}
 	if _, err := s.api.ContainerStart(s.ctx, id, client.ContainerStartOptions{}); err != nil {
-		return fmt.Errorf("Unable to start container: %w", err) //nolint:staticcheck // the provider's words
+		return said("Unable to start container: %w", err)
 	}
 	if !in.Wait {
 		return nil
@@ -82,7 +82,7 @@ func (s *session) join(id string, in containerInputs) error {
 	}
 	_, err := s.api.NetworkDisconnect(s.ctx, "bridge", client.NetworkDisconnectOptions{Container: id})
 	if err != nil && !strings.Contains(err.Error(), "is not connected to") {
-		return fmt.Errorf("Unable to disconnect the default network: %w", err) //nolint:staticcheck // the provider's words
+		return said("Unable to disconnect the default network: %w", err)
 	}
 	for _, n := range in.NetworksAdvanced {
 		endpoint := &network.EndpointSettings{Aliases: n.Aliases, IPAMConfig: &network.EndpointIPAMConfig{}}
@@ -95,7 +95,7 @@ func (s *session) join(id string, in containerInputs) error {
 			}
 		}
 		if _, err := s.api.NetworkConnect(s.ctx, n.Name, client.NetworkConnectOptions{Container: id, EndpointConfig: endpoint}); err != nil {
-			return fmt.Errorf("Unable to connect to network '%s': %w", n.Name, err) //nolint:staticcheck // the provider's words
+			return said("Unable to connect to network '%s': %w", n.Name, err)
 		}
 	}
 	return nil
@@ -182,7 +182,7 @@ func updateContainer(s *session) (rehearsal.DockerResult, error) {
 	}
 	_, err = s.api.ContainerUpdate(s.ctx, s.call.ID, client.ContainerUpdateOptions{Resources: &resources, RestartPolicy: in.restartPolicy()})
 	if err != nil {
-		return rehearsal.DockerResult{}, fmt.Errorf("Unable to update a container: %w", err) //nolint:staticcheck // the provider's words
+		return rehearsal.DockerResult{}, said("Unable to update a container: %w", err)
 	}
 	return readContainer(s)
 }
@@ -363,9 +363,9 @@ func (in containerInputs) volumes(out *container.HostConfig) error {
 		}
 		switch {
 		case v.FromContainer == "" && v.ContainerPath == "":
-			return errors.New("Unable to parse volumes: volume entry without container path or source container") //nolint:staticcheck // the provider's words
+			return said("Unable to parse volumes: volume entry without container path or source container")
 		case v.FromContainer != "" && v.ContainerPath != "":
-			return errors.New("Unable to parse volumes: both a container and a path specified in a volume entry") //nolint:staticcheck // the provider's words
+			return said("Unable to parse volumes: both a container and a path specified in a volume entry")
 		case v.FromContainer != "":
 			out.VolumesFrom = append(out.VolumesFrom, v.FromContainer)
 		case source != "" && v.ReadOnly:

@@ -120,3 +120,6 @@ func gone(err error) bool { return errdefs.IsNotFound(err) }
 
 // none reports that there is no substitute for an image.
 func none(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// said is an error in the words of the provider, which are not Go's style.
+func said(format string, args ...any) error { return fmt.Errorf(format, args...) }

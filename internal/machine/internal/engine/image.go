@@ -24,7 +24,7 @@ func createImage(s *session) (rehearsal.DockerResult, error) {
 	}
 	found, err := s.findImage(in.Name, in.Platform)
 	if err != nil {
-		return rehearsal.DockerResult{}, fmt.Errorf("Unable to read Docker image into resource: %w", err) //nolint:staticcheck // the provider's words
+		return rehearsal.DockerResult{}, said("Unable to read Docker image into resource: %w", err)
 	}
 	return imageResult(in.Name, found), nil
 }

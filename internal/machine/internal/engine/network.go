@@ -23,7 +23,7 @@ func createNetwork(s *session) (rehearsal.DockerResult, error) {
 	for _, c := range in.IPAMConfigs {
 		config, err := c.config()
 		if err != nil {
-			return rehearsal.DockerResult{}, fmt.Errorf("Unable to create network: %w", err) //nolint:staticcheck // the provider's words
+			return rehearsal.DockerResult{}, said("Unable to create network: %w", err)
 		}
 		ipam.Config = append(ipam.Config, config)
 	}
@@ -36,11 +36,11 @@ func createNetwork(s *session) (rehearsal.DockerResult, error) {
 	// Engines before 25 make another one of the same name, unless the client asks them not to, as the
 	// provider's does.
 	if same, err := s.api.NetworkInspect(s.ctx, in.Name, client.NetworkInspectOptions{}); err == nil && same.Network.Name == in.Name {
-		return rehearsal.DockerResult{}, fmt.Errorf("Unable to create network: Error response from daemon: network with name %s already exists", in.Name) //nolint:staticcheck // the provider's words
+		return rehearsal.DockerResult{}, said("Unable to create network: Error response from daemon: network with name %s already exists", in.Name)
 	}
 	made, err := s.api.NetworkCreate(s.ctx, in.Name, options)
 	if err != nil {
-		return rehearsal.DockerResult{}, fmt.Errorf("Unable to create network: %w", err) //nolint:staticcheck // the provider's words
+		return rehearsal.DockerResult{}, said("Unable to create network: %w", err)
 	}
 	s.call.ID = made.ID
 	result, err := readNetwork(s)

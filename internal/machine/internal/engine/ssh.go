@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -23,7 +22,7 @@ const dialStdio = "docker system dial-stdio"
 func (e *Engine) overSSH(ctx context.Context, call rehearsal.DockerCall) (net.Conn, error) {
 	conn, err := e.tunnel(ctx, call)
 	if err != nil {
-		return nil, fmt.Errorf("Cannot connect to the Docker daemon at %s. Is the docker daemon running? (%w)", call.Host, err) //nolint:staticcheck // Docker's words
+		return nil, said("Cannot connect to the Docker daemon at %s. Is the docker daemon running? (%w)", call.Host, err)
 	}
 	return conn, nil
 }
@@ -61,7 +60,7 @@ func (e *Engine) tunnel(ctx context.Context, call rehearsal.DockerCall) (_ net.C
 // off.
 func pinned(lines []string) ssh.HostKeyCallback {
 	if len(lines) == 0 {
-		return ssh.InsecureIgnoreHostKey() //nolint:gosec // the program decides; it pins the key
+		return ssh.InsecureIgnoreHostKey()
 	}
 	return func(_ string, _ net.Addr, got ssh.PublicKey) error {
 		for _, line := range lines {
@@ -70,7 +69,7 @@ func pinned(lines []string) ssh.HostKeyCallback {
 				return nil
 			}
 		}
-		return errors.New("Host key verification failed.") //nolint:staticcheck // ssh's words
+		return said("Host key verification failed.")
 	}
 }
 

@@ -17,7 +17,7 @@ func createVolume(s *session) (rehearsal.DockerResult, error) {
 		Name: in.Name, Driver: in.Driver, DriverOpts: in.DriverOpts, Labels: labelMap(in.Labels),
 	})
 	if err != nil {
-		return rehearsal.DockerResult{}, fmt.Errorf("Unable to create volume: %w", err) //nolint:staticcheck // the provider's words
+		return rehearsal.DockerResult{}, said("Unable to create volume: %w", err)
 	}
 	s.call.ID = made.Volume.Name
 	result, err := readVolume(s)
