@@ -58,25 +58,31 @@ func (t *Tailnet) computer(login string) string {
 }
 
 func (t *Tailnet) join(ctx context.Context, name, key string) (*Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	conn, err := t.process.ask(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close() //nolint:errcheck // the answer is all of it
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	reply, _, err := control.Ask(conn, control.Request{Node: name, Join: &control.Join{Key: key}, Timeout: remaining(ctx, startTimeout)})
+	ended := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	reply, _, err := control.Ask(conn, control.Request{Node: name, Join: &control.Join{Key: key}, Timeout: later(ctx)})
+	if !ended() {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return nil, t.process.explain("joining the tailnet", err)
 	}
 	return &Client{tailnet: t, name: name, Addresses: reply.Addresses}, nil
 }
 
-// remaining is how much time a context leaves; at most the default.
-func remaining(ctx context.Context, otherwise time.Duration) time.Duration {
-	if deadline, ok := ctx.Deadline(); ok {
-		return min(time.Until(deadline), otherwise)
+// later is a timeout for the tailnet's process: after ours, so that it is ours that is reported.
+func later(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return startTimeout
 	}
-	return otherwise
+	return time.Until(deadline) + time.Second
 }
 
 // dialTimeout is how long a connection may take to be made: what the policy forbids is not refused,
@@ -99,6 +105,8 @@ func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
 	conn, err := c.dial(ctx, network, to)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(to), Err: err}
@@ -113,9 +121,9 @@ func (c *Client) dial(ctx context.Context, network string, to netip.AddrPort) (n
 	}
 	ended := context.AfterFunc(ctx, func() { _ = socket.Close() })
 	_, reader, err := control.Ask(socket, control.Request{
-		Node: c.name, Dial: &control.Dial{Network: network, Address: to}, Timeout: remaining(ctx, dialTimeout),
+		Node: c.name, Dial: &control.Dial{Network: network, Address: to}, Timeout: later(ctx),
 	})
-	if !ended() && err == nil {
+	if !ended() {
 		err = ctx.Err()
 	}
 	if err != nil {

@@ -17,10 +17,10 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	v1 "github.com/juanfont/headscale/gen/go/headscale/v1"
-	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"tailscale.com/control/controlbase"
@@ -127,7 +127,7 @@ func (r *relay) encrypted(w http.ResponseWriter, request *http.Request) {
 		Transport: transport, FlushInterval: -1, // the answers are long, and come bit by bit
 		Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(&url.URL{Scheme: "https", Host: "headscale"}) },
 	}
-	(&http2.Server{}).ServeConn(conn, &http2.ServeConnOpts{BaseConfig: &http.Server{}, Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		if request.URL.Path == "/machine/register" {
 			if err := r.registration(request); err != nil {
 				http.Error(w, err.Error(), http.StatusBadRequest)
@@ -135,8 +135,48 @@ func (r *relay) encrypted(w http.ResponseWriter, request *http.Request) {
 			}
 		}
 		proxy.ServeHTTP(w, request)
-	})})
+	})
+	server := &http.Server{Handler: handler, Protocols: new(http.Protocols), ReadHeaderTimeout: 30 * time.Second}
+	server.Protocols.SetUnencryptedHTTP2(true)
+	_ = server.Serve(newSingle(conn))
 }
+
+// single is a listener with one connection; it ends with it.
+type single struct {
+	conn  net.Conn
+	first sync.Once
+	last  sync.Once
+	ended chan struct{}
+}
+
+func newSingle(conn net.Conn) *single { return &single{conn: conn, ended: make(chan struct{})} }
+
+// Accept returns the connection, and then waits for its end.
+func (s *single) Accept() (conn net.Conn, err error) {
+	s.first.Do(func() { conn = &singleConn{Conn: s.conn, listener: s} })
+	if conn != nil {
+		return conn, nil
+	}
+	<-s.ended
+	return nil, net.ErrClosed
+}
+
+// Addr is that of the connection.
+func (s *single) Addr() net.Addr { return s.conn.LocalAddr() }
+
+// Close ends the listener.
+func (s *single) Close() error {
+	s.last.Do(func() { close(s.ended) })
+	return nil
+}
+
+type singleConn struct {
+	net.Conn
+	listener *single
+}
+
+// Close closes the connection, and its listener.
+func (c *singleConn) Close() error { return errors.Join(c.listener.Close(), c.Conn.Close()) }
 
 // dial returns the way to headscale of the machine at the other end of a connection.
 func (r *relay) dial(from *controlbase.Conn) (*http.Transport, error) {
