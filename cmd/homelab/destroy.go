@@ -28,6 +28,7 @@ func (a *app) destroyCommand() *cobra.Command {
   # Delete the real one
   pulumi config set homelab:protect false && homelab up && homelab destroy`,
 		a.destroy)
+	f.addMachine(cmd)
 	f.addYes(cmd)
 	return cmd
 }

@@ -58,7 +58,7 @@ func TestDocumentedCommandLinesAreTaken(t *testing.T) {
 	}
 	assert.GreaterOrEqual(t, found["README.md"], 10)
 	assert.Positive(t, found["deploy.yml"])
-	for _, name := range []string{"preview", "up", "refresh", "destroy", "audit", "graph", "wire"} {
+	for _, name := range []string{"preview", "up", "refresh", "destroy", "audit", "graph", "wire", "machine"} {
 		assert.Positive(t, found["homelab "+name+" --help"], "the help of %s has no example", name)
 	}
 }

@@ -1,7 +1,8 @@
 //go:build unix
 
 // Command homelab previews, deploys, refreshes and destroys the stack, on the real clouds or on
-// simulated ones, judges and draws it, and has its services connected.
+// simulated ones, judges and draws it, has its services connected, and looks into the machine of a
+// rehearsal.
 package main
 
 import (
@@ -35,7 +36,7 @@ func newApp() *app {
 		program: stack.From, real: stack.Real,
 		secrets: secrets(),
 		cli:     toolchain.Pulumi,
-		ssh:     realSSH,
+		ssh:     realSSH, machines: startMachines,
 	}
 }
 

@@ -76,6 +76,8 @@ type shell struct {
 	stdin   io.Reader
 	// program is what is deployed to simulated clouds; small if nil.
 	program func(root string) pulumi.RunFunc
+	// machines starts real machines; nil is never called.
+	machines func(ctx context.Context, place workspace.Place, progress io.Writer) (machines, error)
 }
 
 // pulumiCLI is found, or built, where the tests start: inside the checkout.
@@ -104,7 +106,7 @@ func (s *shell) run(args ...string) (code int, stdout, stderr string) {
 	s.t.Helper()
 	var out, errOut bytes.Buffer
 	a := newApp()
-	a.stdin, a.stdout, a.stderr, a.program, a.real = s.stdin, &out, &errOut, small, small
+	a.stdin, a.stdout, a.stderr, a.program, a.real, a.machines = s.stdin, &out, &errOut, small, small, s.machines
 	if s.program != nil {
 		a.program = s.program
 	}

@@ -29,6 +29,7 @@ func (a *app) previewCommand() *cobra.Command {
   # The real stack; fails if up would change anything
   homelab preview --expect-no-changes`,
 		a.preview)
+	f.addMachine(cmd)
 	f.addExpectNoChanges(cmd)
 	f.addPolicy(cmd)
 	return cmd

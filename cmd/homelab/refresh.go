@@ -22,6 +22,7 @@ func (a *app) refreshCommand() *cobra.Command {
   # Show what changed on the real clouds, then ask
   homelab refresh`,
 		a.refresh)
+	f.addMachine(cmd)
 	f.addYes(cmd)
 	f.addExpectNoChanges(cmd)
 	return cmd

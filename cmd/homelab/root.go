@@ -45,6 +45,8 @@ type app struct {
 	cli func(ctx context.Context, progress io.Writer) (string, error)
 	// ssh runs a command on the server.
 	ssh ssh
+	// machines starts what runs the real machines of a simulation.
+	machines func(ctx context.Context, place workspace.Place, progress io.Writer) (machines, error)
 }
 
 // flags are the flags all operations have. Those that pulumi has too are named and used as there.
@@ -52,6 +54,7 @@ type flags struct {
 	cwd              string
 	stack            string
 	simulate         bool
+	machine          bool
 	state            string
 	json             bool
 	diff             bool
@@ -164,7 +167,7 @@ func (a *app) rootCommand() *cobra.Command {
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate(versionText() + "\n")
-	root.AddCommand(a.previewCommand(), a.upCommand(), a.refreshCommand(), a.destroyCommand(), a.auditCommand(), a.graphCommand(), a.wireCommand())
+	root.AddCommand(a.previewCommand(), a.upCommand(), a.refreshCommand(), a.destroyCommand(), a.auditCommand(), a.graphCommand(), a.wireCommand(), a.machineCommand())
 	// Everything cobra itself refuses is an error of usage.
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	return root
@@ -213,6 +216,8 @@ func (f *flags) check(run func() error) error {
 	switch {
 	case f.state != "" && !f.simulate:
 		return usageErrorf("--state is the state of a simulation: add --simulate")
+	case f.machine && !f.simulate:
+		return usageErrorf("--machine is the machine of a simulation: add --simulate")
 	case f.policy && f.skipPreview && !f.simulate:
 		return usageErrorf("--policy judges what the preview plans: leave out --skip-preview")
 	case f.targetDependents && len(f.targets) == 0:
@@ -224,6 +229,10 @@ func (f *flags) check(run func() error) error {
 func (f *flags) addYes(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask before changing the real clouds")
 	cmd.Flags().BoolVarP(&f.skipPreview, "skip-preview", "f", false, "do not preview first on the real clouds")
+}
+
+func (f *flags) addMachine(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.machine, "machine", false, "with --simulate: a real virtual machine in place of the server; see docs/rehearsal.md")
 }
 
 func (f *flags) addExpectNoChanges(cmd *cobra.Command) {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/term"
 
+	"homelab/internal/simcloud"
 	"homelab/internal/toolchain"
 	"homelab/internal/workspace"
 )
@@ -30,20 +31,24 @@ type session struct {
 	progress io.Writer
 	// restore puts the environment back that a simulation must not see.
 	restore func()
+	// machines runs the real machines of a simulation; nil where there are none.
+	machines machines
+	// ctx ends when the command is interrupted.
+	ctx context.Context
 }
 
 // Close closes the workspace.
 func (s *session) Close() error {
 	defer s.restore()
 	if s.simulation != nil {
-		return s.simulation.Close()
+		return errors.Join(s.endMachines(s.ctx), s.simulation.Close())
 	}
 	return s.Workspace.Close()
 }
 
 // open opens the workspace the flags ask for. Close the session after use.
 func (a *app) open(ctx context.Context, f *flags) (*session, error) {
-	s := &session{app: a, flags: f, progress: a.stdout, restore: func() {}}
+	s := &session{app: a, flags: f, progress: a.stdout, restore: func() {}, ctx: ctx}
 	if f.json {
 		s.progress = a.stderr
 	}
@@ -80,12 +85,23 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 		return s, err
 	}
 	s.restore = workspace.ScrubEnvironment()
-	s.simulation, err = workspace.Simulated(ctx, workspace.Options{
+	options := workspace.Options{
 		Project: project, Stack: stack, State: state, Program: a.program, CLI: cli, Secrets: a.secrets,
 		Stdout: s.progress, Stderr: a.stderr,
-	})
+	}
+	if f.machine {
+		options.Machines = func(ctx context.Context, place workspace.Place) (simcloud.Machines, error) {
+			var err error
+			s.machines, err = a.machines(ctx, place, a.stderr)
+			return s.machines, err
+		}
+	}
+	s.simulation, err = workspace.Simulated(ctx, options)
 	if err != nil {
 		s.restore()
+		if s.machines != nil {
+			err = errors.Join(err, s.machines.Close())
+		}
 		return nil, err
 	}
 	s.Workspace = s.simulation.Workspace
@@ -220,5 +236,8 @@ func (a *app) asker() func(prompt string) (string, error) {
 
 // stateFlags is how to name this simulation again.
 func (s *session) stateFlags() string {
+	if s.flags.machine {
+		return "--simulate --machine --state " + s.flags.state
+	}
 	return "--simulate --state " + s.flags.state
 }

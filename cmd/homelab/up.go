@@ -21,12 +21,16 @@ func (a *app) upCommand() *cobra.Command {
   # Keep the simulated deployment, to change and preview it again
   homelab up --simulate --state /tmp/lab
 
+  # Deploy to a real virtual machine on this computer, and keep it
+  homelab up --simulate --machine --state /tmp/lab
+
   # Deploy for real
   homelab up
 
   # Update one service only
   homelab up --target '**jellyfin**'`,
 		a.up)
+	f.addMachine(cmd)
 	f.addYes(cmd)
 	f.addExpectNoChanges(cmd)
 	f.addPolicy(cmd)

@@ -27,15 +27,23 @@ func worldOptions(settings stackConfig, dir string) simcloud.Options {
 }
 
 // serveClouds starts the simulated clouds: the caller's, those kept in the folder, or new ones.
-func (w *Simulation) serveClouds(ctx context.Context, world *simcloud.World) (err error) {
+func (w *Simulation) serveClouds(ctx context.Context, opts Options) (err error) {
 	sim := w
-	sim.world = world
-	if world == nil {
+	sim.world = opts.World
+	if sim.world == nil {
 		file, err := readStackFile(w.stackFilePath())
 		if err != nil {
 			return err
 		}
-		if err := sim.openWorld(worldOptions(file.config(), sim.dir)); err != nil {
+		settings := file.config()
+		world := worldOptions(settings, sim.dir)
+		if opts.Machines != nil {
+			place := Place{State: sim.dir, Tailnet: world.Tailnet, Operator: settings.text("homelab:tailscale.admins[0]")}
+			if world.Machines, err = opts.Machines(ctx, place); err != nil {
+				return err
+			}
+		}
+		if err := sim.openWorld(world); err != nil {
 			return err
 		}
 	}
@@ -60,7 +68,29 @@ func (s *Simulation) openWorld(options simcloud.Options) (err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		s.world, err = simcloud.New(options), nil
 	}
-	return err
+	return mixed(err, options.Machines != nil)
+}
+
+// mixed says what to do about a simulation that was made with other machines.
+func mixed(err error, machines bool) error {
+	switch {
+	case !errors.Is(err, simcloud.ErrMachines):
+		return err
+	case machines:
+		return configErrorf("the machines of this simulation are simulated: leave out --machine, or name another folder with --state")
+	}
+	return configErrorf("the machines of this simulation are real: add --machine")
+}
+
+// Kept reads the clouds that a simulation with real machines keeps in its folder. The error wraps
+// fs.ErrNotExist where nothing is kept yet.
+func Kept(state string, machines simcloud.Machines) (*simcloud.World, error) {
+	key, err := os.ReadFile(filepath.Join(state, cloudsKeyFile))
+	if err != nil {
+		return nil, err
+	}
+	world, err := simcloud.Load(filepath.Join(state, cloudsFile), key, simcloud.Options{Machines: machines})
+	return world, mixed(err, machines != nil)
 }
 
 // cloudsKey reads the key that seals the clouds' file, and makes it the first time.

@@ -51,6 +51,9 @@ type Options struct {
 	// World is the simulated clouds. Default: those kept in State, or new ones with the zone of the
 	// stack's configuration. With a World of the caller's, State keeps no clouds.
 	World *simcloud.World
+	// Machines starts real machines behind the simulated clouds, once their folder is there and
+	// locked; nil simulates them too. It is not called with a World of the caller's.
+	Machines func(ctx context.Context, place Place) (simcloud.Machines, error)
 	// Program is what the engine runs, given the folder with the Pulumi.yaml that it reads.
 	// Required.
 	Program func(root string) pulumi.RunFunc
@@ -66,6 +69,15 @@ type Options struct {
 	Env map[string]string
 	// Stdout and Stderr receive the engine's output as it happens. Default none.
 	Stdout, Stderr io.Writer
+}
+
+// Place is where a simulation has its machines.
+type Place struct {
+	// State is the simulation's folder. It is removed with a temporary simulation.
+	State string
+	// Tailnet is the tailnet's name, and Operator the login of the first of its admins. Empty where
+	// the configuration has none.
+	Tailnet, Operator string
 }
 
 // Simulation is a Workspace on simulated clouds, in a folder and with an environment of its own.
@@ -131,7 +143,7 @@ func Simulated(ctx context.Context, opts Options) (_ *Simulation, err error) {
 	if err := sim.writeConfig(ctx, opts); err != nil {
 		return nil, err
 	}
-	if err := sim.serveClouds(ctx, opts.World); err != nil {
+	if err := sim.serveClouds(ctx, opts); err != nil {
 		return nil, err
 	}
 	return sim, sim.openStack(ctx, opts)
