@@ -70,10 +70,11 @@ type guest struct {
 // socketPair is two ends of a Unix socket, as QEMU's.
 func socketPair(t testing.TB) (net.Conn, net.Conn) {
 	t.Helper()
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	require.NoError(t, err)
 	var ends [2]net.Conn
 	for i, fd := range fds {
+		syscall.CloseOnExec(fd)
 		file := os.NewFile(uintptr(fd), "pair")
 		ends[i], err = net.FileConn(file)
 		require.NoError(t, err)

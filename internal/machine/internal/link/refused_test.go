@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -194,6 +195,18 @@ func TestAHostThatIsDownIsSilent(t *testing.T) {
 		_, err = c.Read(make([]byte, 16))
 		require.ErrorContains(t, err, "timeout")
 		assert.Empty(t, n.Stats(first.ID).Unserved)
+
+		// What it sends is lost as well.
+		var got atomic.Int64
+		g.mu.Lock()
+		g.watch = func([]byte) { got.Add(1) }
+		g.mu.Unlock()
+		u, err := call(n, "udp", outside, netip.AddrPortFrom(self(first), 9))
+		require.NoError(t, err)
+		_, err = u.Write([]byte("hello"))
+		require.NoError(t, err)
+		time.Sleep(silence)
+		assert.Zero(t, got.Load())
 
 		require.NoError(t, n.HostDown(false, outside))
 		b := make([]byte, 6)
