@@ -416,6 +416,18 @@ func TestTheTailnetIsThereAgainAfterARestart(t *testing.T) {
 	require.NoError(t, err, "the policy is in force still")
 }
 
+func TestTheProcessEndsWithWhoeverStartedIt(t *testing.T) {
+	tailnet, _ := start(t, t.TempDir(), nil)
+	require.NoError(t, tailnet.process.input.Close()) // as when this process is killed
+	select {
+	case <-tailnet.process.ended:
+	case <-time.After(stopTimeout):
+		t.Fatal("it still runs")
+	}
+	require.NoError(t, tailnet.process.err)
+	assert.NoDirExists(t, tailnet.process.sockets)
+}
+
 func TestWithoutHeadscaleTheReasonIsSaid(t *testing.T) {
 	tailnet, _ := start(t, t.TempDir(), nil)
 	require.NoError(t, tailnet.process.command.Process.Kill())

@@ -7,9 +7,12 @@ package control
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/juanfont/headscale/hscontrol"
@@ -24,7 +27,8 @@ const Command = "tailnet-control"
 type Settings struct {
 	// Headscale is the path of headscale's configuration.
 	Headscale string `json:"headscale"`
-	// Socket is the path of the unix socket at which nodes are asked for.
+	// Socket is the path of the unix socket at which nodes are asked for. Its folder is removed when
+	// the process ends.
 	Socket string `json:"socket"`
 	// Upstream is headscale's address on this computer.
 	Upstream string `json:"upstream"`
@@ -107,5 +111,10 @@ func run(args []string) error {
 		// The only way to end headscale, and it closes its database.
 		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
 	}()
-	return server.Serve()
+	// The sockets' folder is the process's own: who started it may be gone.
+	err = server.Serve()
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil // it was told to end
+	}
+	return errors.Join(err, os.RemoveAll(filepath.Dir(settings.Socket)))
 }
