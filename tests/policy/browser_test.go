@@ -53,7 +53,7 @@ func TestThePageInABrowser(t *testing.T) {
 	t.Cleanup(server.Close)
 
 	// go test -artifacts keeps the picture, which is the one in docs.
-	document, log := browse(t, server.URL+"/audit.html", "--window-size=1100,900", "--screenshot="+filepath.Join(t.ArtifactDir(), "audit.png"))
+	document, log := browse(t, server.URL+"/audit.html", "--window-size=1280,1250", "--hide-scrollbars", "--screenshot="+filepath.Join(t.ArtifactDir(), "audit.png"))
 	assert.NotContains(t, log, "CONSOLE")
 	for _, path := range asked {
 		assert.Contains(t, []string{"/audit.html", "/favicon.ico"}, path, "the page asks for something else than itself")
