@@ -17,13 +17,15 @@ PROGRAMS_HOST := $(PROGRAMS) aiosmtpd:python3-aiosmtpd busybox:busybox docker:do
 	fusermount3:fuse3 ip:iproute2 iptables:iptables logrotate:logrotate mount:mount mount.davfs:davfs2 nft:nftables nsenter:util-linux openssl:openssl \
 	prometheus-node-exporter:prometheus-node-exporter promtool:prometheus python3:python3 qbittorrent-nox:qbittorrent-nox rclone:rclone setpriv:util-linux sqlite3:sqlite3 ssh:openssh-client sshd:openssh-server systemd-analyze:systemd \
 	unattended-upgrade:unattended-upgrades unshare:util-linux visudo:sudo wg:wireguard-tools wireguard-go:wireguard-go
+# What the virtual machine and its disk are made with. debootstrap needs root.
+PROGRAMS_MACHINE := $(PROGRAMS) debootstrap:debootstrap mkfs.ext4:e2fsprogs qemu-img:qemu-utils qemu-system-x86_64:qemu-system-x86 sfdisk:fdisk
 
 # Where up-simulated, preview-simulated and destroy-simulated keep their clouds.
 STATE ?= .build/simulation
 # Further arguments of homelab: make preview ARGS=--json
 ARGS ?=
 
-.PHONY: help preview test test-config test-chain test-host test-series test-readme test-browser test-images lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
+.PHONY: help preview test test-config test-chain test-host test-machine test-series test-readme test-browser test-images lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +49,10 @@ test-host: ## Run the machine's real programs on the rendered files: first boot,
 	@{ [ -c /dev/fuse ] && : <>/dev/fuse; } 2>/dev/null || echo "FUSE is not permitted here: no media mount is tried, only the mount's options, in rclone's VFS without the kernel"
 	@go run ./internal/toolchain/tool pulumi version >/dev/null
 	@go test -tags host -timeout 60m ./tests/host
+
+test-machine: ## Boot a virtual machine as Hetzner would, with the program's user data; needs root once
+	@.ci/setup $(PROGRAMS_MACHINE)
+	@go -C internal/machine test -tags machine -count=1 -timeout 120m ./firstboot
 
 test-series: setup ## Ask a real Prometheus for every series that a dashboard or an alert names
 	@go -C tests/dashboards test -tags series -count=1 -timeout 20m ./...
