@@ -17,15 +17,18 @@ PROGRAMS_HOST := $(PROGRAMS) aiosmtpd:python3-aiosmtpd busybox:busybox docker:do
 	fusermount3:fuse3 ip:iproute2 iptables:iptables logrotate:logrotate mount:mount mount.davfs:davfs2 nft:nftables nsenter:util-linux openssl:openssl \
 	prometheus-node-exporter:prometheus-node-exporter promtool:prometheus python3:python3 qbittorrent-nox:qbittorrent-nox rclone:rclone setpriv:util-linux sqlite3:sqlite3 ssh:openssh-client sshd:openssh-server systemd-analyze:systemd \
 	unattended-upgrade:unattended-upgrades unshare:util-linux visudo:sudo wg:wireguard-tools wireguard-go:wireguard-go
-# What the virtual machine and its disk are made with. debootstrap needs root.
-PROGRAMS_MACHINE := $(PROGRAMS) debootstrap:debootstrap mkfs.ext4:e2fsprogs qemu-img:qemu-utils qemu-system-x86_64:qemu-system-x86 sfdisk:fdisk
+# What the tests of a rehearsal's programs call; they need root, for namespaces and a Docker engine of their own.
+PROGRAMS_REHEARSAL := $(PROGRAMS) borg:borgbackup busybox:busybox bwrap:bubblewrap curl:curl docker:docker.io dockerd:docker.io ip:iproute2 iptables:iptables qemu-img:qemu-utils \
+	qemu-system-x86_64:qemu-system-x86 rclone:rclone rsync:rsync sftp:openssh-client ssh:openssh-client unshare:util-linux
+# What the virtual machine's disk is made with besides. debootstrap needs root.
+PROGRAMS_MACHINE := $(PROGRAMS_REHEARSAL) debootstrap:debootstrap mkfs.ext4:e2fsprogs sfdisk:fdisk
 
 # Where up-simulated, preview-simulated and destroy-simulated keep their clouds.
 STATE ?= .build/simulation
 # Further arguments of homelab: make preview ARGS=--json
 ARGS ?=
 
-.PHONY: help preview test test-config test-chain test-host test-machine test-series test-readme test-browser test-images lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
+.PHONY: help preview test test-config test-chain test-host test-machine test-machine-full test-series test-readme test-browser test-images lint bench up-simulated preview-simulated destroy-simulated ci clean clean-tools bin/homelab setup
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,9 +53,13 @@ test-host: ## Run the machine's real programs on the rendered files: first boot,
 	@go run ./internal/toolchain/tool pulumi version >/dev/null
 	@go test -tags host -timeout 60m ./tests/host
 
-test-machine: ## Boot a virtual machine as Hetzner would, with the program's user data; needs root once
+test-machine: ## Run what a rehearsal's machine meets: network, tailnet, Storage Boxes, engine; needs root
+	@.ci/setup $(PROGRAMS_REHEARSAL)
+	@go -C internal/machine test -count=1 -timeout 30m ./...
+
+test-machine-full: test-machine ## … and boot a virtual machine with the program's user data, reboot it, cut its power
 	@.ci/setup $(PROGRAMS_MACHINE)
-	@go -C internal/machine test -tags machine -count=1 -timeout 120m ./firstboot
+	@go -C internal/machine test -tags machine -count=1 -timeout 120m ./firstboot ./internal/lab
 
 test-series: setup ## Ask a real Prometheus for every series that a dashboard or an alert names
 	@go -C tests/dashboards test -tags series -count=1 -timeout 20m ./...
