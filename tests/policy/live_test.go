@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 // startPack starts the pack as the engine does, and speaks the engine's protocol with it.
-func startPack(t testing.TB) pulumirpc.AnalyzerClient {
+func startPack(t *testing.T) pulumirpc.AnalyzerClient {
 	t.Helper()
 	process := exec.Command(packprogram.Path(t), "127.0.0.1:1")
 	process.Stderr = os.Stderr
