@@ -41,7 +41,7 @@ type Options struct {
 	// MaxCPUs and MaxMemoryMB bound what a machine is given, whatever its type has. Default 2 and
 	// 4096.
 	MaxCPUs, MaxMemoryMB int
-	// Offline asks no mirror and no registry.
+	// Offline asks no mirror: what the cache has must do.
 	Offline bool
 	// Images returns substitutes of container images; see engine.Options.
 	Images func(ref string) (io.ReadCloser, error)
@@ -134,7 +134,8 @@ func Open(ctx context.Context, options Options) (_ *Lab, err error) {
 	if l.boxes, err = l.openBoxes(); err != nil {
 		return nil, err
 	}
-	l.engine = engine.New(engine.Options{Dial: l.dialFromHere, Images: options.Images, Offline: options.Offline})
+	// No way leads from the network to a registry.
+	l.engine = engine.New(engine.Options{Dial: l.dialFromHere, Images: options.Images, Offline: true})
 	if err := l.load(); err != nil {
 		return nil, err
 	}
