@@ -231,9 +231,15 @@ func (w *world) boot(t *testing.T, s *server) *machine {
 // root runs a script as root through the guest agent, and returns what it prints, or fails the test.
 func (m *machine) root(patience time.Duration, script string) string {
 	m.t.Helper()
+	return m.rootReading(patience, "", script)
+}
+
+// rootReading is root with something for the script to read.
+func (m *machine) rootReading(patience time.Duration, stdin, script string) string {
+	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
 	defer cancel()
-	result, err := m.Run(ctx, "", "bash", "-c", script)
+	result, err := m.Run(ctx, stdin, "bash", "-c", script)
 	require.NoError(m.t, err, script)
 	require.Zero(m.t, result.Code, "%s: %s%s", script, result.Stdout, result.Stderr)
 	return strings.TrimSpace(result.Stdout)
