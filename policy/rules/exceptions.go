@@ -102,7 +102,7 @@ func ReadPolicyConfig(from io.Reader) ([]Exception, error) {
 		case !level && !configured:
 			problems = append(problems, fmt.Errorf("%s: a level or an object is needed", id))
 		case configured && id != ProxiedID:
-			for key := range properties {
+			for _, key := range slices.Sorted(maps.Keys(properties)) {
 				if key != "enforcementLevel" {
 					problems = append(problems, fmt.Errorf("%s: nothing but its level is configured, and %s is given", id, key))
 				}
@@ -110,7 +110,7 @@ func ReadPolicyConfig(from io.Reader) ([]Exception, error) {
 		}
 	}
 	properties, _ := file[ProxiedID].(map[string]any)
-	for key := range properties {
+	for _, key := range slices.Sorted(maps.Keys(properties)) {
 		if key != "enforcementLevel" && key != ExceptionsKey {
 			problems = append(problems, fmt.Errorf("%s: %s is unknown", ProxiedID, key))
 		}
