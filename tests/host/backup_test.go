@@ -319,10 +319,10 @@ func (m *machine) findsCorruption(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, file.Close())
 
-	out, err := m.run("", "env", "HOME=/opt/homelab/backup/state", "borgmatic", "--config", config, "--syslog-verbosity", "-1", "check", "--force")
+	// Without the verbosity borgmatic shows the end of what borg says, which is a list of what is lost, and can be long.
+	out, err := m.run("", "env", "HOME=/opt/homelab/backup/state", "borgmatic", "--config", config, "--syslog-verbosity", "-1", "--verbosity", "1", "check", "--force")
 	require.Error(t, err, "%s", out)
-	// borgmatic shows the end of what borg says. Where the damage cost many objects, that is their list.
-	assert.Regexp(t, `errors found|(?i)integrity|rebuilt index: <not found>`, out)
+	assert.Regexp(t, `errors found|(?i)integrity`, out)
 	out, err = m.run("", "/opt/homelab/backup/bin/homelab-restore-drill")
 	require.Error(t, err, "%s", out)
 	known := m.known(t, "restore-drill")
