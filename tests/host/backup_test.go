@@ -319,7 +319,8 @@ func (m *machine) findsCorruption(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, file.Close())
 
-	// Without the verbosity borgmatic shows the end of what borg says, which is a list of what is lost, and can be long.
+	// Without the verbosity borgmatic shows the end of what borg says alone: a list of what is lost,
+	// which can be long.
 	out, err := m.run("", "env", "HOME=/opt/homelab/backup/state", "borgmatic", "--config", config, "--syslog-verbosity", "-1", "--verbosity", "1", "check", "--force")
 	require.Error(t, err, "%s", out)
 	assert.Regexp(t, `errors found|(?i)integrity`, out)
