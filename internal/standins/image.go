@@ -1,0 +1,36 @@
+// Package standins says which container images of the deployment a stand-in runs for when it is
+// rehearsed without a registry: a program of this repository that speaks as much of the real one's
+// protocols as the deployment asks for.
+package standins
+
+// ProgramPath is where an image has its program.
+const ProgramPath = "/usr/local/bin/standin"
+
+// Directory is the content of a folder in Image.Files. It is empty and belongs to the image's user.
+const Directory = "directory"
+
+// Image is one stand-in for the images of a repository. All of them also have busybox (at
+// /bin/busybox, with links for its applets in /bin), the certificates of the public authorities, the
+// time zones, /etc/passwd with root and nobody, and /tmp.
+type Image struct {
+	// Repository is what the deployment names the image, without tag and digest, as
+	// components/versions writes it: ghcr.io/home-operations/radarr. Required.
+	Repository string
+	// Package is the main package to build, as go build takes it at the top of the checkout:
+	// ./internal/standins/standin. It is compiled without cgo. Required.
+	Package string
+	// Entrypoint and Cmd are those of the image's configuration: as the real image has them, where
+	// the deployment leaves them to it.
+	Entrypoint, Cmd []string
+	// Env are the variables of the image's configuration. nil means PATH alone; PATH is added where
+	// it is missing.
+	Env map[string]string
+	// User is who runs it, as a Dockerfile's USER says it. Empty means root.
+	User string
+	// Files are what else the image has, by absolute path: the absolute path that a symbolic link
+	// leads to (/usr/bin/wget to /bin/busybox, /usr/bin/loki to ProgramPath), or Directory.
+	Files map[string]string
+	// Instead says what runs in the place of what, in a few words for whoever rehearses: "a stand-in
+	// for Radarr, which knows the calls of the first-run wiring". Required.
+	Instead string
+}
