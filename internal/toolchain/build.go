@@ -120,20 +120,39 @@ func (t Tool) compile(ctx context.Context, dir, home, target string, report *rep
 // compiles each dependency once for -trimpath and once more without it, and the clouds' SDKs take
 // minutes.
 func Compile(ctx context.Context, out, pkg string, progress io.Writer) error {
-	return compile(ctx, out, pkg, progress, nil)
-}
-
-// CompileStatic is Compile for a program that runs where there are no libraries.
-func CompileStatic(ctx context.Context, out, pkg string, progress io.Writer) error {
-	return compile(ctx, out, pkg, progress, []string{"CGO_ENABLED=0"})
-}
-
-func compile(ctx context.Context, out, pkg string, progress io.Writer, env []string) error {
 	root, err := Root()
 	if err != nil {
 		return err
 	}
-	if err := goBuild(ctx, root, newReporter(progress, filepath.Base(out)), env,
+	return compile(ctx, root, out, pkg, progress, nil)
+}
+
+// CompileStatic is Compile for a program that runs where there are no libraries. The package may be
+// one of a module below the checkout's top; out is absolute.
+func CompileStatic(ctx context.Context, out, pkg string, progress io.Writer) error {
+	root, err := Root()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(root, filepath.FromSlash(pkg))
+	module := dir
+	for module != root && !isModule(module) {
+		module = filepath.Dir(module)
+	}
+	inside, err := filepath.Rel(module, dir)
+	if err != nil {
+		return err
+	}
+	return compile(ctx, module, out, "./"+filepath.ToSlash(inside), progress, []string{"GOWORK=off", "CGO_ENABLED=0"})
+}
+
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
+}
+
+func compile(ctx context.Context, dir, out, pkg string, progress io.Writer, env []string) error {
+	if err := goBuild(ctx, dir, newReporter(progress, filepath.Base(out)), env,
 		"-trimpath", "-ldflags=-w -s", "-o", out, pkg); err != nil {
 		return fmt.Errorf("building %s: %w", pkg, err)
 	}
