@@ -120,11 +120,20 @@ func (t Tool) compile(ctx context.Context, dir, home, target string, report *rep
 // compiles each dependency once for -trimpath and once more without it, and the clouds' SDKs take
 // minutes.
 func Compile(ctx context.Context, out, pkg string, progress io.Writer) error {
+	return compile(ctx, out, pkg, progress, nil)
+}
+
+// CompileStatic is Compile for a program that runs where there are no libraries.
+func CompileStatic(ctx context.Context, out, pkg string, progress io.Writer) error {
+	return compile(ctx, out, pkg, progress, []string{"CGO_ENABLED=0"})
+}
+
+func compile(ctx context.Context, out, pkg string, progress io.Writer, env []string) error {
 	root, err := Root()
 	if err != nil {
 		return err
 	}
-	if err := goBuild(ctx, root, newReporter(progress, filepath.Base(out)), nil,
+	if err := goBuild(ctx, root, newReporter(progress, filepath.Base(out)), env,
 		"-trimpath", "-ldflags=-w -s", "-o", out, pkg); err != nil {
 		return fmt.Errorf("building %s: %w", pkg, err)
 	}

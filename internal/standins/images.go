@@ -1,0 +1,4 @@
+package standins
+
+// Images are all stand-ins.
+var Images []Image
