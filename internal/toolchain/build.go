@@ -133,11 +133,31 @@ func compile(ctx context.Context, out, pkg string, progress io.Writer, env []str
 	if err != nil {
 		return err
 	}
-	if err := goBuild(ctx, root, newReporter(progress, filepath.Base(out)), env,
-		"-trimpath", "-ldflags=-w -s", "-o", out, pkg); err != nil {
+	dir, inside := moduleOf(root, pkg)
+	if err := goBuild(ctx, dir, newReporter(progress, filepath.Base(out)), env,
+		"-trimpath", "-ldflags=-w -s", "-o", out, inside); err != nil {
 		return fmt.Errorf("building %s: %w", pkg, err)
 	}
 	return nil
+}
+
+// moduleOf returns the folder of the module that a package of the checkout is part of, and the
+// package as it is named there: some folders of the checkout are modules of their own.
+func moduleOf(root, pkg string) (dir, inside string) {
+	if !strings.HasPrefix(pkg, "./") {
+		return root, pkg
+	}
+	folder := filepath.Join(root, filepath.FromSlash(pkg))
+	for dir = folder; dir != root; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+	}
+	inside, err := filepath.Rel(dir, folder)
+	if err != nil {
+		return root, pkg
+	}
+	return dir, "./" + filepath.ToSlash(inside)
 }
 
 // goBuild runs `go build` in dir and reports how far it is.
