@@ -5,7 +5,7 @@ go 1.26.0
 require (
 	github.com/stretchr/testify v1.12.1
 	homelab/images/wire v0.0.0
-	modernc.org/sqlite v1.50.0
+	homelab/internal/standins/document v0.0.0
 )
 
 require (
@@ -19,6 +19,10 @@ require (
 	modernc.org/libc v1.72.0 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.11.0 // indirect
+	modernc.org/sqlite v1.50.0 // indirect
 )
 
-replace homelab/images/wire => ../../../images/wire
+replace (
+	homelab/images/wire => ../../../images/wire
+	homelab/internal/standins/document => ../document
+)

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"homelab/images/wire/fake"
-	"homelab/internal/standins/program/document"
+	"homelab/internal/standins/document"
 )
 
 // app is one of the media services: a fake of the wiring's tests, with its state in a database.
