@@ -89,12 +89,12 @@ func serve(args []string) error {
 	return run(ctx, listener, options, progress)
 }
 
-// fromFolder returns an image of a folder. One that it lacks is an error that nobody takes for a reason
-// to ask a registry: a rehearsal has the folder's images, or stops.
+// fromFolder returns an image of a folder. That it has none is an error here which nobody takes for
+// a reason to ask a registry: a rehearsal has the folder's images, or stops.
 func fromFolder(folder *substitutes.Folder, name string) (io.ReadCloser, error) {
 	archive, err := folder.Archive(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.New(err.Error())
+		return nil, fmt.Errorf("%s has none: homelab machine images makes the folder", folder.Path())
 	}
 	return archive, err
 }
