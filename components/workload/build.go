@@ -1,19 +1,15 @@
 package workload
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/pulumi/pulumi-docker/sdk/v4/go/docker"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"homelab/components/host"
+	"homelab/internal/buildfolder"
 )
 
 // Built is an image that was built on the machine from a folder of this repository. Its tag is a
@@ -31,12 +27,12 @@ func Build(ctx *pulumi.Context, name string, h *host.Host, root, folder string, 
 	if err := h.Ready(); err != nil {
 		return nil, err
 	}
-	digest, err := digestFolder(filepath.Join(root, folder))
+	digest, err := buildfolder.Digest(filepath.Join(root, folder))
 	if err != nil {
 		return nil, fmt.Errorf("reading the folder of image %s: %w", name, err)
 	}
 	image, err := docker.NewImage(ctx, name, &docker.ImageArgs{
-		ImageName: pulumi.Sprintf("homelab/%s:%s-%s", name, digest[:16], h.Machine()),
+		ImageName: pulumi.Sprintf("homelab/%s:%s-%s", name, buildfolder.Tag(digest), h.Machine()),
 		Build: &docker.DockerBuildArgs{
 			Context:        pulumi.String(folder),
 			Dockerfile:     pulumi.String(folder + "/Dockerfile"),
@@ -60,35 +56,4 @@ func (b *Built) ready() error {
 		return errors.New("the image was not built: pass the value that workload.Build returned")
 	}
 	return nil
-}
-
-// digestFolder is the SHA-256 of the names and contents of the regular files of a folder, in order
-// of their names. Tests are not part of the image, but leaving files out by pattern would be a
-// second list beside .dockerignore, so everything counts.
-func digestFolder(folder string) (string, error) {
-	root := os.DirFS(folder)
-	var names []string
-	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Type().IsRegular() {
-			names = append(names, name)
-		}
-		return err
-	})
-	if err != nil {
-		return "", err
-	}
-	if !slices.Contains(names, "Dockerfile") {
-		return "", fmt.Errorf("no Dockerfile in %s", folder)
-	}
-	slices.Sort(names)
-	sum := sha256.New()
-	for _, name := range names {
-		content, err := fs.ReadFile(root, name)
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(sum, "%d:%s%d:", len(name), name, len(content))
-		sum.Write(content)
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }

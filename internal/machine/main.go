@@ -15,31 +15,37 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"homelab/internal/machine/internal/api"
 	"homelab/internal/machine/internal/lab"
+	"homelab/internal/machine/internal/substitute"
 	"homelab/internal/machine/internal/tailnet/control"
 	"homelab/internal/rehearsal"
+	"homelab/internal/substitutes"
 )
 
 const usage = `usage: homelab-machine serve --state DIR [--tailnet DOMAIN] [--operator LOGIN] [--cpus N] [--memory MIB] [--offline]
+                             [--images FOLDER]
+       homelab-machine images FOLDER
 
-It serves its API on the socket DIR/` + rehearsal.SocketFile + `, and ends, with everything it started, when its standard
-input does. The homelab command starts it.`
+serve serves its API on the socket DIR/` + rehearsal.SocketFile + `, and ends, with everything it started, when its standard
+input does. The homelab command starts it. images makes the folder of container images that serve has for its machines.`
 
 func main() {
 	// The tailnet runs a process of its own from this executable.
 	if len(os.Args) > 1 && os.Args[1] == control.Command {
 		os.Exit(control.Main(os.Args[2:]))
 	}
-	if len(os.Args) < 2 || os.Args[1] != "serve" {
+	command := map[string]func([]string) error{"serve": serve, "images": makeImages}[append(os.Args, "", "")[1]]
+	if command == nil {
 		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(2)
 	}
-	if err := serve(os.Args[2:]); err != nil {
+	if err := command(os.Args[2:]); err != nil {
 		fmt.Fprintf(os.Stderr, "error: %v\n", err)
 		os.Exit(1)
 	}
@@ -56,14 +62,21 @@ func serve(args []string) error {
 	flags.IntVar(&options.MaxCPUs, "cpus", 0, "")
 	flags.IntVar(&options.MaxMemoryMB, "memory", 0, "")
 	flags.BoolVar(&options.Offline, "offline", false, "")
+	images := flags.String("images", "", "")
 	if err := flags.Parse(args); err != nil || flags.NArg() > 0 || options.State == "" {
 		return errors.Join(err, errors.New("serve needs --state DIR, and takes no other words"))
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
+	if *images != "" {
+		folder, err := substitutes.Open(*images)
+		if err != nil {
+			return err
+		}
+		options.Images = func(name string) (io.ReadCloser, error) { return fromFolder(folder, name) }
+	}
+	var err error
+	if options.Cache, err = cacheFolder(); err != nil {
 		return err
 	}
-	options.Cache = filepath.Join(cache, "homelab", "machine")
 	if err := os.MkdirAll(options.State, 0o700); err != nil {
 		return err
 	}
@@ -74,6 +87,34 @@ func serve(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	return run(ctx, listener, options, progress)
+}
+
+// fromFolder returns an image of a folder. That it has none is an error here which nobody takes for
+// a reason to ask a registry: a rehearsal has the folder's images, or stops.
+func fromFolder(folder *substitutes.Folder, name string) (io.ReadCloser, error) {
+	archive, err := folder.Archive(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s has none: homelab machine images makes the folder", folder.Path())
+	}
+	return archive, err
+}
+
+func cacheFolder() (string, error) {
+	cache, err := os.UserCacheDir()
+	return filepath.Join(cache, "homelab", "machine"), err
+}
+
+func makeImages(args []string) error {
+	if len(args) != 1 || args[0] == "" || strings.HasPrefix(args[0], "-") {
+		return errors.New("images needs the folder that it makes, and takes no other words")
+	}
+	cache, err := cacheFolder()
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	return substitute.Build(ctx, substitute.Options{Folder: args[0], Cache: cache, Progress: os.Stderr})
 }
 
 // listen takes the socket over from a program that ended without removing it.

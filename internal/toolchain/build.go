@@ -120,15 +120,44 @@ func (t Tool) compile(ctx context.Context, dir, home, target string, report *rep
 // compiles each dependency once for -trimpath and once more without it, and the clouds' SDKs take
 // minutes.
 func Compile(ctx context.Context, out, pkg string, progress io.Writer) error {
+	return compile(ctx, out, pkg, progress, nil)
+}
+
+// CompileStatic is Compile for a program that runs where there are no libraries.
+func CompileStatic(ctx context.Context, out, pkg string, progress io.Writer) error {
+	return compile(ctx, out, pkg, progress, []string{"CGO_ENABLED=0"})
+}
+
+func compile(ctx context.Context, out, pkg string, progress io.Writer, env []string) error {
 	root, err := Root()
 	if err != nil {
 		return err
 	}
-	if err := goBuild(ctx, root, newReporter(progress, filepath.Base(out)), nil,
-		"-trimpath", "-ldflags=-w -s", "-o", out, pkg); err != nil {
+	dir, inside := moduleOf(root, pkg)
+	if err := goBuild(ctx, dir, newReporter(progress, filepath.Base(out)), env,
+		"-trimpath", "-ldflags=-w -s", "-o", out, inside); err != nil {
 		return fmt.Errorf("building %s: %w", pkg, err)
 	}
 	return nil
+}
+
+// moduleOf returns the folder of the module that a package of the checkout is part of, and the
+// package as it is named there: some folders of the checkout are modules of their own.
+func moduleOf(root, pkg string) (dir, inside string) {
+	if !strings.HasPrefix(pkg, "./") {
+		return root, pkg
+	}
+	folder := filepath.Join(root, filepath.FromSlash(pkg))
+	for dir = folder; dir != root; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+	}
+	inside, err := filepath.Rel(dir, folder)
+	if err != nil {
+		return root, pkg
+	}
+	return dir, "./" + filepath.ToSlash(inside)
 }
 
 // goBuild runs `go build` in dir and reports how far it is.

@@ -57,7 +57,7 @@ type flow struct {
 
 var flowPrograms = map[string]toolchain.Tool{
 	"wire": {Name: "homelab-wire", Dir: "images/wire", Package: ".", LDFlags: []string{"-s", "-w"}},
-	"app":  {Name: "homelab-fake-app", Dir: "images/wire", Package: "./internal/fake/app", LDFlags: []string{"-s", "-w"}},
+	"app":  {Name: "homelab-fake-app", Dir: "images/wire", Package: "./fake/app", LDFlags: []string{"-s", "-w"}},
 }
 
 func newFlow(t *testing.T) *flow {

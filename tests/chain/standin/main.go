@@ -12,8 +12,8 @@
 // warns). Of OpenID Connect it has the authorization code flow with PKCE for clients that prove
 // themselves by HTTP Basic, and keeps codes and tokens in memory only, so a restart ends them. It
 // has no security keys (501), no password change or reset, no Duo, LDAP or mail, no page but a
-// sentence, one session encoding of its own, and for storage an encrypted document in the place of
-// the SQLite database. It compares the password of an unknown user with a digest that fits nobody,
+// sentence, one session encoding of its own, and in the SQLite database one encrypted document in
+// the place of its tables. It compares the password of an unknown user with a digest that fits nobody,
 // and waits as the real one does.
 package main
 

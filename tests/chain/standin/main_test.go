@@ -17,6 +17,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"homelab/internal/standins/document"
 )
 
 const goldens = "../../../components/gateway/internal/authelia/testdata"
@@ -140,8 +142,14 @@ func TestStartupFails(t *testing.T) {
 		"store away":     {func(_ *testing.T, s setup) { s.redis.Close() }, "error initializing session backend"},
 		"wrong password": {func(t *testing.T, s setup) { require.NoError(t, os.WriteFile(s.path("store"), []byte("wrong"), 0o600)) }, "WRONGPASS"},
 		"another key's file": {func(t *testing.T, s setup) {
-			require.NoError(t, os.WriteFile(s.path("db.sqlite3"), make([]byte, 100), 0o600))
+			file, err := document.Open(s.path("db.sqlite3"))
+			require.NoError(t, err)
+			require.NoError(t, file.Write(make([]byte, 100)))
+			require.NoError(t, file.Close())
 		}, "encryption key"},
+		"no database": {func(t *testing.T, s setup) {
+			require.NoError(t, os.WriteFile(s.path("db.sqlite3"), make([]byte, 100), 0o600))
+		}, "file is not a database"},
 		"no users": {func(t *testing.T, s setup) { require.NoError(t, os.Remove(s.path("users_database.yml"))) }, "authentication database"},
 		"bad configuration": {func(t *testing.T, s setup) {
 			require.NoError(t, os.WriteFile(s.path("configuration.yml"), []byte("theme: pink\n"), 0o600))

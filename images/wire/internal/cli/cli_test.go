@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"homelab/images/wire/internal/fake"
+	"homelab/images/wire/fake"
 )
 
 func run(t *testing.T, args ...string) (code int, stdout, stderr string) {

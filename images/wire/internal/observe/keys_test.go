@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"homelab/images/wire/internal/fake"
+	"homelab/images/wire/fake"
 	"homelab/images/wire/internal/plan"
 )
 

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"homelab/images/wire/internal/fake"
+	"homelab/images/wire/fake"
 	"homelab/images/wire/internal/plan"
 )
 

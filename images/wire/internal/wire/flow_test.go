@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"homelab/images/wire/internal/fake"
+	"homelab/images/wire/fake"
 )
 
 // post sends JSON as a person's browser or an app's own timer does, and returns the status.

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"homelab/images/wire/internal/fake"
+	"homelab/images/wire/fake"
 	"homelab/images/wire/internal/plan"
 	"homelab/images/wire/internal/state"
 )

@@ -62,13 +62,16 @@ func Open(ctx context.Context, c *config.Configuration, log *logs.Logger, clock 
 		if p.sessions != nil {
 			_ = p.sessions.Close()
 		}
+		if p.storage != nil {
+			_ = p.storage.Close()
+		}
 		return nil, err
 	}
 	return p, nil
 }
 
-// Close closes the connections to the session store.
-func (p *Portal) Close() error { return p.sessions.Close() }
+// Close closes the connections to the session store, and the database.
+func (p *Portal) Close() error { return errors.Join(p.sessions.Close(), p.storage.Close()) }
 
 // Watch reads the users' database again whenever it changes, until ctx ends. It looks every second,
 // where the real program is told by the kernel.

@@ -1,7 +1,7 @@
 // Package storage keeps second factors, one-time codes, failed logins and bans. Authelia keeps them
-// in SQLite with single columns encrypted; here they are one JSON document, encrypted as a whole
-// with AES-GCM under the SHA-256 of the encryption key, in the file that would hold the database.
-// Each change writes the whole file.
+// in SQLite with single columns encrypted; here they are one JSON document in such a database,
+// encrypted as a whole with AES-GCM under the SHA-256 of the encryption key. Each change writes the
+// whole document.
 package storage
 
 import (
@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -22,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"homelab/internal/standins/document"
 	"homelab/tests/chain/standin/internal/totp"
 )
 
@@ -62,7 +62,7 @@ type Code struct {
 	Revoked   bool
 }
 
-type document struct {
+type contents struct {
 	Devices  map[string]Device
 	Used     map[string]time.Time
 	Attempts []Attempt
@@ -76,13 +76,13 @@ const retention = 48 * time.Hour
 
 // Storage is the file; it is safe for use by many goroutines.
 type Storage struct {
-	path string
+	file *document.File
 	aead cipher.AEAD
 	mac  []byte
 	now  func() time.Time
 
 	mu  sync.Mutex
-	doc document
+	doc contents
 }
 
 // Open reads the file, or begins a new one. It fails when the file was written with another key.
@@ -97,30 +97,44 @@ func Open(path, key string, now func() time.Time) (*Storage, error) {
 		return nil, fmt.Errorf("preparing the storage's encryption: %w", err)
 	}
 	mac := sha256.Sum256([]byte("one-time codes " + key))
-	s := &Storage{path: path, aead: aead, mac: mac[:], now: now}
-	s.doc = document{Devices: map[string]Device{}, Used: map[string]time.Time{}, Methods: map[string]string{}}
-	sealed, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, s.change(func(*document) {})
+	s := &Storage{aead: aead, mac: mac[:], now: now}
+	s.doc = contents{Devices: map[string]Device{}, Used: map[string]time.Time{}, Methods: map[string]string{}}
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("opening the storage: %w", err) // which would be made, and Authelia makes none
 	}
-	if err != nil {
+	if s.file, err = document.Open(path); err != nil {
 		return nil, fmt.Errorf("opening the storage: %w", err)
 	}
-	if len(sealed) < aead.NonceSize() {
-		return nil, fmt.Errorf("opening the storage %s: it is too short to be one", path)
-	}
-	plain, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], nil)
-	if err != nil {
-		return nil, fmt.Errorf("opening the storage %s: the configured encryption key does not appear to be valid for it: %w", path, err)
-	}
-	if err := json.Unmarshal(plain, &s.doc); err != nil {
-		return nil, fmt.Errorf("opening the storage %s: %w", path, err)
+	if err := s.read(path); err != nil {
+		return nil, errors.Join(err, s.file.Close())
 	}
 	return s, nil
 }
 
+// read reads the document, or begins a new one.
+func (s *Storage) read(path string) error {
+	sealed := s.file.Content()
+	if sealed == nil {
+		return s.change(func(*contents) {})
+	}
+	if len(sealed) < s.aead.NonceSize() {
+		return fmt.Errorf("opening the storage %s: it is too short to be one", path)
+	}
+	plain, err := s.aead.Open(nil, sealed[:s.aead.NonceSize()], sealed[s.aead.NonceSize():], nil)
+	if err != nil {
+		return fmt.Errorf("opening the storage %s: the configured encryption key does not appear to be valid for it: %w", path, err)
+	}
+	if err := json.Unmarshal(plain, &s.doc); err != nil {
+		return fmt.Errorf("opening the storage %s: %w", path, err)
+	}
+	return nil
+}
+
+// Close closes the database.
+func (s *Storage) Close() error { return s.file.Close() }
+
 // change edits the document and writes it. After an error the edit holds in memory only.
-func (s *Storage) change(edit func(*document)) error {
+func (s *Storage) change(edit func(*contents)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	edit(&s.doc)
@@ -131,16 +145,8 @@ func (s *Storage) change(edit func(*document)) error {
 	}
 	nonce := make([]byte, s.aead.NonceSize())
 	_, _ = rand.Read(nonce)
-	temporary, err := os.CreateTemp(filepath.Dir(s.path), ".storage-*")
-	if err != nil {
+	if err := s.file.Write(s.aead.Seal(nonce, nonce, plain, nil)); err != nil {
 		return fmt.Errorf("writing the storage: %w", err)
-	}
-	_, err = temporary.Write(s.aead.Seal(nonce, nonce, plain, nil))
-	if err = errors.Join(err, temporary.Close()); err == nil {
-		err = os.Rename(temporary.Name(), s.path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("writing the storage: %w", err), os.Remove(temporary.Name()))
 	}
 	return nil
 }
@@ -157,7 +163,7 @@ func (s *Storage) prune() {
 	}
 }
 
-func view[T any](s *Storage, look func(document) T) T {
+func view[T any](s *Storage, look func(contents) T) T {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return look(s.doc)
@@ -176,18 +182,18 @@ func (s *Storage) Device(user string) (Device, error) {
 
 // SaveDevice enrols the device, in the place of another.
 func (s *Storage) SaveDevice(user string, d Device) error {
-	return s.change(func(doc *document) { doc.Devices[user] = d })
+	return s.change(func(doc *contents) { doc.Devices[user] = d })
 }
 
 // DeleteDevice removes the user's device.
 func (s *Storage) DeleteDevice(user string) error {
-	return s.change(func(doc *document) { delete(doc.Devices, user) })
+	return s.change(func(doc *contents) { delete(doc.Devices, user) })
 }
 
 // Use notes that the user's code of a step was used, and reports whether it had been before.
 func (s *Storage) Use(user string, step uint64) (again bool, err error) {
 	key := fmt.Sprintf("%d %s", step, user)
-	err = s.change(func(doc *document) {
+	err = s.change(func(doc *contents) {
 		if _, again = doc.Used[key]; !again {
 			doc.Used[key] = s.now()
 		}
@@ -197,12 +203,12 @@ func (s *Storage) Use(user string, step uint64) (again bool, err error) {
 
 // Append keeps an attempt.
 func (s *Storage) Append(a Attempt) error {
-	return s.change(func(doc *document) { doc.Attempts = append(doc.Attempts, a) })
+	return s.change(func(doc *contents) { doc.Attempts = append(doc.Attempts, a) })
 }
 
 // Attempts returns those since a time that match and met no ban, the latest first.
 func (s *Storage) Attempts(since time.Time, match func(Attempt) bool) []Attempt {
-	return view(s, func(doc document) []Attempt {
+	return view(s, func(doc contents) []Attempt {
 		var out []Attempt
 		for _, a := range slices.Backward(doc.Attempts) {
 			if a.Time.After(since) && !a.Banned && match(a) {
@@ -215,13 +221,13 @@ func (s *Storage) Attempts(since time.Time, match func(Attempt) bool) []Attempt 
 
 // SaveBan keeps a ban.
 func (s *Storage) SaveBan(b Ban) error {
-	return s.change(func(doc *document) { doc.Bans = append(doc.Bans, b) })
+	return s.change(func(doc *contents) { doc.Bans = append(doc.Bans, b) })
 }
 
 // Banned returns the latest ban in force that matches.
 func (s *Storage) Banned(match func(Ban) bool) (Ban, bool) {
 	now := s.now()
-	bans := view(s, func(doc document) []Ban { return slices.Clone(doc.Bans) })
+	bans := view(s, func(doc contents) []Ban { return slices.Clone(doc.Bans) })
 	for _, b := range slices.Backward(bans) {
 		if b.Expires.After(now) && match(b) {
 			return b, true
@@ -232,7 +238,7 @@ func (s *Storage) Banned(match func(Ban) bool) (Ban, bool) {
 
 // HasPreferences reports whether the user has a row of preferences, which SaveMethod makes.
 func (s *Storage) HasPreferences(user string) bool {
-	return view(s, func(doc document) bool {
+	return view(s, func(doc contents) bool {
 		_, found := doc.Methods[user]
 		return found
 	})
@@ -240,12 +246,12 @@ func (s *Storage) HasPreferences(user string) bool {
 
 // Method returns the user's preferred second factor; empty without one.
 func (s *Storage) Method(user string) string {
-	return view(s, func(doc document) string { return doc.Methods[user] })
+	return view(s, func(doc contents) string { return doc.Methods[user] })
 }
 
 // SaveMethod keeps the user's preferred second factor.
 func (s *Storage) SaveMethod(user, method string) error {
-	return s.change(func(doc *document) { doc.Methods[user] = method })
+	return s.change(func(doc *contents) { doc.Methods[user] = method })
 }
 
 // sign binds a code to its user and to the address it was asked for from.
@@ -260,7 +266,7 @@ func (s *Storage) sign(user string, addr netip.Addr, code string) string {
 // SaveCode keeps a one-time code.
 func (s *Storage) SaveCode(id, user string, addr netip.Addr, code string, expires time.Time) error {
 	signature := s.sign(user, addr, code)
-	return s.change(func(doc *document) {
+	return s.change(func(doc *contents) {
 		doc.Codes = append(doc.Codes, Code{ID: id, Signature: signature, User: user, Expires: expires})
 	})
 }
@@ -282,7 +288,7 @@ const (
 func (s *Storage) ConsumeCode(user string, addr netip.Addr, code string) error {
 	signature := s.sign(user, addr, code)
 	reason := error(ErrCodeUnknown)
-	err := s.change(func(doc *document) {
+	err := s.change(func(doc *contents) {
 		for i, c := range doc.Codes {
 			if c.User != user || !hmac.Equal([]byte(c.Signature), []byte(signature)) {
 				continue
@@ -311,7 +317,7 @@ func (c Code) usable(now time.Time) error {
 // RevokeCode makes a code useless by its ID.
 func (s *Storage) RevokeCode(id string) error {
 	reason := error(ErrCodeUnknown)
-	err := s.change(func(doc *document) {
+	err := s.change(func(doc *contents) {
 		for i, c := range doc.Codes {
 			switch {
 			case c.ID != id:

@@ -1,22 +1,28 @@
 package fake
 
 import (
+	"crypto/sha512"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/xml"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"unicode/utf16"
 )
 
 // Jackett searches indexers for who has the key. Its administration needs the cookie of a login.
 type Jackett struct {
 	*Server
-	key        string
-	password   string
-	configured map[string]bool
-	order      []string
-	down       map[string]bool
+	key      string
+	password string
+	// passwordHash is what the real one keeps; if it is set, password is not.
+	passwordHash string
+	configured   map[string]bool
+	order        []string
+	down         map[string]bool
 	// Releases are the torrents that its indexers have, by their titles.
 	Releases map[string][]byte
 }
@@ -33,7 +39,7 @@ func newJackett() *Jackett {
 	j.mux.HandleFunc("POST /UI/Dashboard", func(w http.ResponseWriter, r *http.Request) {
 		j.mutex.Lock()
 		defer j.mutex.Unlock()
-		if r.PostFormValue("password") == j.password {
+		if j.opens(r.PostFormValue("password")) {
 			http.SetCookie(w, &http.Cookie{Name: "Jackett", Value: "a-session", Path: "/"})
 		}
 		http.Redirect(w, r, "/UI/Dashboard", http.StatusFound)
@@ -81,6 +87,19 @@ func (j *Jackett) Configured(id string) bool {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
 	return j.configured[id]
+}
+
+// opens reports whether a password is the administrator's.
+func (j *Jackett) opens(password string) bool {
+	if j.passwordHash == "" {
+		return password == j.password
+	}
+	var text []byte
+	for _, unit := range utf16.Encode([]rune(password + j.key)) {
+		text = binary.LittleEndian.AppendUint16(text, unit)
+	}
+	sum := sha512.Sum512(text)
+	return hex.EncodeToString(sum[:]) == j.passwordHash
 }
 
 // SetPassword changes the administrator's password by hand.

@@ -11,6 +11,9 @@ import (
 	"strings"
 )
 
+// JellyfinVersion is the version that it says it has.
+const JellyfinVersion = "10.11.11"
+
 const (
 	jellyfinKeyStart     = "jellyfin-api-key-"
 	jellyfinSessionStart = "jellyfin-session-"
@@ -22,7 +25,9 @@ type Jellyfin struct {
 	*Server
 	// Twelve refuses those headers everywhere, as Jellyfin 12 does.
 	Twelve    bool
+	name      string // of the administrator; empty until there is one
 	password  string
+	completed bool // the first set-up
 	health    string
 	failures  int
 	logins    int
@@ -30,14 +35,21 @@ type Jellyfin struct {
 	sessions  map[string]bool
 	keys      []jellyfinKey
 	made      map[string]int // keys by name
-	libraries []object
+	libraries []jellyfinLibrary
 	items     []jellyfinItem
 	clients   int // that were active lately
 	playing   int // of these
 }
 
 // jellyfinItem is a file in a library.
-type jellyfinItem struct{ library, path string }
+type jellyfinItem struct{ Library, Path string }
+
+// jellyfinLibrary is a library, which has at least one folder.
+type jellyfinLibrary struct {
+	Name, CollectionType string
+	Locations            []string
+	ItemID               string `json:"ItemId"`
+}
 
 // jellyfinKey is an API key, which is an administrator but no user.
 type jellyfinKey struct {
@@ -58,7 +70,7 @@ const (
 )
 
 func newJellyfin() *Jellyfin {
-	j := &Jellyfin{Server: newServer("jellyfin"), password: JellyfinPassword, health: "Healthy",
+	j := &Jellyfin{Server: newServer("jellyfin"), name: User, password: JellyfinPassword, completed: true, health: "Healthy",
 		sessions: map[string]bool{}, made: map[string]int{}}
 	j.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		j.mutex.Lock()
@@ -71,14 +83,14 @@ func newJellyfin() *Jellyfin {
 			w.WriteHeader(http.StatusBadRequest) // a key is no user
 			return
 		}
-		answer(w, http.StatusOK, object{"Name": User})
+		answer(w, http.StatusOK, object{"Name": j.name})
 	})
 	j.route("POST /Sessions/Logout", whoHasToken, func(w http.ResponseWriter, r *http.Request) {
 		delete(j.sessions, token(r))
 		w.WriteHeader(http.StatusNoContent)
 	})
 	j.route("GET /Library/VirtualFolders", whoHasToken, func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, append([]object{}, j.libraries...))
+		answer(w, http.StatusOK, append([]jellyfinLibrary{}, j.libraries...))
 	})
 	j.route("POST /Library/VirtualFolders", whoHasToken, j.addLibrary)
 	j.route("POST /Library/VirtualFolders/Paths", whoHasToken, j.addPath)
@@ -97,12 +109,13 @@ func newJellyfin() *Jellyfin {
 	j.route("GET /Items", legacyToken, func(w http.ResponseWriter, _ *http.Request) {
 		items := []object{}
 		for _, item := range j.items {
-			name := filepath.Base(item.path)
-			items = append(items, object{"Name": strings.TrimSuffix(name, filepath.Ext(name)), "Path": item.path})
+			name := filepath.Base(item.Path)
+			items = append(items, object{"Name": strings.TrimSuffix(name, filepath.Ext(name)), "Path": item.Path})
 		}
 		answer(w, http.StatusOK, object{"Items": items, "TotalRecordCount": len(items)})
 	})
 	j.route("POST /Library/Media/Updated", legacyToken, j.mediaUpdated)
+	j.startups()
 	j.measures()
 	return j
 }
@@ -148,7 +161,7 @@ func (j *Jellyfin) Items() []string {
 	defer j.mutex.Unlock()
 	names := []string{}
 	for _, item := range j.items {
-		names = append(names, fmt.Sprintf("%s: %s", item.library, filepath.Base(item.path)))
+		names = append(names, fmt.Sprintf("%s: %s", item.Library, filepath.Base(item.Path)))
 	}
 	return names
 }
@@ -157,8 +170,7 @@ func (j *Jellyfin) Items() []string {
 func (j *Jellyfin) AddLibrary(name, kind string, paths ...string) {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
-	j.libraries = append(j.libraries, object{"Name": name, "CollectionType": kind, "Locations": paths,
-		"ItemId": "id-" + name})
+	j.libraries = append(j.libraries, jellyfinLibrary{name, kind, paths, "id-" + name})
 }
 
 // Keys returns the names of the API keys, sorted.
@@ -263,8 +275,9 @@ func (j *Jellyfin) authenticate(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if body["Username"] != User || body["Pw"] != j.password {
+	if j.password == "" || body["Username"] != j.name || body["Pw"] != j.password {
 		j.failures++
+		j.log(fmt.Sprintf("Authentication request for %q has been denied (IP: %q).", body["Username"], r.RemoteAddr))
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
@@ -301,16 +314,15 @@ func (j *Jellyfin) addLibrary(w http.ResponseWriter, r *http.Request) {
 	for n := 2; j.library(name) != nil; n++ {
 		name = fmt.Sprint(query.Get("name"), n)
 	}
-	j.libraries = append(j.libraries, object{"Name": name, "CollectionType": query.Get("collectionType"),
-		"Locations": paths, "ItemId": "id-" + name})
+	j.libraries = append(j.libraries, jellyfinLibrary{name, query.Get("collectionType"), paths, "id-" + name})
 	j.wrote(r)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (j *Jellyfin) library(name string) object {
-	for _, library := range j.libraries {
-		if strings.EqualFold(library["Name"].(string), name) {
-			return library
+func (j *Jellyfin) library(name string) *jellyfinLibrary {
+	for i := range j.libraries {
+		if strings.EqualFold(j.libraries[i].Name, name) {
+			return &j.libraries[i]
 		}
 	}
 	return nil
@@ -330,7 +342,7 @@ func (j *Jellyfin) addPath(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such path or library", http.StatusNotFound)
 		return
 	}
-	library["Locations"] = append(library["Locations"].([]string), body.PathInfo.Path)
+	library.Locations = append(library.Locations, body.PathInfo.Path)
 	j.wrote(r)
 	w.WriteHeader(http.StatusNoContent)
 }
@@ -346,7 +358,7 @@ func (j *Jellyfin) mediaUpdated(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, update := range body.Updates {
 		for _, library := range j.libraries {
-			for _, root := range library["Locations"].([]string) {
+			for _, root := range library.Locations {
 				if strings.HasPrefix(update.Path, root+"/") {
 					j.scan(library, update.Path)
 				}
@@ -357,11 +369,11 @@ func (j *Jellyfin) mediaUpdated(w http.ResponseWriter, r *http.Request) {
 }
 
 // scan adds the files below a folder to the items.
-func (j *Jellyfin) scan(library object, folder string) {
+func (j *Jellyfin) scan(library jellyfinLibrary, folder string) {
 	// A folder that cannot be read has no items.
 	_ = filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() {
-			item := jellyfinItem{fmt.Sprint(library["Name"]), path}
+			item := jellyfinItem{library.Name, path}
 			if !slices.Contains(j.items, item) {
 				j.items = append(j.items, item)
 			}

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"homelab/images/wire/internal/fake"
+	"homelab/images/wire/fake"
 )
 
 // instance is one app.

@@ -103,7 +103,7 @@ func (s *Jellyseerr) SetUpBySomebody(host string, port int, letsIn bool) {
 	defer s.mutex.Unlock()
 	s.jellyfin["ip"], s.jellyfin["port"] = host, float64(port)
 	s.main["mediaServerType"], s.main["newPlexLogin"] = 2.0, letsIn
-	s.users = append(s.users, object{"id": 1, "jellyfinUsername": "somebody", "permissions": 2})
+	s.users = append(s.users, object{"id": 1.0, "jellyfinUsername": "somebody", "permissions": 2.0})
 	s.initialized = true
 }
 
@@ -170,7 +170,7 @@ func (s *Jellyseerr) isAdmin(r *http.Request) bool {
 		return false
 	}
 	user, known := s.sessions[cookie.Value]
-	return known && s.users[user]["permissions"] == 2
+	return known && s.users[user]["permissions"] == 2.0
 }
 
 // route adds a route for administrators. Its handler holds the mutex.
@@ -269,12 +269,12 @@ func (s *Jellyseerr) login(w http.ResponseWriter, r *http.Request) {
 		s.main["mediaServerType"] = 2.0
 	}
 	if user < 0 {
-		permissions := 32 // may request
+		permissions := 32.0 // may request
 		if len(s.users) == 0 {
-			permissions = 2
+			permissions = 2.0
 		}
 		user = len(s.users)
-		s.users = append(s.users, object{"id": user + 1, "jellyfinUsername": body["username"], "permissions": permissions})
+		s.users = append(s.users, object{"id": float64(user + 1), "jellyfinUsername": body["username"], "permissions": permissions})
 		s.wrote(r)
 	}
 	id := fmt.Sprint(seerrSessionStart, len(s.sessions))

@@ -224,7 +224,7 @@ func (j *Jellyfin) measures() {
 		}
 		counts := object{"MovieCount": 0, "SeriesCount": 0, "EpisodeCount": 0, "SongCount": 0, "ItemCount": 0}
 		for _, item := range j.items {
-			switch j.library(item.library)["CollectionType"] {
+			switch j.library(item.Library).CollectionType {
 			case "movies":
 				counts["MovieCount"] = counts["MovieCount"].(int) + 1
 			case "tvshows":

@@ -1,0 +1,42 @@
+package standins
+
+import "slices"
+
+// Images are all stand-ins.
+var Images = slices.Concat(gateway, media)
+
+// program is the package of all stand-ins but the portal's. It is told which one it is by the name
+// under which it is started, by this variable, or by its first argument.
+const (
+	program  = "./internal/standins/program"
+	variable = "HOMELAB_STANDIN"
+)
+
+// gateway are those of the chain.
+var gateway = []Image{{
+	Repository: "ghcr.io/authelia/authelia",
+	Package:    "./tests/chain/standin",
+	Entrypoint: []string{"/app/authelia"},
+	Env:        map[string]string{"X_AUTHELIA_CONFIG": "/config/configuration.yml"},
+	Files:      map[string]string{"/app/authelia": ProgramPath},
+	Instead:    "the stand-in for Authelia of tests/chain, which reads the real one's files and has its API, but no pages",
+}}
+
+// media are those of the media services.
+var media = []Image{
+	{
+		Repository: "docker.io/jellyfin/jellyfin",
+		Package:    program,
+		Entrypoint: []string{"/jellyfin/jellyfin"},
+		Env:        map[string]string{"JELLYFIN_DATA_DIR": "/config", "JELLYFIN_CACHE_DIR": "/cache"},
+		Debian:     []string{"curl"},
+		Files:      map[string]string{"/jellyfin/jellyfin": ProgramPath},
+		Instead:    "a stand-in for Jellyfin, which knows its first set-up and the calls of the wiring, and plays nothing",
+	},
+	{
+		Repository: "ghcr.io/seerr-team/seerr",
+		Package:    program,
+		Entrypoint: []string{ProgramPath, "jellyseerr"},
+		Instead:    "a stand-in for Seerr, which knows the calls of the wiring, and has no pages",
+	},
+}
