@@ -3,7 +3,7 @@ package standins
 import "slices"
 
 // Images are all stand-ins.
-var Images = slices.Concat(gateway, media)
+var Images = slices.Concat(gateway, media, monitoring)
 
 // program is the package of all stand-ins but the portal's. It is told which one it is by the name
 // under which it is started, by this variable, or by its first argument.
@@ -38,5 +38,35 @@ var media = []Image{
 		Package:    program,
 		Entrypoint: []string{ProgramPath, "jellyseerr"},
 		Instead:    "a stand-in for Seerr, which knows the calls of the wiring, and has no pages",
+	},
+}
+
+// monitoring are those of the programs that measure, keep and draw.
+var monitoring = []Image{
+	{
+		Repository: "docker.io/wollomatic/socket-proxy",
+		Package:    program,
+		Entrypoint: []string{"/socket-proxy"},
+		User:       "65534:65534",
+		Bare:       true,
+		Files:      map[string]string{"/socket-proxy": ProgramPath, "/healthcheck": ProgramPath},
+		Instead:    "a stand-in for socket-proxy, which lets through what the real one does",
+	},
+	{
+		Repository: "ghcr.io/google/cadvisor",
+		Package:    program,
+		Entrypoint: []string{"/usr/bin/cadvisor", "-logtostderr"},
+		Files:      map[string]string{"/usr/bin/cadvisor": ProgramPath},
+		Instead:    "a stand-in for cAdvisor, which measures processor and memory of control groups, and nothing else",
+	},
+	{
+		Repository: "docker.io/grafana/loki",
+		Package:    program,
+		Entrypoint: []string{"/usr/bin/loki"},
+		Cmd:        []string{"-config.file=/etc/loki/local-config.yaml"},
+		User:       "10001:10001",
+		Bare:       true,
+		Files:      map[string]string{"/usr/bin/loki": ProgramPath},
+		Instead:    "a stand-in for Loki, which keeps lines that come as JSON, and answers simple questions for them",
 	},
 }

@@ -43,8 +43,12 @@ func (p process) path(name string) string { return filepath.Join("/", p.root, na
 
 // standins are the programs by name.
 var standins = map[string]standin{
-	"jellyfin":   jellyfin,
-	"jellyseerr": jellyseerr,
+	"cadvisor":     cadvisor,
+	"healthcheck":  socketHealth,
+	"jellyfin":     jellyfin,
+	"jellyseerr":   jellyseerr,
+	"loki":         loki,
+	"socket-proxy": socketProxy,
 }
 
 // choose returns the stand-in that is meant, and its arguments.
