@@ -69,4 +69,23 @@ var monitoring = []Image{
 		Files:      map[string]string{"/usr/bin/loki": ProgramPath},
 		Instead:    "a stand-in for Loki, which keeps lines that come as JSON, and answers simple questions for them",
 	},
+	{
+		Repository: "docker.io/grafana/alloy",
+		Package:    program,
+		Entrypoint: []string{"/bin/alloy"},
+		Cmd:        []string{"run", "/etc/alloy/config.alloy", "--storage.path=/var/lib/alloy/data"},
+		Debian:     []string{"bash"},
+		Files:      map[string]string{"/bin/alloy": ProgramPath},
+		Instead:    "a stand-in for Alloy, which ships the lines of containers and files, and not the journal's: JournalSilent will fire",
+	},
+	{
+		Repository: "docker.io/grafana/grafana",
+		Package:    program,
+		Entrypoint: []string{"/run.sh"},
+		Env:        map[string]string{variable: "grafana", "GF_PATHS_CONFIG": "/etc/grafana/grafana.ini"},
+		User:       "472:0",
+		Debian:     []string{"curl"},
+		Files:      map[string]string{"/run.sh": ProgramPath},
+		Instead:    "a stand-in for Grafana, with its login at the portal, and no pages",
+	},
 }

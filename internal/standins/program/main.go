@@ -43,7 +43,9 @@ func (p process) path(name string) string { return filepath.Join("/", p.root, na
 
 // standins are the programs by name.
 var standins = map[string]standin{
+	"alloy":        alloy,
 	"cadvisor":     cadvisor,
+	"grafana":      grafana,
 	"healthcheck":  socketHealth,
 	"jellyfin":     jellyfin,
 	"jellyseerr":   jellyseerr,
