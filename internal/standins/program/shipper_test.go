@@ -53,6 +53,7 @@ var shippers = map[string]struct {
 		"/bin/alloy", "run", "--server.http.listen-addr=0.0.0.0:12345", "--storage.path=/var/lib/alloy/data", "--disable-reporting",
 		"--server.http.enable-pprof=false", "--server.http.disable-support-bundle", "/etc/alloy/config.alloy",
 	}},
+	"promtail": {"promtail", "/etc/promtail/promtail.yaml", "/ready", "/var/lib/promtail", []string{"/usr/bin/promtail", "-config.file=/etc/promtail/promtail.yaml"}},
 }
 
 func TestShippers(t *testing.T) {
