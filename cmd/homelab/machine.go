@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	cryptossh "golang.org/x/crypto/ssh"
@@ -19,6 +22,7 @@ import (
 	"homelab/components/tailnet"
 	"homelab/internal/rehearsal"
 	"homelab/internal/simcloud"
+	"homelab/internal/substitutes"
 	"homelab/internal/toolchain"
 	"homelab/internal/workspace"
 )
@@ -37,14 +41,22 @@ type machines interface {
 // machinesDir is where a simulation's folder has its machines.
 const machinesDir = "machines"
 
+// machineOptions say whose machines are started.
+type machineOptions struct {
+	workspace.Place
+	// images are those that the machines have; nil: none.
+	images   *substitutes.Folder
+	progress io.Writer
+}
+
 // startMachines builds and starts homelab-machine for a simulation, or finds the one that runs
 // already.
-func startMachines(ctx context.Context, place workspace.Place, progress io.Writer) (machines, error) {
-	program, err := toolchain.Machine(ctx, progress)
+func startMachines(ctx context.Context, o machineOptions) (machines, error) {
+	program, err := toolchain.Machine(ctx, o.progress)
 	if err != nil {
 		return nil, err
 	}
-	state := filepath.Join(place.State, machinesDir)
+	state := filepath.Join(o.State, machinesDir)
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return nil, err
 	}
@@ -52,17 +64,48 @@ func startMachines(ctx context.Context, place workspace.Place, progress io.Write
 	if err != nil {
 		return nil, err
 	}
-	process, err := rehearsal.Start(ctx, rehearsal.Options{
-		Program: program, State: state, Dir: root, Args: []string{"--tailnet", place.Tailnet, "--operator", place.Operator},
-	})
+	options := rehearsal.Options{Program: program, State: state, Dir: root, Args: []string{"--tailnet", o.Tailnet, "--operator", o.Operator}}
+	if o.images != nil {
+		options.Images = o.images.Path()
+	}
+	process, err := rehearsal.Start(ctx, options)
+	if errors.Is(err, rehearsal.ErrOtherImages) {
+		return nil, usageErrorf("%w: homelab machine stop --simulate --state %s ends it, and the next command starts it with these", err, o.State)
+	}
 	if err != nil {
 		return nil, err
 	}
 	// What it is doing now; the copy ends with the program or with this process.
 	if lines, err := process.Progress(context.WithoutCancel(ctx)); err == nil {
-		go func() { _, _ = io.Copy(progress, lines) }()
+		go func() { _, _ = io.Copy(o.progress, lines) }()
 	}
 	return process, nil
+}
+
+// images are those of --offline; nil without it.
+func (f *flags) images() (*substitutes.Folder, error) {
+	if f.offline == "" {
+		return nil, nil
+	}
+	folder, err := substitutes.Open(f.offline)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usageErrorf("%w: homelab machine images %s makes them", err, f.offline)
+	}
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return folder, nil
+}
+
+// sayInstead says what is not exercised because something else runs in its place.
+func (s *session) sayInstead(images *substitutes.Folder) {
+	if images == nil || len(images.Instead()) == 0 {
+		return
+	}
+	s.say("not the real programs, so what they would do is not tried:")
+	for _, note := range images.Instead() {
+		s.say("  - %s", note)
+	}
 }
 
 // endMachines lets the machines of a kept simulation go on, and ends all others: those of a
@@ -130,8 +173,50 @@ func (a *app) machineCommand() *cobra.Command {
 	stop, _ := a.machineAction("stop", "Shut the machine down, and end the program that runs it",
 		"stop shuts the machine down and ends the program that runs it. Its disk stays in the simulation's folder: the next\ncommand with --machine boots it again.",
 		"  # Enough for today\n  homelab machine stop --simulate --state /tmp/lab", a.machineStop)
-	cmd.AddCommand(shell, console, cut, stop)
+	cmd.AddCommand(shell, console, cut, stop, a.imagesCommand())
 	return cmd
+}
+
+func (a *app) imagesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "images FOLDER",
+		Short: "Make the container images that a machine has with --offline",
+		Long: "images makes a folder of container images for machines, which reach no registry: the deployment's own programs, other\n" +
+			"projects' as far as they can be built or are in Debian, and stand-ins for the rest. Images there that stand for\n" +
+			"themselves stay. The first time it needs root, debootstrap and Debian's mirror, and takes minutes.",
+		Example: "  # Make them, and deploy with them\n  homelab machine images /tmp/images\n  homelab up --simulate --machine --offline /tmp/images --state /tmp/lab",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageErrorf("machine images takes the folder that it makes, got %q", args)
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return a.images(cmd.Context(), args[0], a.stderr) },
+	}
+}
+
+// makeImages makes a folder of images for machines.
+func makeImages(ctx context.Context, folder string, progress io.Writer) error {
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		return err
+	}
+	program, err := toolchain.Machine(ctx, progress)
+	if err != nil {
+		return err
+	}
+	root, err := toolchain.Root()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, program, "images", folder)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = root, progress, progress
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 30 * time.Second
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("making the images in %s: %w", folder, err)
+	}
+	return nil
 }
 
 func (a *app) machineAction(use, short, long, example string, run func(context.Context, *machineFlags, *kept, []string) error) (*cobra.Command, *machineFlags) {

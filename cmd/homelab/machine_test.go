@@ -4,9 +4,13 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -14,6 +18,7 @@ import (
 
 	"homelab/internal/rehearsal"
 	"homelab/internal/simcloud"
+	"homelab/internal/substitutes"
 	"homelab/internal/workspace"
 )
 
@@ -26,6 +31,7 @@ type rack struct {
 	unasked
 
 	place                workspace.Place
+	images               *substitutes.Folder
 	there                []rehearsal.Machine
 	started              int
 	kept, ended, stopped bool
@@ -50,11 +56,11 @@ func (r *rack) Close() error {
 }
 
 // start takes the place of startMachines.
-func (r *rack) start(_ context.Context, place workspace.Place, _ io.Writer) (machines, error) {
+func (r *rack) start(_ context.Context, o machineOptions) (machines, error) {
 	if r.missing != nil {
 		return nil, r.missing
 	}
-	r.place, r.kept, r.ended, r.stopped = place, false, false, false
+	r.place, r.images, r.kept, r.ended, r.stopped = o.Place, o.images, false, false, false
 	r.started++
 	return r, nil
 }
@@ -118,6 +124,49 @@ func TestAMachineThatCannotBeStarted(t *testing.T) {
 	assert.Contains(t, errOut, "apt-get install qemu-system-x86")
 }
 
+func TestImagesOfAMachine(t *testing.T) {
+	s := newShell(t, plainStack)
+	r := &rack{}
+	s.machines = r.start
+	images := t.TempDir()
+	content := []byte("an archive")
+	sum := sha256.Sum256(content)
+	require.NoError(t, os.WriteFile(filepath.Join(images, "a.tar"), content, 0o644))
+	image := func(name, instead string) substitutes.Image {
+		return substitutes.Image{
+			Image: name + ":1@sha256:" + strings.Repeat("a", 64), Archive: "a.tar", SHA256: hex.EncodeToString(sum[:]), Instead: instead,
+		}
+	}
+	require.NoError(t, substitutes.Write(images, []substitutes.Image{image("b", "Valkey 8 in the place of 9"), image("a", "a stand-in for Loki"), image("c", "")}))
+
+	code, out, errOut := s.run("up", "--simulate", "--machine", "--offline", images)
+	require.Equal(t, exitOK, code, errOut)
+	assert.Equal(t, images, r.images.Path())
+	const note = "not the real programs, so what they would do is not tried:\n  - Valkey 8 in the place of 9\n  - a stand-in for Loki\n"
+	assert.Equal(t, 1, strings.Count(out, note), out)
+
+	code, out, errOut = s.run("preview", "--simulate", "--machine")
+	require.Equal(t, exitOK, code, errOut)
+	assert.Nil(t, r.images)
+	assert.NotContains(t, out, "not the real programs")
+
+	started := r.started
+	require.NoError(t, os.WriteFile(filepath.Join(images, "a.tar"), []byte("another"), 0o644))
+	code, _, errOut = s.run("up", "--simulate", "--machine", "--offline", images)
+	assert.Equal(t, exitUsage, code)
+	assert.Equal(t, 3, strings.Count(errOut, "a.tar has the SHA-256"), errOut)
+	assert.Equal(t, started, r.started)
+
+	var asked string
+	s.images = func(_ context.Context, folder string, _ io.Writer) error {
+		asked = folder
+		return nil
+	}
+	code, _, errOut = s.run("machine", "images", "somewhere")
+	require.Equal(t, exitOK, code, errOut)
+	assert.Equal(t, "somewhere", asked)
+}
+
 func TestMachineCommandLines(t *testing.T) {
 	s := newShell(t, plainStack)
 	empty := t.TempDir()
@@ -126,6 +175,9 @@ func TestMachineCommandLines(t *testing.T) {
 		args []string
 	}{
 		{"--machine is the machine of a simulation: add --simulate", []string{"up", "--machine"}},
+		{"--offline has the images of a machine: add --machine", []string{"up", "--simulate", "--offline", empty}},
+		{"no such file or directory: homelab machine images " + empty + " makes them", []string{"up", "--simulate", "--machine", "--offline", empty}},
+		{"machine images takes the folder that it makes, got []", []string{"machine", "images"}},
 		{"name it with --simulate --state FOLDER", []string{"machine", "stop"}},
 		{"name it with --simulate --state FOLDER", []string{"machine", "cut", "--simulate"}},
 		{"name it with --simulate --state FOLDER", []string{"machine", "shell", "--state", empty}},
@@ -139,7 +191,7 @@ func TestMachineCommandLines(t *testing.T) {
 	}
 	code, out, _ := s.run("machine", "--help")
 	assert.Equal(t, exitOK, code)
-	for _, each := range []string{"shell", "console", "cut", "stop"} {
+	for _, each := range []string{"shell", "console", "cut", "stop", "images"} {
 		assert.Contains(t, out, "\n  "+each)
 	}
 }

@@ -36,7 +36,7 @@ func newApp() *app {
 		program: stack.From, real: stack.Real,
 		secrets: secrets(),
 		cli:     toolchain.Pulumi,
-		ssh:     realSSH, machines: startMachines,
+		ssh:     realSSH, machines: startMachines, images: makeImages,
 	}
 }
 

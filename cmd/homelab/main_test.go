@@ -77,7 +77,9 @@ type shell struct {
 	// program is what is deployed to simulated clouds; small if nil.
 	program func(root string) pulumi.RunFunc
 	// machines starts real machines; nil is never called.
-	machines func(ctx context.Context, place workspace.Place, progress io.Writer) (machines, error)
+	machines func(ctx context.Context, o machineOptions) (machines, error)
+	// images makes images for them; nil is never called.
+	images func(ctx context.Context, folder string, progress io.Writer) error
 }
 
 // pulumiCLI is found, or built, where the tests start: inside the checkout.
@@ -106,7 +108,7 @@ func (s *shell) run(args ...string) (code int, stdout, stderr string) {
 	s.t.Helper()
 	var out, errOut bytes.Buffer
 	a := newApp()
-	a.stdin, a.stdout, a.stderr, a.program, a.real, a.machines = s.stdin, &out, &errOut, small, small, s.machines
+	a.stdin, a.stdout, a.stderr, a.program, a.real, a.machines, a.images = s.stdin, &out, &errOut, small, small, s.machines, s.images
 	if s.program != nil {
 		a.program = s.program
 	}

@@ -46,7 +46,9 @@ type app struct {
 	// ssh runs a command on the server.
 	ssh ssh
 	// machines starts what runs the real machines of a simulation.
-	machines func(ctx context.Context, place workspace.Place, progress io.Writer) (machines, error)
+	machines func(ctx context.Context, o machineOptions) (machines, error)
+	// images makes a folder of container images for them.
+	images func(ctx context.Context, folder string, progress io.Writer) error
 }
 
 // flags are the flags all operations have. Those that pulumi has too are named and used as there.
@@ -55,6 +57,7 @@ type flags struct {
 	stack            string
 	simulate         bool
 	machine          bool
+	offline          string
 	state            string
 	json             bool
 	diff             bool
@@ -218,6 +221,8 @@ func (f *flags) check(run func() error) error {
 		return usageErrorf("--state is the state of a simulation: add --simulate")
 	case f.machine && !f.simulate:
 		return usageErrorf("--machine is the machine of a simulation: add --simulate")
+	case f.offline != "" && !f.machine:
+		return usageErrorf("--offline has the images of a machine: add --machine")
 	case f.policy && f.skipPreview && !f.simulate:
 		return usageErrorf("--policy judges what the preview plans: leave out --skip-preview")
 	case f.targetDependents && len(f.targets) == 0:
@@ -233,6 +238,8 @@ func (f *flags) addYes(cmd *cobra.Command) {
 
 func (f *flags) addMachine(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.machine, "machine", false, "with --simulate: a real virtual machine in place of the server; see docs/rehearsal.md")
+	cmd.Flags().StringVar(&f.offline, "offline", "", "with --machine: the `folder` of container images that the machine has, as homelab machine images makes it")
+	_ = cmd.MarkFlagDirname("offline") // the flag exists
 }
 
 func (f *flags) addExpectNoChanges(cmd *cobra.Command) {

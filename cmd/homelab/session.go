@@ -66,6 +66,10 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 			return nil, err
 		}
 	}
+	images, err := f.images()
+	if err != nil {
+		return nil, err
+	}
 	cli, err := a.cli(ctx, a.stderr)
 	// The real engine runs the providers in the project's folder, and the tools are found from
 	// there.
@@ -92,7 +96,7 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 	if f.machine {
 		options.Machines = func(ctx context.Context, place workspace.Place) (simcloud.Machines, error) {
 			var err error
-			s.machines, err = a.machines(ctx, place, a.stderr)
+			s.machines, err = a.machines(ctx, machineOptions{Place: place, images: images, progress: a.stderr})
 			return s.machines, err
 		}
 	}
@@ -108,6 +112,7 @@ func (a *app) open(ctx context.Context, f *flags) (*session, error) {
 	for _, note := range s.simulation.Notes() {
 		s.say("%s", note)
 	}
+	s.sayInstead(images)
 	return s, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,13 @@ import (
 
 // LogFile is the name of the program's log in the state folder.
 const LogFile = "machine.log"
+
+// imagesFile says in the state folder which images the program was started with.
+const imagesFile = "images"
+
+// ErrOtherImages is the error of Start when the program runs already, with other images than those
+// asked for.
+var ErrOtherImages = errors.New("the machines run already, and have other images")
 
 // Limits of starting and ending the program.
 const (
@@ -29,6 +37,8 @@ type Options struct {
 	State string
 	// Args are further arguments of its command serve.
 	Args []string
+	// Images is the folder of the container images that its machines have. Default: none.
+	Images string
 	// Env is its environment; nil is this process's own.
 	Env []string
 	// Dir is the folder that it runs in: it finds its checkout from there. Default: this process's
@@ -57,7 +67,14 @@ func Start(ctx context.Context, opts Options) (*Process, error) {
 		return nil, err
 	}
 	if client.Ping(ctx) == nil {
+		if err := sameImages(opts); err != nil {
+			client.Close()
+			return nil, err
+		}
 		return &Process{Client: client, Found: true, kept: true}, nil
+	}
+	if err := os.WriteFile(filepath.Join(opts.State, imagesFile), []byte(opts.Images), 0o600); err != nil {
+		return nil, fmt.Errorf("starting homelab-machine: %w", err)
 	}
 	logFile := filepath.Join(opts.State, LogFile)
 	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
@@ -65,7 +82,11 @@ func Start(ctx context.Context, opts Options) (*Process, error) {
 		return nil, fmt.Errorf("starting homelab-machine: %w", err)
 	}
 	defer func() { _ = log.Close() }() // the process has it too
-	cmd := exec.Command(opts.Program, append([]string{"serve", "--state", opts.State}, opts.Args...)...)
+	args := append([]string{"serve", "--state", opts.State}, opts.Args...)
+	if opts.Images != "" {
+		args = append(args, "--images", opts.Images)
+	}
+	cmd := exec.Command(opts.Program, args...)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = opts.Env, opts.Dir, log, log
 	apart(cmd)
 	stdin, err := cmd.StdinPipe()
@@ -81,6 +102,25 @@ func Start(ctx context.Context, opts Options) (*Process, error) {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
+}
+
+// sameImages compares the images asked for with those that the running program was started with.
+// Who asks for none takes what is there.
+func sameImages(opts Options) error {
+	if opts.Images == "" {
+		return nil
+	}
+	had, err := os.ReadFile(filepath.Join(opts.State, imagesFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if string(had) == opts.Images {
+		return nil
+	}
+	if len(had) == 0 {
+		had = []byte("none")
+	}
+	return fmt.Errorf("%w: %s", ErrOtherImages, had)
 }
 
 // awaitAnswer waits until the program serves its socket.

@@ -117,6 +117,35 @@ func TestAKeptProgramIsFoundAgain(t *testing.T) {
 	require.NoError(t, <-first.ended)
 }
 
+func TestImagesAreThoseThatTheProgramWasStartedWith(t *testing.T) {
+	state := folder(t)
+	with := func(images string) (*Process, error) {
+		return Start(t.Context(), Options{Program: os.Args[0], State: state, Images: images})
+	}
+	p, err := with("/tmp/images")
+	require.NoError(t, err)
+	require.NoError(t, p.Keep(t.Context()))
+	require.NoError(t, p.Close())
+	for _, same := range []string{"/tmp/images", ""} {
+		found, err := with(same)
+		require.NoError(t, err)
+		assert.True(t, found.Found)
+		require.NoError(t, found.Close())
+	}
+	_, err = with("/tmp/others")
+	require.ErrorIs(t, err, ErrOtherImages)
+	require.ErrorContains(t, err, "/tmp/images")
+	require.NoError(t, p.Client.End(t.Context()))
+	require.NoError(t, <-p.ended)
+	assert.Equal(t, "ended --images /tmp/images\n", logged(t, state))
+
+	p, err = with("")
+	require.NoError(t, err)
+	_, err = with("/tmp/images")
+	require.ErrorContains(t, err, "have other images: none")
+	require.NoError(t, p.Close())
+}
+
 func TestEndEndsWhatWasStarted(t *testing.T) {
 	state := folder(t)
 	p, err := start(t, state)

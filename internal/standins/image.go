@@ -15,8 +15,9 @@ type Image struct {
 	// Repository is what the deployment names the image, without tag and digest, as
 	// components/images writes it: ghcr.io/home-operations/radarr. Required.
 	Repository string
-	// Package is the main package to build, as go build takes it at the top of the checkout:
-	// ./internal/standins/standin. It is compiled without cgo. Required.
+	// Package is the folder of the main package to build, seen from the top of the checkout:
+	// ./internal/standins/program. It may be in a module of its own. It is compiled without cgo.
+	// Required.
 	Package string
 	// Entrypoint and Cmd are those of the image's configuration: as the real image has them, where
 	// the deployment leaves them to it.

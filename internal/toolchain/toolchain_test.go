@@ -301,6 +301,18 @@ func TestCompileBuildsAPackageOfTheCheckout(t *testing.T) {
 	require.ErrorContains(t, Compile(t.Context(), out, "./internal/toolchain/nothing", nil), "nothing")
 }
 
+func TestCompileStaticBuildsAPackageOfAnyModule(t *testing.T) {
+	for _, pkg := range []string{"./internal/toolchain/tool", "./images/wire"} {
+		out := filepath.Join(t.TempDir(), "tool")
+		require.NoError(t, CompileStatic(t.Context(), out, pkg, nil))
+		info, err := buildinfo.ReadFile(out)
+		require.NoError(t, err)
+		assert.Contains(t, info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "0"})
+		assert.Equal(t, strings.TrimPrefix(pkg, "./"), strings.TrimPrefix(info.Path, "homelab/"))
+	}
+	require.ErrorContains(t, CompileStatic(t.Context(), filepath.Join(t.TempDir(), "x"), "./images/nothing", nil), "nothing")
+}
+
 // What make calls and what Compile builds share their compiled packages.
 func TestMakeUsesTheSamePackagesAsTheBuild(t *testing.T) {
 	root, err := Root()

@@ -41,7 +41,8 @@ type Options struct {
 	// MaxCPUs and MaxMemoryMB bound what a machine is given, whatever its type has. Default 2 and
 	// 4096.
 	MaxCPUs, MaxMemoryMB int
-	// Offline asks no mirror: what the cache has must do.
+	// Offline asks nobody on the real internet, neither mirror nor registry: the cache and Images must
+	// do.
 	Offline bool
 	// Images returns substitutes of container images; see engine.Options.
 	Images func(ref string) (io.ReadCloser, error)
@@ -128,14 +129,13 @@ func Open(ctx context.Context, options Options) (_ *Lab, err error) {
 	if l.authority, err = authority.Open(filepath.Join(options.Cache, "authority")); err != nil {
 		return nil, err
 	}
-	if l.network, err = link.New(link.Options{}); err != nil {
+	if l.network, err = link.New(link.Options{Outbound: internet(options.Offline)}); err != nil {
 		return nil, fmt.Errorf("starting the network: %w", err)
 	}
 	if l.boxes, err = l.openBoxes(); err != nil {
 		return nil, err
 	}
-	// No way leads from the network to a registry.
-	l.engine = engine.New(engine.Options{Dial: l.dialFromHere, Images: options.Images, Offline: true})
+	l.engine = engine.New(engine.Options{Dial: l.dialFromHere, Images: options.Images, Offline: options.Offline})
 	if err := l.load(); err != nil {
 		return nil, err
 	}
