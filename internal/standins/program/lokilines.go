@@ -148,10 +148,14 @@ func stream(labels map[string]string) string {
 
 // pushed is the body of a push, in JSON. The real one takes protobuf, too.
 type pushed struct {
-	Streams []struct {
-		Stream map[string]string   `json:"stream"`
-		Values [][]json.RawMessage `json:"values"`
-	} `json:"streams"`
+	Streams []pushedStream `json:"streams"`
+}
+
+// pushedStream is lines with the same labels: of each the time in nanoseconds, the line, and maybe
+// metadata.
+type pushedStream struct {
+	Stream map[string]string   `json:"stream"`
+	Values [][]json.RawMessage `json:"values"`
 }
 
 func (p pushed) lines() ([]logLine, error) {
