@@ -103,7 +103,10 @@ func (h *Host) MountMedia(ctx *pulumi.Context, name string, args *MediaArgs, opt
 	if err != nil {
 		return nil, err
 	}
-	var started []pulumi.Resource
+	var after, started []pulumi.Resource
+	for _, f := range files {
+		after = append(after, f.Resource)
+	}
 	for _, unit := range []struct {
 		name  string
 		start bool
@@ -111,11 +114,12 @@ func (h *Host) MountMedia(ctx *pulumi.Context, name string, args *MediaArgs, opt
 		{"homelab-media-config.service", true}, {"mnt-storagebox.mount", true}, {"homelab-media-watch.service", false},
 		{"homelab-media-watch.timer", true}, {"homelab-media.service", true}, // the proof comes last
 	} {
-		written, err := h.WriteUnit(ctx, name+"-"+unit.name, Unit{Name: unit.name, Content: mediaContent(args, unit.name)}, child)
+		// The machine refuses a unit whose program, or whose unit before it, is not there yet.
+		written, err := h.WriteUnit(ctx, name+"-"+unit.name, Unit{Name: unit.name, Content: mediaContent(args, unit.name)}, child, pulumi.DependsOn(after))
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, written)
+		files, after = append(files, written), append(after, written.Resource)
 		if !unit.start {
 			continue
 		}

@@ -36,6 +36,7 @@ func newArr(name, api, key, title, version, shown string) *arr {
 	a.mux.HandleFunc("/ping", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, object{"status": "OK"})
 	})
+	a.mux.Handle("GET /{$}", http.RedirectHandler("/login?returnUrl=%2F", http.StatusFound))
 	a.route("GET /system/status", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, object{"appName": title, "version": version, "urlBase": ""})
 	})

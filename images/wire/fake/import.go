@@ -32,7 +32,7 @@ func (s *Servarr) addMedia(w http.ResponseWriter, r *http.Request) {
 	for _, root := range s.rootFolders() {
 		known = known || root["path"] == item["rootFolderPath"]
 	}
-	if !known || item["qualityProfileId"] != 4.0 {
+	if !known || s.profile(item["qualityProfileId"]) == nil {
 		refuse(w, "RootFolderPath", errors.New("no such root folder or profile"), item)
 		return
 	}

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"crypto/rand"
 	"crypto/sha512"
 	"encoding/binary"
 	"encoding/hex"
@@ -20,6 +21,7 @@ type Jackett struct {
 	password string
 	// passwordHash is what the real one keeps; if it is set, password is not.
 	passwordHash string
+	session      string // the cookie of who has logged in
 	configured   map[string]bool
 	order        []string
 	down         map[string]bool
@@ -29,7 +31,7 @@ type Jackett struct {
 
 func newJackett() *Jackett {
 	j := &Jackett{
-		Server: newServer("jackett"), key: JackettKey, password: JackettPassword, configured: map[string]bool{}, down: map[string]bool{},
+		Server: newServer("jackett"), key: JackettKey, password: JackettPassword, session: rand.Text(), configured: map[string]bool{}, down: map[string]bool{},
 		order: []string{"rarbg", "eztv", "private"},
 		Releases: map[string][]byte{
 			"The.Matrix.1999.1080p": torrentOf("The.Matrix.1999.1080p.mkv"), "Cosmos.S01E01.1080p": torrentOf("Cosmos.S01E01.1080p.mkv"),
@@ -40,7 +42,7 @@ func newJackett() *Jackett {
 		j.mutex.Lock()
 		defer j.mutex.Unlock()
 		if j.opens(r.PostFormValue("password")) {
-			http.SetCookie(w, &http.Cookie{Name: "Jackett", Value: "a-session", Path: "/"})
+			http.SetCookie(w, &http.Cookie{Name: "Jackett", Value: j.session, Path: "/"})
 		}
 		http.Redirect(w, r, "/UI/Dashboard", http.StatusFound)
 	})
@@ -119,7 +121,7 @@ func (j *Jackett) snapshot() any {
 func (j *Jackett) route(pattern string, handler http.HandlerFunc) {
 	j.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		cookie, err := r.Cookie("Jackett")
-		if err != nil || cookie.Value != "a-session" {
+		if err != nil || cookie.Value != j.session {
 			http.Redirect(w, r, "/UI/Login", http.StatusFound)
 			return
 		}

@@ -55,7 +55,8 @@ func (p *providers) keeps(name string, into keeps) {
 }
 
 func (s *Servarr) keeps() keeps {
-	all := keeps{"configs": &s.configs, "password": &s.stored, "roots": &s.roots, "media": &s.media, "imported": &s.imported}
+	all := keeps{"configs": &s.configs, "password": &s.stored, "roots": &s.roots, "profiles": &s.profiles,
+		"media": &s.media, "imported": &s.imported}
 	s.clients.keeps("clients", all)
 	s.indexers.keeps("indexers", all)
 	s.connects.keeps("notifications", all)

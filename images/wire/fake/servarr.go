@@ -60,6 +60,7 @@ type Servarr struct {
 	*arr
 	kind     servarrKind
 	roots    []object
+	profiles []object
 	clients  *providers
 	indexers *providers
 	// connects are its notifications.
@@ -104,9 +105,7 @@ func newServarr(kind servarrKind) *Servarr {
 		answer(w, http.StatusOK, s.rootFolders())
 	})
 	s.route("POST /rootfolder", s.addRoot)
-	s.route("GET /qualityprofile", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, []object{{"id": 1, "name": "Any"}, {"id": 4, "name": "HD-1080p"}})
-	})
+	s.routeProfiles()
 	s.route("GET /tag", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, []object{}) })
 	s.route("POST /"+kind.resource, s.addMedia)
 	s.route("POST /command", s.command)

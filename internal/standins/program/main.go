@@ -43,8 +43,22 @@ func (p process) path(name string) string { return filepath.Join("/", p.root, na
 
 // standins are the programs by name.
 var standins = map[string]standin{
-	"jellyfin":   jellyfin,
-	"jellyseerr": jellyseerr,
+	"alloy":              alloy,
+	"cadvisor":           cadvisor,
+	"gluetun":            gluetun,
+	"gluetun-entrypoint": gluetun,
+	"grafana":            grafana,
+	"healthcheck":        socketHealth,
+	"jackett":            jackett,
+	"jellyfin":           jellyfin,
+	"jellyseerr":         jellyseerr,
+	"loki":               loki,
+	"promtail":           promtail,
+	"prowlarr":           arr("prowlarr", "Prowlarr", "2.6.5.5623"),
+	"radarr":             arr("radarr", "Radarr", "6.4.4.10685"),
+	"recyclarr":          recyclarr,
+	"socket-proxy":       socketProxy,
+	"sonarr":             arr("sonarr", "Sonarr", "4.0.20.3012"),
 }
 
 // choose returns the stand-in that is meant, and its arguments.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,9 +21,9 @@ import (
 type app struct {
 	name     string
 	settings fake.Settings
-	// database is where the real one has its own.
-	database string
-	address  string
+	// database is where the real one has its own; file is where the state is if that has none.
+	database, file string
+	address        string
 	// before is asked while the app starts, and reports whether it has answered; nil for nothing.
 	before func(w http.ResponseWriter, r *http.Request) bool
 	// format is that of a line of the log.
@@ -44,7 +45,7 @@ func (a app) run(ctx context.Context, p process) (err error) {
 	if err != nil {
 		return err
 	}
-	file, err := document.Open(p.path(a.database))
+	file, err := a.open(p)
 	if err != nil {
 		return err
 	}
@@ -80,9 +81,26 @@ func (a app) run(ctx context.Context, p process) (err error) {
 	return p.serve(ctx, a.address, a.handler(played, keep, say))
 }
 
+// store keeps a state.
+type store interface {
+	Content() []byte
+	Write([]byte) error
+	Close() error
+}
+
+func (a app) open(p process) (store, error) {
+	if a.database == "" {
+		return openPlain(p.path(a.file))
+	}
+	return document.Open(p.path(a.database))
+}
+
 // keeper returns what writes the state, if it has changed.
-func keeper(played *fake.App, file *document.File) func() error {
+func keeper(played *fake.App, file store) func() error {
+	var mutex sync.Mutex // or an older state could be written after a newer one
 	return func() error {
+		mutex.Lock()
+		defer mutex.Unlock()
 		state, err := played.State()
 		if err != nil {
 			return err
@@ -103,9 +121,6 @@ func (a app) handler(played *fake.App, keep func() error, say func(string)) http
 		}
 	})
 }
-
-// now is the time as most of the apps write it.
-func now() string { return time.Now().Format("2006-01-02 15:04:05.0") }
 
 // jellyfinStarts is for how long another server answers in Jellyfin's place. The real one needs
 // some ten seconds.

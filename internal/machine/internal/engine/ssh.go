@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -37,7 +39,8 @@ func (e *Engine) tunnel(ctx context.Context, call rehearsal.DockerCall) (_ net.C
 		port = "22"
 	}
 	address := net.JoinHostPort(u.Hostname(), port)
-	config := &ssh.ClientConfig{User: u.User.Username(), HostKeyCallback: pinned(call.HostKeys)}
+	config := &ssh.ClientConfig{User: u.User.Username()}
+	config.HostKeyCallback, config.HostKeyAlgorithms = pinned(call.HostKeys)
 	raw, err := e.options.Dial(ctx, address)
 	if err != nil {
 		return nil, err
@@ -56,21 +59,33 @@ func (e *Engine) tunnel(ctx context.Context, call rehearsal.DockerCall) (_ net.C
 	return out, nil
 }
 
-// pinned accepts one of the keys; without any, every host is accepted, as ssh with the check turned
-// off.
-func pinned(lines []string) ssh.HostKeyCallback {
+// pinned accepts one of the keys, and asks the host for a key of their types, as ssh does: a host
+// that may choose shows another one. Without any, every host is accepted, as ssh with the check
+// turned off.
+func pinned(lines []string) (ssh.HostKeyCallback, []string) {
 	if len(lines) == 0 {
-		return ssh.InsecureIgnoreHostKey()
+		return ssh.InsecureIgnoreHostKey(), nil
+	}
+	var keys []ssh.PublicKey
+	var algorithms []string
+	for _, line := range lines {
+		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		if err != nil {
+			continue // it fits no host
+		}
+		keys = append(keys, key)
+		if !slices.Contains(algorithms, key.Type()) {
+			algorithms = append(algorithms, key.Type())
+		}
 	}
 	return func(_ string, _ net.Addr, got ssh.PublicKey) error {
-		for _, line := range lines {
-			want, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
-			if err == nil && string(want.Marshal()) == string(got.Marshal()) {
+		for _, want := range keys {
+			if bytes.Equal(want.Marshal(), got.Marshal()) {
 				return nil
 			}
 		}
 		return said("Host key verification failed.")
-	}
+	}, algorithms
 }
 
 // sessionConn is a session that is joined with the engine's socket.

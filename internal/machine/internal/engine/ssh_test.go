@@ -2,7 +2,10 @@ package engine
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"io"
 	"net"
@@ -16,11 +19,12 @@ import (
 	"homelab/internal/rehearsal"
 )
 
-// sshHost is an SSH server that joins a session with an engine's socket.
+// sshHost is an SSH server that joins a session with an engine's socket. It has keys of two types, as
+// every real one.
 type sshHost struct {
-	signer ssh.Signer
-	socket string
-	asked  []string
+	signer, other ssh.Signer
+	socket        string
+	asked         []string
 }
 
 func newSSHHost(t *testing.T, socket string) *sshHost {
@@ -28,13 +32,18 @@ func newSSHHost(t *testing.T, socket string) *sshHost {
 	require.NoError(t, err)
 	signer, err := ssh.NewSignerFromKey(private)
 	require.NoError(t, err)
-	return &sshHost{signer: signer, socket: socket}
+	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	other, err := ssh.NewSignerFromKey(curve)
+	require.NoError(t, err)
+	return &sshHost{signer: signer, other: other, socket: socket}
 }
 
 func (h *sshHost) key() string { return string(ssh.MarshalAuthorizedKey(h.signer.PublicKey())) }
 
 func (h *sshHost) serve(conn net.Conn) {
 	config := &ssh.ServerConfig{NoClientAuth: true}
+	config.AddHostKey(h.other) // which every client prefers that does not say what it knows
 	config.AddHostKey(h.signer)
 	c, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil {
