@@ -88,6 +88,8 @@ type localItem struct {
 	Description string `yaml:"description"`
 	Filter      string `yaml:"filter,omitempty"`
 	OnSuccess   string `yaml:"onsuccess,omitempty"`
+	// Statics are what a parser does; one without is refused.
+	Statics []map[string]string `yaml:"statics,omitempty"`
 }
 
 // localItems adds what has the hub's names and no content.
@@ -107,6 +109,7 @@ func localItems(l layer, etc string) error {
 	}
 	for _, name := range hubParsers {
 		item := localItem{Name: name, Description: "in the place of the hub's", Filter: "false", OnSuccess: "next_stage"}
+		item.Statics = []map[string]string{{"parsed": "message", "expression": "evt.Line.Raw"}}
 		if err := add("parsers/s00-raw", item); err != nil {
 			return err
 		}
