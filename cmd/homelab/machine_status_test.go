@@ -78,13 +78,13 @@ func serveMachines(t *testing.T, state string, answers map[string]any) {
 }
 
 // statusOf runs machine status --json and holds it to the schema.
-func statusOf(t *testing.T, s *shell, state string) machineStatus {
+func statusOf(t *testing.T, s *shell, schema *jsonschema.Schema, state string) machineStatus {
 	t.Helper()
 	code, out, errOut := s.run("machine", "status", "--simulate", "--state", state, "--json")
 	require.Equal(t, exitOK, code, errOut)
 	var document any
 	require.NoError(t, json.Unmarshal([]byte(out), &document), "one JSON document and nothing else: %s", out)
-	require.NoError(t, strictMachineSchema(t).Validate(document), out)
+	require.NoError(t, schema.Validate(document), out)
 	assert.NotContains(t, out, "secret")
 	var report machineReport
 	require.NoError(t, json.Unmarshal([]byte(out), &report))
@@ -94,13 +94,14 @@ func statusOf(t *testing.T, s *shell, state string) machineStatus {
 }
 
 func TestMachineStatus(t *testing.T) {
+	schema := strictMachineSchema(t)
 	s := newShell(t, plainStack)
 	public := []string{"198.51.100.1", "2001:db8:1::1"}
 	flags := func(state string) string { return "--simulate --state " + state }
 
 	t.Run("stopped", func(t *testing.T) {
 		state := keptMachine(t)
-		m := statusOf(t, s, state)
+		m := statusOf(t, s, schema, state)
 		assert.False(t, m.Running, "it would go on with the program, which does not run")
 		assert.Equal(t, public, m.Public)
 		assert.Empty(t, m.Tailnet)
@@ -118,7 +119,7 @@ func TestMachineStatus(t *testing.T) {
 			{ID: "1", Name: "laptop.tail1234.ts.net", Addresses: []netip.Addr{netip.MustParseAddr("100.64.0.1")}},
 			{ID: "2", Machine: "100000001", Addresses: []netip.Addr{netip.MustParseAddr("100.64.0.2"), netip.MustParseAddr("fd7a:115c:a1e0::2")}},
 		}})
-		m := statusOf(t, s, state)
+		m := statusOf(t, s, schema, state)
 		assert.True(t, m.Running)
 		assert.Equal(t, []string{"100.64.0.2", "fd7a:115c:a1e0::2"}, m.Tailnet)
 		assert.Equal(t, "homelab machine shell "+flags(state), m.Shell)
@@ -129,7 +130,7 @@ func TestMachineStatus(t *testing.T) {
 	t.Run("booting", func(t *testing.T) {
 		state := keptMachine(t)
 		serveMachines(t, state, map[string]any{"ping": struct{}{}, "machines": running, "devices": []rehearsal.Device{}})
-		m := statusOf(t, s, state)
+		m := statusOf(t, s, schema, state)
 		assert.True(t, m.Running)
 		assert.Contains(t, m.Reason, "it has not joined the tailnet: homelab machine console "+flags(state))
 	})
@@ -137,12 +138,12 @@ func TestMachineStatus(t *testing.T) {
 		state := keptMachine(t)
 		// Nobody asks for the devices: that would start a tailnet.
 		serveMachines(t, state, map[string]any{"ping": struct{}{}, "machines": []rehearsal.Machine{{ID: "100000001"}}})
-		assert.False(t, statusOf(t, s, state).Running)
+		assert.False(t, statusOf(t, s, schema, state).Running)
 	})
 	t.Run("the disk is not there yet", func(t *testing.T) {
 		state := keptMachine(t)
 		require.NoError(t, os.Remove(rehearsal.Disk(filepath.Join(state, machinesDir), "100000001")))
-		assert.Zero(t, statusOf(t, s, state).DiskBytes)
+		assert.Zero(t, statusOf(t, s, schema, state).DiskBytes)
 	})
 }
 

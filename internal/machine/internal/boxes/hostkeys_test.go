@@ -23,7 +23,9 @@ const boxName = login1 + ".your-storagebox.de"
 func (w *world) through(port uint16, known, algorithms string) []string {
 	w.t.Helper()
 	at := strings.Replace(w.at(port), ":", "/", 1)
-	pipe := w.write(fmt.Sprintf("to-%d", port), "#!/bin/bash\nexec 3<>/dev/tcp/"+at+"\ncat <&3 &\ncat >&3\n", 0o700)
+	// It ends with ssh, also with one that hangs up first: nobody waits for the box then.
+	pipe := w.write(fmt.Sprintf("to-%d", port), "#!/bin/bash\nexec 2>/dev/null 3<>/dev/tcp/"+at+
+		"\ncat <&3 &\nanswers=$!\nexec >&-\ntrap 'kill $answers' EXIT HUP TERM\ncat >&3\n", 0o700)
 	return []string{
 		"-F", "/dev/null", "-o", "ProxyCommand=" + pipe, "-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=/dev/null",
 		"-o", "StrictHostKeyChecking=yes", "-o", "HostKeyAlgorithms=" + algorithms, "-o", fmt.Sprintf("Port=%d", port),
