@@ -220,6 +220,13 @@ func (c *Client) DeleteBox(ctx context.Context, id string) error {
 	return c.call(ctx, "delete-box", IDArgs{id}, nil)
 }
 
+// BoxKeys implements Service.
+func (c *Client) BoxKeys(ctx context.Context) ([]string, error) {
+	var out []string
+	err := c.call(ctx, "box-keys", struct{}{}, &out)
+	return out, err
+}
+
 // Docker implements Service.
 func (c *Client) Docker(ctx context.Context, call DockerCall) (DockerResult, error) {
 	var out DockerResult

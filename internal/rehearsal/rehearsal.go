@@ -1,6 +1,6 @@
 // Package rehearsal speaks to homelab-machine, the program that runs real virtual machines in place
 // of rented servers: the types of its API, the client, and how it is started. It uses the standard
-// library only, because that program, a module of its own, uses it too.
+// library and boxkeys only, because that program, a module of its own, uses it too.
 package rehearsal
 
 import (
@@ -46,6 +46,9 @@ type Service interface {
 	SetBox(ctx context.Context, box Box) error
 	// DeleteBox removes a storage box with all it holds. Deleting one that is not there is no error.
 	DeleteBox(ctx context.Context, id string) error
+	// BoxKeys returns the public SSH host keys that every storage box shows, one of each type that
+	// Hetzner's have, as lines of authorized_keys.
+	BoxKeys(ctx context.Context) ([]string, error)
 
 	// Docker acts on a machine's Docker engine as Docker's provider does.
 	Docker(ctx context.Context, call DockerCall) (DockerResult, error)

@@ -23,6 +23,7 @@ type Machines interface {
 	Devices(ctx context.Context) ([]rehearsal.Device, error)
 	SetBox(ctx context.Context, box rehearsal.Box) error
 	DeleteBox(ctx context.Context, id string) error
+	BoxKeys(ctx context.Context) ([]string, error)
 	Docker(ctx context.Context, call rehearsal.DockerCall) (rehearsal.DockerResult, error)
 	Dial(ctx context.Context, target rehearsal.Target) (net.Conn, error)
 }

@@ -77,7 +77,11 @@ func (t *task) execute(ctx context.Context, phase Kind, script string, in map[st
 	if err := t.setEnvironment(session, in); err != nil {
 		return err
 	}
-	if stdin := text(in, "stdin"); stdin != "" {
+	stdin, err := t.delivered(ctx, text(in, "stdin"))
+	if err != nil {
+		return err
+	}
+	if stdin != "" {
 		session.Stdin = strings.NewReader(stdin)
 	}
 	var stdout, stderr, both bytes.Buffer
@@ -92,6 +96,20 @@ func (t *task) execute(ctx context.Context, phase Kind, script string, in map[st
 	}
 	t.out["stdout"], t.out["stderr"] = strings.TrimSuffix(stdout.String(), "\n"), strings.TrimSuffix(stderr.String(), "\n")
 	return nil
+}
+
+// delivered is what a command is given to read, as it arrives at the machine: all that the program
+// puts there comes this way. The host keys of Hetzner's storage boxes become those of the
+// rehearsal's. Inputs, state and what is recorded stay the program's.
+func (t *task) delivered(ctx context.Context, stdin string) (string, error) {
+	if !rehearsal.PinsBoxes(stdin) {
+		return stdin, nil
+	}
+	keys, err := t.w.opts.Machines.BoxKeys(ctx)
+	if err != nil {
+		return "", fmt.Errorf("asking for the host keys of the storage boxes: %w", err)
+	}
+	return rehearsal.PinBoxes(stdin, keys)
 }
 
 // lockedWriter takes what a command writes to both of its outputs.

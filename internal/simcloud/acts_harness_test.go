@@ -214,6 +214,13 @@ func (r *rack) DeleteBox(_ context.Context, id string) error {
 	return nil
 }
 
+func (r *rack) BoxKeys(context.Context) ([]string, error) {
+	if err := r.begin("box-keys", ""); err != nil {
+		return nil, err
+	}
+	return []string{"ssh-ed25519 AAAAed", "ssh-rsa AAAArsa", "ecdsa-sha2-nistp521 AAAAec"}, nil
+}
+
 func (r *rack) Docker(_ context.Context, call rehearsal.DockerCall) (rehearsal.DockerResult, error) {
 	if err := r.begin("docker", string(call.Operation)+" "+call.Type); err != nil {
 		return rehearsal.DockerResult{}, err

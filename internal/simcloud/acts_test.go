@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"homelab/internal/boxkeys"
 	"homelab/internal/rehearsal"
 )
 
@@ -281,6 +282,40 @@ func TestACommandRunsOnTheMachine(t *testing.T) {
 	require.ErrorContains(t, c.update(r, with(in, m{"update": "false", "stdin": "new"})), "Process exited with status 3")
 	require.NoError(t, c.update(r, with(in, m{"update": "good", "stdin": "new"})))
 	assert.Equal(t, "could not set environment variable \"B\": ssh: setenv failed", c.refuse(typeCommand, "z", with(in, m{"environment": m{"B": "1"}})))
+}
+
+// A machine gets the host keys of the rehearsal's boxes, and the program sees nothing of it.
+func TestPinnedHostKeysOfBoxesBecomeTheRehearsals(t *testing.T) {
+	f := newRealFleet(t)
+	var got []string
+	s := newShell(t, func(_, stdin string, _ map[string]string) (string, string, uint32) {
+		got = append(got, stdin)
+		return "", "", 0
+	})
+	_, connection := f.onMachine(s)
+	c := f.connect("command", m{})
+	f.rack.since()
+	declared := boxkeys.KnownHosts("u1-sub1.your-storagebox.de")
+	in := m{"connection": connection, "create": "put known_hosts", "stdin": declared}
+	r := c.create(typeCommand, "known", in)
+	assertAsked(t, f.rack, "dial 100.64.0.7:22", "box-keys")
+	want := "[u1-sub1.your-storagebox.de]:23 ssh-ed25519 AAAAed\n[u1-sub1.your-storagebox.de]:23 ssh-rsa AAAArsa\n" +
+		"[u1-sub1.your-storagebox.de]:23 ecdsa-sha2-nistp521 AAAAec\n"
+	assert.Equal(t, []string{want}, got)
+	assert.Equal(t, declared, r.out["stdin"])
+	assert.Equal(t, declared, f.w.Commands("100.64.0.7")[0].Stdin)
+	require.True(t, c.refresh(r))
+	assert.Equal(t, declared, r.out["stdin"], "a refresh finds no change")
+
+	wrong := "[u1-sub1.your-storagebox.de]:23 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGq0000000000000000000000000000000000000000000\n"
+	f.rack.since()
+	require.NoError(t, c.update(r, with(in, m{"stdin": wrong})))
+	assertAsked(t, f.rack, "dial 100.64.0.7:22")
+	assert.Equal(t, wrong, got[1], "a key that is not Hetzner's stays")
+
+	f.rack.failures["box-keys"] = errors.New("gone")
+	assert.Contains(t, c.refuse(typeCommand, "x", in), "asking for the host keys of the storage boxes: gone")
+	assert.Len(t, got, 2, "the command does not run with keys that no box has")
 }
 
 func TestACommandNeedsTheRightMachine(t *testing.T) {

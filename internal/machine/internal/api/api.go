@@ -45,6 +45,7 @@ func New(options Options) http.Handler {
 	handle("devices", question(func(ctx context.Context, _ struct{}) ([]rehearsal.Device, error) { return s.Devices(ctx) }))
 	handle("box", command(s.SetBox))
 	handle("delete-box", command(func(ctx context.Context, a rehearsal.IDArgs) error { return s.DeleteBox(ctx, a.ID) }))
+	handle("box-keys", question(func(ctx context.Context, _ struct{}) ([]string, error) { return s.BoxKeys(ctx) }))
 	handle("docker", question(s.Docker))
 	handle("dial", dial(s))
 	handle("console", stream(func(ctx context.Context, a rehearsal.ConsoleArgs) (io.ReadCloser, error) {

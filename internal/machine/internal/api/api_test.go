@@ -73,6 +73,9 @@ func (r *recorder) SetBox(ctx context.Context, b rehearsal.Box) error { return r
 func (r *recorder) DeleteBox(ctx context.Context, id string) error {
 	return r.did(ctx, "delete-box", id)
 }
+func (r *recorder) BoxKeys(ctx context.Context) ([]string, error) {
+	return []string{"ssh-ed25519 AAAA"}, r.did(ctx, "box-keys")
+}
 func (r *recorder) Docker(ctx context.Context, c rehearsal.DockerCall) (rehearsal.DockerResult, error) {
 	return rehearsal.DockerResult{ID: "x", Outputs: map[string]any{"n": 1.0}}, r.did(ctx, "docker", c)
 }
@@ -133,6 +136,7 @@ func TestEveryMethodArrivesAsItWasCalled(t *testing.T) {
 		{func() error { return c.SetBox(ctx, box) }, []any{"box", box}},
 		{func() error { return c.DeleteBox(ctx, "2") }, []any{"delete-box", "2"}},
 		{func() error { _, err := c.Machines(ctx); return err }, []any{"machines"}},
+		{func() error { _, err := c.BoxKeys(ctx); return err }, []any{"box-keys"}},
 		{func() error { _, err := c.MakeKey(ctx, key); return err }, []any{"key", key}},
 		{func() error { _, err := c.Devices(ctx); return err }, []any{"devices"}},
 		{func() error { _, err := c.Docker(ctx, call); return err }, []any{"docker", call}},

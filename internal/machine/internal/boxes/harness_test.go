@@ -3,7 +3,6 @@ package boxes
 import (
 	"bytes"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
@@ -69,17 +68,24 @@ func aBox() Box {
 	}
 }
 
+// hostKeys are those of every box in the tests: an RSA key takes long to make.
+var hostKeys = sync.OnceValues(func() ([]ssh.Signer, error) {
+	folder, err := os.MkdirTemp("", "boxkeys-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	return HostKeys(folder)
+})
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), files: t.TempDir(), ports: map[uint16]string{}, now: time.Now}
 	certificate := w.certificate()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
+	keys, err := hostKeys()
 	require.NoError(t, err)
-	signer, err := ssh.NewSignerFromKey(key)
-	require.NoError(t, err)
-	w.write("hostkey.pub", string(ssh.MarshalAuthorizedKey(signer.PublicKey())), 0o600)
 	w.server, err = New(Options{
-		Dir: w.dir, HostKeys: []ssh.Signer{signer}, LoginDelay: loginDelay,
+		Dir: w.dir, HostKeys: keys, LoginDelay: loginDelay,
 		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate, nil },
 		Inside:      func(a netip.Addr) bool { return a.String() != outsideAddress },
 		Now:         w.time,
@@ -247,9 +253,11 @@ func (w *world) sshOptions(port uint16, key string) []string {
 	w.t.Helper()
 	host, number, err := net.SplitHostPort(w.at(port))
 	require.NoError(w.t, err)
-	public, err := os.ReadFile(filepath.Join(w.files, "hostkey.pub"))
-	require.NoError(w.t, err)
-	known := w.write("known_hosts", fmt.Sprintf("[%s]:%s %s", host, number, public), 0o600)
+	var lines strings.Builder
+	for _, key := range w.server.PublicKeys() {
+		fmt.Fprintf(&lines, "[%s]:%s %s\n", host, number, key)
+	}
+	known := w.write("known_hosts", lines.String(), 0o600)
 	options := []string{
 		"-F", "/dev/null", "-o", "UserKnownHostsFile=" + known, "-o", "StrictHostKeyChecking=yes", "-o", "HostKeyAlgorithms=" + hostKeyAlgorithms,
 		"-o", "Port=" + number, "-o", "IdentityAgent=none",

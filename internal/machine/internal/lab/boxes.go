@@ -2,19 +2,12 @@ package lab
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/tls"
-	"encoding/pem"
 	"errors"
-	"fmt"
-	"io/fs"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
-
-	"golang.org/x/crypto/ssh"
 
 	"homelab/internal/machine/internal/boxes"
 	"homelab/internal/rehearsal"
@@ -22,12 +15,12 @@ import (
 
 // openBoxes makes the server of all boxes.
 func (l *Lab) openBoxes() (*boxes.Server, error) {
-	key, err := hostKey(filepath.Join(l.options.State, "boxes.key"))
+	keys, err := boxes.HostKeys(filepath.Join(l.options.State, "boxkeys"))
 	if err != nil {
-		return nil, fmt.Errorf("making the host key of the storage boxes: %w", err)
+		return nil, err
 	}
 	return boxes.New(boxes.Options{
-		Dir: filepath.Join(l.options.State, boxesDir), Listen: l.network.Listen, Certificate: l.certificates(), HostKeys: []ssh.Signer{key}, Inside: l.inside,
+		Dir: filepath.Join(l.options.State, boxesDir), Listen: l.network.Listen, Certificate: l.certificates(), HostKeys: keys, Inside: l.inside,
 	})
 }
 
@@ -53,26 +46,8 @@ func (l *Lab) certificates() func(*tls.ClientHelloInfo) (*tls.Certificate, error
 	}
 }
 
-// hostKey reads an SSH host key, or makes it.
-func hostKey(path string) (ssh.Signer, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		_, private, genErr := ed25519.GenerateKey(nil)
-		if genErr != nil {
-			return nil, genErr
-		}
-		block, genErr := ssh.MarshalPrivateKey(private, "")
-		if genErr != nil {
-			return nil, genErr
-		}
-		text = pem.EncodeToMemory(block)
-		err = os.WriteFile(path, text, 0o600)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return ssh.ParsePrivateKey(text)
-}
+// BoxKeys implements rehearsal.Service.
+func (l *Lab) BoxKeys(context.Context) ([]string, error) { return l.boxes.PublicKeys(), nil }
 
 // SetBox implements rehearsal.Service.
 func (l *Lab) SetBox(_ context.Context, box rehearsal.Box) error {
