@@ -110,9 +110,11 @@ func (a *app) machineCommand() *cobra.Command {
 		Short: "Look into the machine of a simulation, cut its power, stop it",
 		Long: "machine works on the virtual machine that homelab up --simulate --machine --state FOLDER has left running.\n" +
 			"docs/rehearsal.md says what it is.",
-		Example: "  # A shell on it, as a deployment logs in\n  homelab machine shell --simulate --state /tmp/lab",
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Example: "  # What is there?\n  homelab machine status --simulate --state /tmp/lab\n\n" +
+			"  # A shell on it, as a deployment logs in\n  homelab machine shell --simulate --state /tmp/lab\n\n" +
+			"  # Enough for today; its disk stays\n  homelab machine stop --simulate --state /tmp/lab",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	shell, f := a.machineAction("shell", "Log in to the machine over the tailnet, or run a command there",
 		"shell logs in as a deployment does: over the tailnet, as this computer, with the host key that the simulation knows.",
@@ -130,7 +132,7 @@ func (a *app) machineCommand() *cobra.Command {
 	stop, _ := a.machineAction("stop", "Shut the machine down, and end the program that runs it",
 		"stop shuts the machine down and ends the program that runs it. Its disk stays in the simulation's folder: the next\ncommand with --machine boots it again.",
 		"  # Enough for today\n  homelab machine stop --simulate --state /tmp/lab", a.machineStop)
-	cmd.AddCommand(shell, console, cut, stop)
+	cmd.AddCommand(a.machineStatusCommand(), shell, console, cut, stop)
 	return cmd
 }
 
@@ -138,12 +140,7 @@ func (a *app) machineAction(use, short, long, example string, run func(context.C
 	f := &machineFlags{}
 	cmd := &cobra.Command{
 		Use: use, Short: short, Long: long, Example: example,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageErrorf("machine %s takes no arguments, got %q", use, args)
-			}
-			return nil
-		},
+		Args: noArguments(use),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k, err := f.find(cmd.Context())
 			if err != nil {
@@ -153,20 +150,44 @@ func (a *app) machineAction(use, short, long, example string, run func(context.C
 			return run(cmd.Context(), f, k, args)
 		},
 	}
-	cmd.Flags().BoolVar(&f.simulate, "simulate", false, "the machine is that of a simulation; required")
-	cmd.Flags().StringVar(&f.state, "state", "", "`folder` that keeps the simulation; required")
-	_ = cmd.MarkFlagDirname("state") // the flag exists
+	f.add(cmd)
 	return cmd, f
 }
 
-// find finds the machines of a kept simulation.
-func (f *machineFlags) find(ctx context.Context) (*kept, error) {
+// noArguments refuses arguments of a command for a machine.
+func noArguments(use string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usageErrorf("machine %s takes no arguments, got %q", use, args)
+		}
+		return nil
+	}
+}
+
+// add adds the flags that name the simulation.
+func (f *machineFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.simulate, "simulate", false, "the machine is that of a simulation; required")
+	cmd.Flags().StringVar(&f.state, "state", "", "`folder` that keeps the simulation; required")
+	_ = cmd.MarkFlagDirname("state") // the flag exists
+}
+
+// client is one of the program that runs the simulation's machines; whether it runs is not known.
+func (f *machineFlags) client() (*rehearsal.Client, error) {
 	if !f.simulate || f.state == "" {
 		return nil, usageErrorf("the machine is that of a simulation that is kept: name it with --simulate --state FOLDER")
 	}
 	client, err := rehearsal.NewClient(filepath.Join(f.state, machinesDir))
 	if err != nil {
 		return nil, usageError{err}
+	}
+	return client, nil
+}
+
+// find finds the machines of a kept simulation.
+func (f *machineFlags) find(ctx context.Context) (*kept, error) {
+	client, err := f.client()
+	if err != nil {
+		return nil, err
 	}
 	if client.Ping(ctx) != nil {
 		return nil, usageErrorf("no machine runs in %s: homelab up --simulate --machine --state %s starts one", f.state, f.state)

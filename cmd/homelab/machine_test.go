@@ -139,7 +139,7 @@ func TestMachineCommandLines(t *testing.T) {
 	}
 	code, out, _ := s.run("machine", "--help")
 	assert.Equal(t, exitOK, code)
-	for _, each := range []string{"shell", "console", "cut", "stop"} {
+	for _, each := range []string{"status", "shell", "console", "cut", "stop"} {
 		assert.Contains(t, out, "\n  "+each)
 	}
 }

@@ -88,13 +88,8 @@ var _ rehearsal.Service = (*Lab)(nil)
 
 // saved is what the state folder keeps beside disks and boxes.
 type saved struct {
-	Servers []savedServer `json:"servers"`
-	Boxes   []savedBox    `json:"boxes"`
-}
-
-type savedServer struct {
-	Server  rehearsal.Server `json:"server"`
-	Running bool             `json:"running"`
+	Servers []rehearsal.SavedServer `json:"servers"`
+	Boxes   []savedBox              `json:"boxes"`
 }
 
 type savedBox struct {
@@ -105,10 +100,8 @@ type savedBox struct {
 
 // Names in the state folder.
 const (
-	stateFile   = "lab.json"
-	machinesDir = "machines"
-	boxesDir    = "boxes"
-	tailnetDir  = "tailnet"
+	boxesDir   = "boxes"
+	tailnetDir = "tailnet"
 )
 
 // Open opens a rehearsal. Machines that ran when it was last closed are switched on again.
@@ -124,7 +117,7 @@ func Open(ctx context.Context, options Options) (_ *Lab, err error) {
 			err = errors.Join(err, l.Close(ctx, false))
 		}
 	}()
-	if err := os.MkdirAll(filepath.Join(options.State, machinesDir), 0o700); err != nil {
+	if err := os.MkdirAll(rehearsal.MachineDir(options.State, ""), 0o700); err != nil {
 		return nil, err
 	}
 	if l.authority, err = authority.Open(filepath.Join(options.Cache, "authority")); err != nil {
@@ -169,7 +162,7 @@ func (l *Lab) say(format string, args ...any) {
 
 // load reads what the folder keeps.
 func (l *Lab) load() error {
-	text, err := os.ReadFile(filepath.Join(l.options.State, stateFile))
+	text, err := os.ReadFile(filepath.Join(l.options.State, rehearsal.StateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -212,14 +205,14 @@ func (l *Lab) resume(ctx context.Context) error {
 func (l *Lab) save() error {
 	l.saved.Servers = nil
 	for _, m := range l.machines {
-		l.saved.Servers = append(l.saved.Servers, savedServer{m.server, m.wanted})
+		l.saved.Servers = append(l.saved.Servers, rehearsal.SavedServer{Server: m.server, Running: m.wanted})
 	}
-	slices.SortFunc(l.saved.Servers, func(a, b savedServer) int { return strings.Compare(a.Server.ID, b.Server.ID) })
+	slices.SortFunc(l.saved.Servers, func(a, b rehearsal.SavedServer) int { return strings.Compare(a.Server.ID, b.Server.ID) })
 	text, err := json.MarshalIndent(l.saved, "", "  ")
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(l.options.State, stateFile)
+	path := filepath.Join(l.options.State, rehearsal.StateFile)
 	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
 		return fmt.Errorf("writing the rehearsal's state: %w", err)
 	}

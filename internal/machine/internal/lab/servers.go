@@ -58,7 +58,7 @@ func (l *Lab) present(m *machine) (rehearsal.Server, powered) {
 	return m.server, m.now
 }
 
-func (l *Lab) folder(id string) string { return filepath.Join(l.options.State, machinesDir, id) }
+func (l *Lab) folder(id string) string { return rehearsal.MachineDir(l.options.State, id) }
 
 func (l *Lab) newMachine(server rehearsal.Server) *machine {
 	l.mu.Lock()
@@ -111,7 +111,7 @@ func (l *Lab) Boot(ctx context.Context, server rehearsal.Server) error {
 	if err := os.MkdirAll(l.folder(server.ID), 0o700); err != nil {
 		return err
 	}
-	if err := image.Overlay(ctx, filepath.Join(l.folder(server.ID), "disk.qcow2"), server.DiskGB); err != nil {
+	if err := image.Overlay(ctx, rehearsal.Disk(l.options.State, server.ID), server.DiskGB); err != nil {
 		return err
 	}
 	return l.switchOn(ctx, m)
@@ -138,7 +138,7 @@ func (l *Lab) switchOn(ctx context.Context, m *machine) error {
 	l.say("switching machine %s on (%s)", server.ID, server.Name)
 	// The machine outlives the call that switches it on.
 	vm, err := qemu.Start(l.ctx, qemu.Config{
-		Dir: dir, Disk: filepath.Join(dir, "disk.qcow2"), Server: server.ID, Kernel: image.Kernel, Initrd: image.Initrd, Append: image.Append,
+		Dir: dir, Disk: rehearsal.Disk(l.options.State, server.ID), Server: server.ID, Kernel: image.Kernel, Initrd: image.Initrd, Append: image.Append,
 		CPUs: min(server.CPUs, l.options.MaxCPUs), MemoryMB: min(server.MemoryMB, l.options.MaxMemoryMB), MAC: place.MAC,
 		Console: console, Progress: l.options.Progress,
 		Link: func(cable net.Conn) {
