@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bufio"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -134,7 +135,9 @@ func (s *session) substitute(name string) (bool, error) {
 		return false, fmt.Errorf("reading the substitute of image %s: %w", name, err)
 	}
 	defer func() { _ = archive.Close() }() // read to its end
-	id, err := s.load(archive)
+	sent := compressed(archive)
+	defer func() { _ = sent.Close() }() // what was not asked for is not read
+	id, err := s.load(sent)
 	if err != nil {
 		return false, fmt.Errorf("loading the substitute of image %s: %w", name, err)
 	}
@@ -150,6 +153,21 @@ func (s *session) substitute(name string) (bool, error) {
 		_, err = s.api.ImageRemove(s.ctx, id, client.ImageRemoveOptions{})
 	}
 	return err == nil, err
+}
+
+// compressed compresses a stream while it is read. An emulated machine decrypts what it gets twice,
+// for the tailnet and for SSH, and is slower at that than at decompressing.
+func compressed(from io.Reader) *io.PipeReader {
+	out, in := io.Pipe()
+	go func() {
+		w, err := gzip.NewWriterLevel(in, gzip.BestSpeed)
+		if err == nil {
+			_, err = io.Copy(w, from)
+			err = errors.Join(err, w.Close())
+		}
+		_ = in.CloseWithError(err) // never fails; nil is the end
+	}()
+	return out
 }
 
 // load loads an archive of one image, and returns its name or ID.

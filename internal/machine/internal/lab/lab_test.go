@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -14,7 +15,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
 
+	"homelab/internal/boxkeys"
 	"homelab/internal/machine/internal/link"
 	"homelab/internal/machine/internal/tailnet/control"
 	"homelab/internal/rehearsal"
@@ -103,6 +106,44 @@ func TestBoxesOutliveTheProgram(t *testing.T) {
 	info, err := os.Stat(state + "/lab.json")
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "it holds passwords")
+}
+
+// What goes into a machine's known_hosts is what a box shows, and stays with the state folder.
+func TestBoxKeysAreThoseOfTheBoxes(t *testing.T) {
+	state, cache := t.TempDir(), t.TempDir()
+	l := open(t, state, cache)
+	backup := media
+	backup.Subaccounts = []rehearsal.Account{media.Subaccounts[0]}
+	backup.Main.SSH, backup.Subaccounts[0].SSH = true, true
+	require.NoError(t, l.SetBox(t.Context(), backup))
+	keys, err := l.BoxKeys(t.Context())
+	require.NoError(t, err)
+	account := backup.Subaccounts[0]
+	pinned, err := rehearsal.PinBoxes(boxkeys.KnownHosts(account.Server), keys)
+	require.NoError(t, err)
+	shown := 0
+	for rest := []byte(pinned); len(rest) > 0; shown++ {
+		var key ssh.PublicKey
+		_, _, key, _, rest, err = ssh.ParseKnownHosts(rest)
+		require.NoError(t, err)
+		algorithms := []string{key.Type()}
+		if key.Type() == ssh.KeyAlgoRSA {
+			algorithms = []string{ssh.KeyAlgoRSASHA512}
+		}
+		conn, err := l.Dial(t.Context(), rehearsal.Target{Origin: rehearsal.FromInternet, Network: "tcp", Address: fmt.Sprintf("%s:%d", firstBox, boxkeys.Port)})
+		require.NoError(t, err)
+		c, _, _, err := ssh.NewClientConn(conn, account.Server, &ssh.ClientConfig{
+			User: account.User, Auth: []ssh.AuthMethod{ssh.Password(account.Password)}, HostKeyCallback: ssh.FixedHostKey(key), HostKeyAlgorithms: algorithms,
+		})
+		require.NoError(t, err, key.Type())
+		require.NoError(t, c.Close())
+	}
+	assert.Equal(t, len(boxkeys.Published()), shown)
+	require.NoError(t, l.Close(t.Context(), true))
+
+	again, err := open(t, state, cache).BoxKeys(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, keys, again)
 }
 
 func TestTheTailnetStartsWhenItIsNeeded(t *testing.T) {
