@@ -81,6 +81,7 @@ type Lab struct {
 	mu       sync.Mutex
 	machines map[string]*machine
 	saved    saved
+	bootedBy time.Time // by when each machine that was switched on should answer
 }
 
 var _ rehearsal.Service = (*Lab)(nil)

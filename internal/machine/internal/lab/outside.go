@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"homelab/internal/machine/internal/disk"
 	"homelab/internal/machine/internal/link"
@@ -197,7 +198,28 @@ func (l *Lab) Dial(ctx context.Context, target rehearsal.Target) (net.Conn, erro
 	return l.network.Dial(ctx, target.Network, from, netip.AddrPortFrom(address, uint16(number)))
 }
 
-// dialFromHere dials as this computer.
+const (
+	// bootPatience is how long a machine may take until it answers: emulated, and beside other work,
+	// it needs some minutes.
+	bootPatience = 10 * time.Minute
+	bootPoll     = 2 * time.Second
+)
+
+// dialFromHere dials as this computer. The command that switches a machine on does not fail because
+// it is faster than the machine, which Docker's provider would: it never asks twice.
 func (l *Lab) dialFromHere(ctx context.Context, address string) (net.Conn, error) {
-	return l.Dial(ctx, rehearsal.Target{Origin: rehearsal.FromTailnet, Network: "tcp", Address: address})
+	for {
+		conn, err := l.Dial(ctx, rehearsal.Target{Origin: rehearsal.FromTailnet, Network: "tcp", Address: address})
+		l.mu.Lock()
+		last := !time.Now().Before(l.bootedBy)
+		l.mu.Unlock()
+		if err == nil || last || ctx.Err() != nil {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(bootPoll):
+		}
+	}
 }

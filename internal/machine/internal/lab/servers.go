@@ -158,7 +158,10 @@ func (l *Lab) switchOn(ctx context.Context, m *machine) error {
 		_ = console.Close()
 		close(now.ended)
 	}()
-	return l.update(func() { m.now, m.wanted = now, true })
+	return l.update(func() {
+		m.now, m.wanted = now, true
+		l.bootedBy = time.Now().Add(bootPatience)
+	})
 }
 
 // place is a server's on the network.
