@@ -9,8 +9,8 @@ const ProgramPath = "/usr/local/bin/standin"
 // Directory is the content of a folder in Image.Files. It is empty and belongs to the image's user.
 const Directory = "directory"
 
-// Image is one stand-in for the images of a repository. Every image also has the certificates of the
-// public authorities, the time zones, /etc/passwd with root and nobody, and /tmp.
+// Image is one stand-in for the images of a repository. Every image also has the certificates of
+// the public authorities, the time zones, /etc/passwd with root and nobody, and /tmp.
 type Image struct {
 	// Repository is what the deployment names the image, without tag and digest, as
 	// components/images writes it: ghcr.io/home-operations/radarr. Required.

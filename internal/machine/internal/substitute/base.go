@@ -1,6 +1,7 @@
 package substitute
 
 import (
+	"archive/tar"
 	"context"
 	"path/filepath"
 	"strings"
@@ -40,7 +41,7 @@ func (b *builder) base(ctx context.Context) (layer, error) {
 func (b *builder) addCertificates(ctx context.Context, l layer) error {
 	source, err := b.debian.file(ctx, certificates)
 	if err == nil {
-		l[certificates] = entry{kind: '0', mode: 0o644, source: source}
+		l[certificates] = entry{kind: tar.TypeReg, mode: 0o644, source: source}
 	}
 	return err
 }

@@ -1,6 +1,6 @@
-// Package substitute makes the folder of container images that a rehearsal runs: the deployment's own
-// programs, built from this checkout, the real programs of others as far as they can be built or are
-// in Debian, and stand-ins for the rest.
+// Package substitute makes the folder of container images that a rehearsal runs: the deployment's
+// own programs, built from this checkout, the real programs of others as far as they can be built
+// or are in Debian, and stand-ins for the rest.
 package substitute
 
 import (
@@ -93,7 +93,7 @@ func Build(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	if b.debian, err = openDebian(ctx, b); err != nil {
-		return fmt.Errorf("Debian's programs: %w", err)
+		return fmt.Errorf("programs of Debian: %w", err)
 	}
 	plans, err := b.plans(ctx)
 	if err != nil {

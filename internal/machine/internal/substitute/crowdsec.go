@@ -1,6 +1,7 @@
 package substitute
 
 import (
+	"archive/tar"
 	"context"
 	"fmt"
 	"os"
@@ -65,7 +66,7 @@ func (b *builder) crowdsecFiles(ctx context.Context, l layer) error {
 		staging + "/profiles.yaml":                   "config/profiles.yaml",
 		"/staging/var/lib/crowdsec/data/detect.yaml": "config/detect.yaml",
 	} {
-		l[inside] = entry{kind: '0', mode: 0o644, source: filepath.Join(module, filepath.FromSlash(source))}
+		l[inside] = entry{kind: tar.TypeReg, mode: 0o644, source: filepath.Join(module, filepath.FromSlash(source))}
 	}
 	if err := l.tree(staging+"/patterns", filepath.Join(module, "config", "patterns"), 0o644); err != nil {
 		return err

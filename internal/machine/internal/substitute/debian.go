@@ -88,7 +88,7 @@ func output(ctx context.Context, program string, arguments ...string) (string, e
 func (d debian) file(ctx context.Context, name string) (string, error) {
 	out, err := d.run(ctx, "readlink", "--canonicalize-existing", name)
 	if err != nil {
-		return "", fmt.Errorf("Debian has no %s: %w", name, err)
+		return "", fmt.Errorf("no %s in Debian: %w", name, err)
 	}
 	return filepath.Join(d.tree, strings.TrimSpace(out)), nil
 }

@@ -20,8 +20,8 @@ type recipe struct {
 	certificates bool
 }
 
-// readDockerfile reads the last stage of one of this repository's Dockerfiles. What it does not know
-// is an error: the image would not be the deployment's.
+// readDockerfile reads the last stage of one of this repository's Dockerfiles. What it does not
+// know is an error: the image would not be the deployment's.
 func readDockerfile(text string) (recipe, error) {
 	var r recipe
 	last := false

@@ -36,8 +36,8 @@ func (b *builder) plans(ctx context.Context) ([]plan, error) {
 		}
 		out = append(out, p)
 	}
-	for _, make := range []func(context.Context) (plan, error){b.crowdsec, b.valkey, b.qbittorrent} {
-		p, err := make(ctx)
+	for _, of := range []func(context.Context) (plan, error){b.crowdsec, b.valkey, b.qbittorrent} {
+		p, err := of(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -198,7 +198,7 @@ func (b *builder) standin(s standins.Image) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	if s.Package == "" || s.Instead == "" || !path.IsAbs(standins.ProgramPath) {
+	if s.Package == "" || s.Instead == "" {
 		return plan{}, errors.New("package and instead are required")
 	}
 	on := []string{baseLayer, shellLayer}
@@ -214,7 +214,7 @@ func (b *builder) standin(s standins.Image) (plan, error) {
 	}
 	slices.Sort(env)
 	return plan{
-		image: image, name: strings.NewReplacer("/", "-").Replace(s.Repository[strings.Index(s.Repository, "/")+1:]), on: on, debian: s.Debian,
+		image: image, name: strings.ReplaceAll(s.Repository[strings.Index(s.Repository, "/")+1:], "/", "-"), on: on, debian: s.Debian,
 		config:  ocispec.ImageConfig{Entrypoint: s.Entrypoint, Cmd: s.Cmd, Env: env, User: s.User},
 		instead: s.Instead,
 		fill: func(ctx context.Context, l layer) error {
@@ -230,7 +230,7 @@ func (b *builder) standin(s standins.Image) (plan, error) {
 
 // compiled builds a package of the checkout, once.
 func (b *builder) compiled(ctx context.Context, pkg string) (string, error) {
-	out := filepath.Join(b.work, "program-"+strings.NewReplacer("/", "-", ".", "").Replace(pkg))
+	out := filepath.Join(b.work, strings.ReplaceAll(strings.TrimPrefix(pkg, "./"), "/", "-"))
 	if _, err := os.Stat(out); err == nil {
 		return out, nil
 	}

@@ -31,7 +31,7 @@ var later = time.Now().Add(time.Hour)
 func TestALayerIsTheSameEachTime(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "program")
 	require.NoError(t, os.WriteFile(source, []byte("#!"), 0o600))
-	make := func() layer {
+	filled := func() layer {
 		l := layer{}
 		l.program("/usr/bin/program", source)
 		l.link("/bin/program", "/usr/bin/program")
@@ -40,9 +40,9 @@ func TestALayerIsTheSameEachTime(t *testing.T) {
 		return l
 	}
 	var first, second bytes.Buffer
-	require.NoError(t, make().write(&first))
+	require.NoError(t, filled().write(&first))
 	require.NoError(t, os.Chtimes(source, later, later))
-	require.NoError(t, make().write(&second))
+	require.NoError(t, filled().write(&second))
 	assert.Equal(t, first.Bytes(), second.Bytes())
 
 	var found []string
@@ -290,15 +290,15 @@ func TestRealImagesStay(t *testing.T) {
 	there, err := kept(dir)
 	require.NoError(t, err)
 	assert.Empty(t, there)
-	real := substitutes.Image{Image: images.Valkey.Reference(), Archive: "v.tar", SHA256: strings.Repeat("0", 64)}
+	theirs := substitutes.Image{Image: images.Valkey.Reference(), Archive: "v.tar", SHA256: strings.Repeat("0", 64)}
 	ours := substitutes.Image{Image: images.CrowdSec.Reference(), Archive: "c.tar", SHA256: strings.Repeat("0", 64), Instead: "another"}
 	built := substitutes.Image{Image: "homelab/caddy:0123456789abcdef", Archive: "h.tar", SHA256: strings.Repeat("0", 64)}
-	require.NoError(t, substitutes.Write(dir, []substitutes.Image{real, ours, built}))
+	require.NoError(t, substitutes.Write(dir, []substitutes.Image{theirs, ours, built}))
 	there, err = kept(dir)
 	require.NoError(t, err)
-	assert.Equal(t, []substitutes.Image{real}, there)
+	assert.Equal(t, []substitutes.Image{theirs}, there)
 	b := &builder{out: there}
-	assert.NotContains(t, b.missing(), real.Image)
+	assert.NotContains(t, b.missing(), theirs.Image)
 	assert.Contains(t, b.missing(), ours.Image)
 }
 
