@@ -23,11 +23,12 @@ const (
 
 // A first boot runs to its end with the program's own user data, without an error or a warning, and
 // leaves a machine that the deployment takes. That machine comes back after a reboot and after a
-// power cut.
+// power cut. At no moment of all this is anything open that is not declared.
 func TestFirstBoot(t *testing.T) {
 	w := newWorld(t)
 	s := w.newServer(t)
 	m := w.boot(t, s)
+	p := w.probe(t, m, filterComesLater)
 	if !t.Run("cloud-init", func(t *testing.T) { m.with(t).cloudInitEnds() }) {
 		return
 	}
@@ -35,16 +36,22 @@ func TestFirstBoot(t *testing.T) {
 	t.Run("updates", func(t *testing.T) { m.with(t).isUpToDate() })
 	t.Run("secrets", func(t *testing.T) { m.with(t).keepsSecrets() })
 	t.Log(m.with(t).timetable())
+	t.Run("what was open", func(t *testing.T) { p.judge(t) })
 
 	installed := m.root(bootPatience, "stat --format %y /var/lib/homelab-bootstrapped")
 	first := m.bootID()
+	p = w.probe(t, m, filterIsThere)
 	require.NoError(t, m.Reboot(t.Context()))
 	t.Run("after a reboot", func(t *testing.T) { m.with(t).comesBack(first, installed) })
 	second := m.bootID()
+	t.Run("what was open around a reboot", func(t *testing.T) { p.judge(t) })
 
+	p = w.probe(t, m, filterIsThere)
 	require.NoError(t, m.Cut())
 	again := w.boot(t, s)
+	p.looksInto(again)
 	t.Run("after a power cut", func(t *testing.T) { again.with(t).comesBack(second, installed) })
+	t.Run("what was open around a power cut", func(t *testing.T) { p.judge(t) })
 }
 
 // with is the machine for a part of the test.

@@ -51,7 +51,8 @@ var (
 
 const (
 	components = "../../../components/"
-	operator   = "a@example.com" // of the policy in components/tailnet/testdata
+	operator   = "a@example.com" // an admin of the policy in components/tailnet/testdata
+	member     = "m@example.com" // one who is no admin
 	serverTag  = "tag:homelab"
 	diskGB     = 20
 )
@@ -61,6 +62,8 @@ type world struct {
 	network *link.Network
 	tailnet *tailnet.Tailnet
 	image   disk.Image
+	policy  string
+	rules   []link.Rule // of Hetzner's firewall
 }
 
 func newWorld(t *testing.T) *world {
@@ -93,8 +96,9 @@ func newWorld(t *testing.T) *world {
 	for _, host := range sources.Hosts() {
 		w.network.Name(host, vendorsAddress)
 	}
-	policy, err := os.ReadFile(components + "tailnet/testdata/one-admin.golden")
+	policy, err := os.ReadFile(components + "tailnet/testdata/admins-and-members.golden")
 	require.NoError(t, err)
+	w.policy, w.rules = string(policy), declaredRules(t)
 	w.tailnet, err = tailnet.Start(t.Context(), tailnet.Options{
 		Dir: t.TempDir(), Network: w.network, IPv4: tailscaleAddress, Certificate: ca.Issue, Domain: "tail1234.ts.net", Operator: operator, Policy: policy,
 	})
@@ -137,6 +141,8 @@ func (w *world) newServer(t *testing.T) *server {
 		ID: "4711", MAC: net.HardwareAddr{0x96, 0, 0, 0, 0x47, 0x11}, IPv4: netip.MustParseAddr("198.51.100.7"), IPv6: netip.MustParsePrefix("2001:db8:7::/64"),
 	}}
 	s.userData, s.hostKey = userData(t, key.Secret)
+	// At creation, as the deployment does: there is no moment without it.
+	require.NoError(t, w.network.SetFirewall(s.place.ID, w.rules))
 	s.place.Metadata = link.Metadata{Hostname: hostname, UserData: s.userData, AvailabilityZone: "fsn1-dc14", Region: "eu-central"}
 	dir := t.TempDir()
 	require.NoError(t, w.image.Overlay(t.Context(), filepath.Join(dir, "disk.qcow2"), diskGB))

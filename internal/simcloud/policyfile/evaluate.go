@@ -211,6 +211,15 @@ func (p *Policy) matches(s string, who, src party) (bool, error) {
 	return false, nil
 }
 
+// Reaches reports whether a person's own computer reaches a port of the nodes with a tag; the
+// protocol is tcp or udp.
+func (p *Policy) Reaches(login, tag, protocol string, port uint16) (bool, error) {
+	if _, known := p.TagOwners[tag]; !known {
+		return false, fmt.Errorf("the policy knows no %s", tag)
+	}
+	return p.allowed(party{user: login}, party{tags: []string{tag}}, protocol, []ports{{protocol, int(port), int(port)}})
+}
+
 // EveryNode is the range of the addresses of a tailnet's nodes.
 var EveryNode = netip.MustParsePrefix("100.64.0.0/10")
 

@@ -102,3 +102,28 @@ func TestPolicyTestsAreEvaluated(t *testing.T) {
 		m{"src": "a@example.com", "accept": []any{"a@example.com:22"}, "deny": []any{"b@example.com:22"}}}}
 	require.NoError(t, run(self))
 }
+
+func TestWhoReachesWhat(t *testing.T) {
+	p, err := Parse(`{
+		"groups": {"group:admins": ["a@example.com"]}, "tagOwners": {"tag:server": ["autogroup:admin"]},
+		"grants": [
+			{"src": ["autogroup:member"], "dst": ["autogroup:self"], "ip": ["*"]}, {"src": ["group:admins"], "dst": ["tag:server"], "ip": ["tcp:22"]},
+			{"src": ["m@example.com"], "dst": ["tag:server"], "ip": ["udp:443"]},
+		],
+	}`)
+	require.NoError(t, err)
+	for _, c := range []struct {
+		login, protocol string
+		port            uint16
+		want            bool
+	}{
+		{"a@example.com", "tcp", 22, true}, {"a@example.com", "udp", 22, false}, {"a@example.com", "tcp", 23, false},
+		{"m@example.com", "tcp", 22, false}, {"m@example.com", "udp", 443, true}, {"m@example.com", "tcp", 443, false},
+	} {
+		got, err := p.Reaches(c.login, "tag:server", c.protocol, c.port)
+		require.NoError(t, err)
+		assert.Equal(t, c.want, got, c)
+	}
+	_, err = p.Reaches("a@example.com", "tag:other", "tcp", 22)
+	require.ErrorContains(t, err, "knows no tag:other")
+}

@@ -61,7 +61,7 @@ func (n *Network) fromInternet(f frame) {
 	case s != nil:
 		s.receive(f)
 	case state == hostUp:
-		n.nic.inject(f.ip())
+		n.deliver(to, f.ip())
 	}
 }
 
@@ -75,13 +75,27 @@ func ends(ip []byte) (from, to netip.Addr) {
 	return netip.AddrFrom16(h.SourceAddress().As16()), netip.AddrFrom16(h.DestinationAddress().As16())
 }
 
-// settle makes the address one of the internet's.
-func (n *Network) settle(a netip.Addr) error {
+// hostAddress refuses what is not the address of a host.
+func hostAddress(a netip.Addr) error {
 	if !a.IsValid() || a.Is4In6() || a.Zone() != "" || !a.IsGlobalUnicast() && a != metadataAddress {
 		return fmt.Errorf("%s is not the address of a host", a)
 	}
+	return nil
+}
+
+// settle makes the address one of the internet's.
+func (n *Network) settle(a netip.Addr) error {
+	if err := hostAddress(a); err != nil {
+		return err
+	}
 	n.settling.Lock()
 	defer n.settling.Unlock()
+	n.mu.RLock()
+	tap := n.taps[a]
+	n.mu.RUnlock()
+	if tap != nil {
+		return fmt.Errorf("%s is the address of a tap", a)
+	}
 	full, protocol := address(netip.AddrPortFrom(a, 0))
 	err := n.stack.AddProtocolAddress(nicID, tcpip.ProtocolAddress{Protocol: protocol, AddressWithPrefix: full.Addr.WithPrefix()}, stack.AddressProperties{})
 	_, known := err.(*tcpip.ErrDuplicateAddress)

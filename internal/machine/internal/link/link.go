@@ -60,7 +60,8 @@ type Network struct {
 	settling sync.Mutex
 
 	mu       sync.RWMutex
-	hosts    map[netip.Addr]bool // addresses on the stack; false while the host is down
+	hosts    map[netip.Addr]bool // addresses of the internet; false while the host is down
+	taps     map[netip.Addr]*Tap // those of them that are not on the stack
 	stations map[string]*station // by machine ID; kept when it is unplugged
 	closers  map[*closer]bool
 	closed   bool
@@ -70,7 +71,7 @@ type Network struct {
 // New starts a network with the servers that Hetzner's machines expect: DNS, NTP, metadata. Close
 // ends it.
 func New(options Options) (*Network, error) {
-	n := &Network{names: newNames(), queue: queueFrames, hosts: map[netip.Addr]bool{}, stations: map[string]*station{}, closers: map[*closer]bool{}}
+	n := &Network{names: newNames(), queue: queueFrames, hosts: map[netip.Addr]bool{}, taps: map[netip.Addr]*Tap{}, stations: map[string]*station{}, closers: map[*closer]bool{}}
 	n.nic = &nic{network: n}
 	n.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},

@@ -65,6 +65,7 @@ type station struct {
 	mu      sync.RWMutex
 	machine Machine
 	cable   *cable // nil while it is unplugged
+	times   int    // how often it was plugged in
 }
 
 const (
@@ -131,6 +132,7 @@ func (n *Network) plug(conn net.Conn, m Machine) (*station, *cable, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.machine, s.cable = m, c
+	s.times++
 	n.workers.Go(c.write)
 	return s, c, nil
 }
@@ -278,12 +280,16 @@ func (s *station) route(m Machine, p *packet) {
 	if m.has(p.dst) || !p.dst.IsGlobalUnicast() && p.dst != metadataAddress {
 		return
 	}
+	if s.network.behind(p.dst) {
+		s.network.deliver(p.dst, p.bytes)
+		return
+	}
 	s.tracker.out(p)
 	switch other, host := s.network.locate(p.dst); {
 	case other != nil:
 		other.receive(frameOf(p.bytes))
 	case host == hostUp:
-		s.network.nic.inject(p.bytes)
+		s.network.deliver(p.dst, p.bytes)
 	case host == hostAbsent:
 		s.counts.unserved(p)
 		if f, ok := unreachable(p); ok {

@@ -1,0 +1,375 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"homelab/internal/machine/internal/link"
+)
+
+var (
+	cloudflare4 = netip.MustParseAddr("173.245.48.9")
+	cloudflare6 = netip.MustParseAddr("2400:cb00::9")
+	stranger4   = netip.MustParseAddr("203.0.113.66")
+	stranger6   = netip.MustParseAddr("2001:db8:66::66")
+	behind4     = netip.MustParseAddr("203.0.113.67")
+	behind6     = netip.MustParseAddr("2001:db8:66::67")
+)
+
+// rules are those of a firewall as the deployment's is.
+func rules(t *testing.T) []link.Rule {
+	t.Helper()
+	var out []link.Rule
+	for _, r := range []struct {
+		protocol, port string
+		sources        []string
+	}{
+		{"tcp", "443", []string{"173.245.48.0/20", "2400:cb00::/32"}},
+		{"udp", "41641", []string{"0.0.0.0/0", "::/0"}},
+		{"icmp", "", []string{"0.0.0.0/0", "::/0"}},
+	} {
+		rule, err := link.ParseRule(r.protocol, r.port, r.sources)
+		require.NoError(t, err)
+		out = append(out, rule)
+	}
+	return out
+}
+
+func TestWhatAFirewallLeavesOpen(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, []Door{{"tcp", 443, 443}, {"udp", 41641, 41641}, {"icmp", 0, 0}}, Behind(rules(t), cloudflare4))
+	assert.Equal(t, []Door{{"tcp", 443, 443}, {"udp", 41641, 41641}, {"icmp", 0, 0}}, Behind(rules(t), cloudflare6))
+	assert.Equal(t, []Door{{"udp", 41641, 41641}, {"icmp", 0, 0}}, Behind(rules(t), stranger4))
+	assert.Empty(t, Behind(nil, stranger4))
+}
+
+// everybody probes from all the places that there are.
+func everybody(rules []link.Rule) []Outside {
+	return []Outside{
+		{Name: "a stranger, IPv4", From: stranger4, To: machine4, Allowed: Behind(rules, stranger4), Silent: true},
+		{Name: "a stranger, IPv6", From: stranger6, To: machine6, Allowed: Behind(rules, stranger6), Silent: true},
+		{Name: "Cloudflare, IPv4", From: cloudflare4, To: machine4, Allowed: Behind(rules, cloudflare4), Silent: true},
+		{Name: "Cloudflare, IPv6", From: cloudflare6, To: machine6, Allowed: Behind(rules, cloudflare6), Silent: true},
+		{Name: "behind, IPv4", From: behind4, To: machine4, Behind: true, Allowed: []Door{{"tcp", 22, 22}, {"icmp", 0, 0}}},
+		{Name: "behind, IPv6", From: behind6, To: machine6, Behind: true, Allowed: []Door{{"tcp", 22, 22}, {"icmp", 0, 0}}},
+	}
+}
+
+// quick is a rate that a machine without emulation stands.
+const quick = 100_000
+
+func start(t *testing.T, options Options) *Running {
+	t.Helper()
+	r, err := Start(t.Context(), options)
+	require.NoError(t, err)
+	t.Cleanup(func() { r.Stop() })
+	return r
+}
+
+// brief are findings without their times.
+func brief(all []Finding) []string {
+	var out []string
+	for _, f := range all {
+		out = append(out, strings.TrimSpace(fmt.Sprintf("%s: %s %d %s %s", f.Where, f.Protocol, f.Port, f.Answer, f.What)))
+	}
+	return out
+}
+
+// A probe that finds nothing is worth nothing: each kind of hole that somebody could leave is found,
+// and named, and what is declared is no hole.
+func TestTheProbeFindsWhatIsOpen(t *testing.T) {
+	t.Parallel()
+	n := network(t)
+	declared := rules(t)
+	// By mistake somebody lets the world in at one port, by one version of IP.
+	hole, err := link.ParseRule("tcp", "61000", []string{"::/0"})
+	require.NoError(t, err)
+	require.NoError(t, n.SetFirewall(machine.ID, append(rules(t), hole)))
+	g := boot(t, n)
+	for _, port := range []uint16{22, 443, 2375, 40404, 61000} {
+		g.listen(t, machine4, port)
+		g.listen(t, machine6, port)
+	}
+	g.echo(t, machine4, 53)
+	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(declared), Rate: quick, Slice: ports})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, r.Swept(ctx))
+	report := r.Stop()
+	t.Log(report)
+	assert.Equal(t, []string{
+		"Cloudflare, IPv6: tcp 61000 open",
+		"a stranger, IPv6: tcp 61000 open",
+		"behind, IPv4: tcp 443 open", "behind, IPv4: tcp 2375 open", "behind, IPv4: tcp 40404 open", "behind, IPv4: tcp 61000 open", "behind, IPv4: udp 53 open",
+		"behind, IPv6: tcp 443 open", "behind, IPv6: tcp 2375 open", "behind, IPv6: tcp 40404 open", "behind, IPv6: tcp 61000 open",
+	}, brief(report.Forbidden))
+	for _, who := range []string{"a stranger", "Cloudflare", "behind"} {
+		for _, version := range []string{"IPv4", "IPv6"} {
+			assert.True(t, report.Saw(who+", "+version, "icmp", 0, Open), "%s %s", who, version)
+		}
+	}
+	assert.True(t, report.Saw("Cloudflare, IPv4", "tcp", 443, Open))
+	assert.True(t, report.Saw("Cloudflare, IPv6", "tcp", 443, Open))
+	assert.False(t, report.Saw("a stranger, IPv4", "tcp", 443, Open))
+	assert.True(t, report.Saw("behind, IPv4", "tcp", 22, Open))
+	assert.True(t, report.Saw("behind, IPv6", "tcp", 0, Refused), "what no filter drops is refused by the machine")
+	assert.Empty(t, report.Problems)
+	require.Len(t, report.Looks, 6)
+	for _, l := range report.Looks {
+		assert.GreaterOrEqual(t, l.Sweeps, 1, l.Where)
+		assert.Zero(t, l.Absent, l.Where)
+	}
+	require.ErrorContains(t, report.Err(), "not declared: a stranger, IPv6: tcp 61000 open, ")
+	for _, f := range report.Forbidden {
+		assert.False(t, f.First.IsZero() || f.Last.Before(f.First) || f.Times == 0, f)
+	}
+	assert.Equal(t, report, r.Stop(), "the second time it says the same")
+}
+
+// What is open for a moment only is seen, with the time.
+func TestTheProbeSeesWhatIsOpenForAMoment(t *testing.T) {
+	t.Parallel()
+	n := network(t)
+	require.NoError(t, n.SetFirewall(machine.ID, nil))
+	g := boot(t, n)
+	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(nil)[:1]})
+	time.Sleep(time.Second)
+	require.NoError(t, n.SetFirewall(machine.ID, []link.Rule{{Protocol: "tcp", First: 111, Last: 111, Sources: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}}))
+	begin := time.Now()
+	shut := g.listen(t, machine4, 111)
+	time.Sleep(outsideInterval + time.Second)
+	shut()
+	require.NoError(t, n.SetFirewall(machine.ID, nil))
+	end := time.Now()
+	time.Sleep(time.Second)
+	report := r.Stop()
+	require.Equal(t, []string{"a stranger, IPv4: tcp 111 open"}, brief(report.Forbidden))
+	assert.WithinRange(t, report.Forbidden[0].First, begin, end)
+	assert.WithinRange(t, report.Forbidden[0].Last, begin, end.Add(time.Second))
+	assert.Less(t, report.Looks[0].LongestGap, 2*outsideInterval)
+}
+
+// Where a packet filter drops what it does not let in, a refusal says that it does not.
+func TestARefusalThroughAFilterIsFound(t *testing.T) {
+	t.Parallel()
+	n := network(t)
+	hole, err := link.ParseRule("tcp", "2000-2001", []string{"0.0.0.0/0"})
+	require.NoError(t, err)
+	udpHole, err := link.ParseRule("udp", "161", []string{"0.0.0.0/0"})
+	require.NoError(t, err)
+	require.NoError(t, n.SetFirewall(machine.ID, append(rules(t), hole, udpHole)))
+	boot(t, n)
+	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(rules(t))[:4], Rate: quick, Slice: ports})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, r.Swept(ctx))
+	report := r.Stop()
+	assert.Equal(t, []string{
+		"Cloudflare, IPv4: tcp 2000 refused", "Cloudflare, IPv4: tcp 2001 refused", "Cloudflare, IPv4: udp 161 refused",
+		"a stranger, IPv4: tcp 2000 refused", "a stranger, IPv4: tcp 2001 refused", "a stranger, IPv4: udp 161 refused",
+	}, brief(report.Forbidden))
+	assert.True(t, report.Saw("a stranger, IPv6", "udp", 41641, Refused), "the firewall lets it in, and nobody is there")
+}
+
+func TestTheRateIsKept(t *testing.T) {
+	t.Parallel()
+	n := network(t)
+	require.NoError(t, n.SetFirewall(machine.ID, nil))
+	boot(t, n)
+	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(nil)[:2], Rate: 1000})
+	time.Sleep(3 * time.Second)
+	report := r.Stop()
+	packets := 0
+	for _, l := range report.Looks {
+		packets += l.Packets
+	}
+	// A pass that the end cut off is not counted.
+	assert.LessOrEqual(t, packets, int(1000*report.Took.Seconds())+burst)
+	assert.GreaterOrEqual(t, packets, 1000)
+}
+
+// A machine that is off is not a problem; it says so.
+func TestAMachineThatIsOff(t *testing.T) {
+	t.Parallel()
+	n := network(t)
+	require.NoError(t, n.SetFirewall(machine.ID, nil))
+	g := boot(t, n)
+	var asked atomic.Int32
+	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(nil)[:1], Slice: 16, Root: func(context.Context, string) (string, error) {
+		asked.Add(1)
+		if on, _ := n.Plugged(machine.ID); !on {
+			return "", errors.New("off")
+		}
+		return "filter no\nmetadata-root shut\nmetadata-nobody shut\ndocker-socket absent\ndocker-nobody shut\n", nil
+	}})
+	require.Eventually(t, func() bool { return asked.Load() > 0 }, 10*time.Second, time.Millisecond)
+	time.Sleep(500 * time.Millisecond)
+	g.cut()
+	require.NoError(t, <-g.ended)
+	time.Sleep(outsideInterval)
+	boot(t, n)
+	time.Sleep(outsideInterval + 500*time.Millisecond)
+	report := r.Stop()
+	require.NoError(t, report.Err())
+	require.Len(t, report.Looks, 2)
+	assert.Positive(t, report.Looks[0].Absent)
+	assert.Equal(t, "the machine is unplugged", report.Looks[0].Why)
+	assert.GreaterOrEqual(t, report.Looks[0].Passes, 2)
+	assert.GreaterOrEqual(t, report.Looks[0].LongestGap, outsideInterval)
+}
+
+// Passes that fail on a machine that is there are a problem, whatever comes later.
+func TestPassesThatCouldNotBeMade(t *testing.T) {
+	t.Parallel()
+	power := 1
+	r := newRecord(func() int { return power })
+	r.missed("a", errors.New("early"))
+	r.passed("a", 1, false)
+	r.missed("a", errors.New("while it went off"))
+	power = 2
+	r.passed("a", 1, false)
+	r.missed("a", errors.New("nobody knows why"))
+	r.missed("a", errors.New("nobody knows why"))
+	r.passed("a", 1, false)
+	r.missed("a", errors.New("the last"))
+	r.missed("b", errors.New("never there"))
+	report := r.report(true)
+	assert.Equal(t, 2, report.Looks[0].Absent)
+	require.Len(t, report.Problems, 3)
+	assert.Contains(t, report.Problems[0], "a: 2 passes, after ")
+	assert.Contains(t, report.Problems[0], ": nobody knows why")
+	assert.Contains(t, report.Problems[1], "a: 1 passes, after ")
+	assert.Equal(t, "b: not one pass could be made: never there", report.Problems[2])
+	require.ErrorContains(t, report.Err(), "not probed: b: not one pass")
+
+	off := newRecord(func() int { return 1 })
+	off.passed("a", 1, false)
+	off.missed("a", errors.New("off"))
+	require.NoError(t, off.report(false).Err(), "it is off now")
+}
+
+// dialer is a person's computer that reaches what it is told.
+func dialer(open, refused []uint16) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, _, address string) (net.Conn, error) {
+		at := netip.MustParseAddrPort(address)
+		for _, port := range open {
+			if at.Port() == port {
+				near, far := net.Pipe()
+				return near, far.Close()
+			}
+		}
+		for _, port := range refused {
+			if at.Port() == port {
+				return nil, errors.New("connect tcp " + address + ": connection was refused")
+			}
+		}
+		if at.Port() == 22 {
+			<-ctx.Done() // silence; that of the others is said at once, so that the test is short
+		}
+		return nil, context.DeadlineExceeded
+	}
+}
+
+func TestThePeopleOfTheTailnet(t *testing.T) {
+	t.Parallel()
+	n := network(t)
+	boot(t, n)
+	var asked atomic.Int32
+	r := start(t, Options{
+		Network: n, Machine: machine.ID,
+		People: []Person{
+			{Name: "an admin", Dial: dialer([]uint16{22, 2375}, []uint16{443}), Allowed: []Door{{"tcp", 22, 22}, {"tcp", 443, 443}}},
+			{Name: "a member", Dial: dialer(nil, []uint16{443, 9100}), Allowed: []Door{{"tcp", 443, 443}}},
+		},
+		Node: func(context.Context) (netip.Addr, error) {
+			if asked.Add(1) == 1 {
+				return netip.Addr{}, ErrAbsent
+			}
+			return netip.MustParseAddr("100.64.0.7"), nil
+		},
+	})
+	require.Eventually(t, func() bool { return r.record.made("a member") > 0 }, time.Minute, 100*time.Millisecond)
+	report := r.Stop()
+	assert.Equal(t, []string{"a member: tcp 9100 refused", "an admin: tcp 2375 open"}, brief(report.Forbidden))
+	assert.Equal(t, []string{"a member: tcp 443 refused", "an admin: tcp 22 open", "an admin: tcp 443 refused"}, brief(report.Seen))
+	assert.Empty(t, report.Problems)
+	assert.Equal(t, 1, report.Looks[0].Absent, "it had not joined")
+	assert.Equal(t, ErrAbsent.Error(), report.Looks[0].Why)
+}
+
+func TestWhatIsSeenFromInside(t *testing.T) {
+	t.Parallel()
+	n := network(t)
+	boot(t, n)
+	for _, c := range []struct {
+		said            string
+		forbidden, seen []string
+		problem         string
+	}{
+		{"filter no\nmetadata-root reached\nmetadata-nobody reached\ndocker-socket absent\ndocker-nobody shut\n", nil, []string{
+			"nobody, inside: tcp 80 open metadata service, as root", "nobody, inside: tcp 80 open metadata service, before the packet filter",
+		}, ""},
+		{"filter yes\nmetadata-root reached\nmetadata-nobody reached\ndocker-socket 666 root docker\ndocker-nobody reached\n", []string{
+			"nobody, inside: tcp 80 open metadata service", "nobody, inside: unix 0 open Docker's socket", "nobody, inside: unix 0 refused Docker's socket is 666 root docker",
+		}, []string{"nobody, inside: tcp 80 open metadata service, as root"}, ""},
+		{"filter yes\nmetadata-root reached\nmetadata-nobody shut\ndocker-socket 660 root docker\ndocker-nobody shut\n", nil, []string{
+			"nobody, inside: tcp 80 open metadata service, as root", "nobody, inside: unix 0 refused Docker's socket is 660 root docker",
+		}, ""},
+		{"filter yes\n", nil, nil, "said nothing of metadata-root"},
+		{"filter yes\nfilter no\n", nil, nil, "the script said"},
+		{"bash: setpriv: not found\n", nil, nil, "said nothing of filter"},
+	} {
+		r := start(t, Options{Network: n, Machine: machine.ID, Root: func(_ context.Context, script string) (string, error) {
+			assert.Equal(t, insideScript, script)
+			return c.said, nil
+		}})
+		require.Eventually(t, func() bool { return r.record.made(insideName) > 0 || c.problem != "" && r.record.tried(insideName) }, 10*time.Second, time.Millisecond)
+		report := r.Stop()
+		assert.Equal(t, c.forbidden, brief(report.Forbidden), c.said)
+		assert.Equal(t, c.seen, brief(report.Seen), c.said)
+		if c.problem == "" {
+			assert.Empty(t, report.Problems)
+		} else {
+			require.Len(t, report.Problems, 1)
+			assert.Contains(t, report.Problems[0], c.problem)
+		}
+	}
+}
+
+func TestOptionsThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	_, err := Start(t.Context(), Options{})
+	require.ErrorContains(t, err, "no network")
+	require.ErrorContains(t, err, "nobody probes")
+	n := network(t)
+	twice := everybody(nil)[0]
+	_, err = Start(t.Context(), Options{
+		Network: n, Machine: machine.ID, Rate: -1, People: []Person{{Name: insideName}},
+		Outside: []Outside{twice, twice, {Name: "x", From: stranger4, To: machine6}},
+	})
+	require.ErrorContains(t, err, "a rate of -1")
+	require.ErrorContains(t, err, `"a stranger, IPv4" is no name of its own`)
+	require.ErrorContains(t, err, `"nobody, inside" is no name of its own`)
+	require.ErrorContains(t, err, "cannot reach "+machine6.String())
+	require.ErrorContains(t, err, "no way to dial")
+	other := twice
+	other.Name = "another"
+	_, err = Start(t.Context(), Options{Network: n, Machine: machine.ID, Outside: []Outside{twice, other}})
+	require.ErrorContains(t, err, "somebody else's")
+	r, err := Start(t.Context(), Options{Network: n, Machine: machine.ID, Outside: []Outside{twice}})
+	require.NoError(t, err, "the first address is free again")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, r.Swept(ctx), context.Canceled)
+	require.ErrorContains(t, r.Stop().Err(), "not one pass could be made")
+}
