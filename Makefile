@@ -59,7 +59,7 @@ test-machine: ## Run what a rehearsal's machine meets: network, tailnet, Storage
 
 test-machine-full: test-machine ## … and boot a virtual machine with the program's user data, reboot it, cut its power
 	@.ci/setup $(PROGRAMS_MACHINE)
-	@go -C internal/machine test -tags machine -count=1 -timeout 120m ./firstboot ./internal/lab
+	@go -C internal/machine test -tags machine -count=1 -timeout 120m ./firstboot ./internal/engine ./internal/lab
 
 test-series: setup ## Ask a real Prometheus for every series that a dashboard or an alert names
 	@go -C tests/dashboards test -tags series -count=1 -timeout 20m ./...
