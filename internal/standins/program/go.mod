@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/grafana/alloy/syntax v0.1.0
+	github.com/klauspost/compress v1.19.1
 	github.com/prometheus/client_golang v1.24.1
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/oauth2 v0.37.0
