@@ -107,7 +107,7 @@ var monitoring = []Image{
 		Cmd:        []string{"run", "/etc/alloy/config.alloy", "--storage.path=/var/lib/alloy/data"},
 		Debian:     []string{"bash"},
 		Files:      map[string]string{"/bin/alloy": ProgramPath},
-		Instead:    "a stand-in for Alloy, which ships the lines of containers and files, and not the journal's: JournalSilent will fire",
+		Instead:    "a stand-in for Alloy, which ships the lines of containers, files and the journal",
 	},
 	{
 		Repository: "docker.io/grafana/promtail",
@@ -116,7 +116,7 @@ var monitoring = []Image{
 		Cmd:        []string{"-config.file=/etc/promtail/config.yml"},
 		Debian:     []string{"bash"},
 		Files:      map[string]string{"/usr/bin/promtail": ProgramPath},
-		Instead:    "a stand-in for Promtail, which ships the lines of containers and files, and not the journal's: JournalSilent will fire",
+		Instead:    "a stand-in for Promtail, which ships the lines of containers, files and the journal",
 	},
 	{
 		Repository: "docker.io/grafana/grafana",

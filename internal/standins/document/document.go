@@ -73,7 +73,8 @@ func (f *File) Write(content []byte) error {
 	if bytes.Equal(content, f.last) {
 		return nil
 	}
-	_, err := f.database.ExecContext(context.Background(), `INSERT INTO standin (id, content) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET content = excluded.content`, content)
+	const replace = `INSERT INTO standin (id, content) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET content = excluded.content`
+	_, err := f.database.ExecContext(context.Background(), replace, content)
 	if err != nil {
 		return fmt.Errorf("writing the database: %w", err)
 	}

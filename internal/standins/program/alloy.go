@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/grafana/alloy/syntax/ast"
 	"github.com/grafana/alloy/syntax/parser"
@@ -37,6 +38,7 @@ func alloy(ctx context.Context, p process) error {
 	}
 	return ship(ctx, p, *plan, shipping{
 		title: "Alloy v1.20.1", ready: "/-/ready", said: "Alloy is ready.\n", state: set["storage.path"] + "/standin.db", address: set["server.http.listen-addr"],
+		counter: "loki_source_journal_target_lines_total",
 	})
 }
 
@@ -75,7 +77,7 @@ func (p *pipeline) block(b *ast.BlockStmt) (err error) {
 	case "loki.relabel":
 		_, err = alloyRules(b)
 	case "loki.source.journal":
-		_, err = attributes(b, "path", "max_age", "labels", "relabel_rules", "forward_to")
+		err = p.readJournal(b)
 	case "loki.source.file":
 		var found map[string]ast.Expr
 		if found, err = attributes(b, "targets", "forward_to"); err == nil {
@@ -91,6 +93,26 @@ func (p *pipeline) block(b *ast.BlockStmt) (err error) {
 	default:
 		err = errors.New("the stand-in has no such component")
 	}
+	return err
+}
+
+// readJournal reads where the journal is.
+func (p *pipeline) readJournal(b *ast.BlockStmt) error {
+	found, err := attributes(b, "path", "max_age", "labels", "relabel_rules", "forward_to")
+	if err != nil {
+		return err
+	}
+	var age string
+	for name, into := range map[string]any{"path": &p.journal, "max_age": &age, "labels": &p.machine} {
+		value, there := found[name]
+		if !there {
+			return fmt.Errorf("there is no %s", name)
+		}
+		if err := vm.New(value).Evaluate(nil, into); err != nil {
+			return err
+		}
+	}
+	p.maxAge, err = time.ParseDuration(age)
 	return err
 }
 

@@ -181,7 +181,10 @@ func TestGluetunHasNoTunnel(t *testing.T) {
 	r.answers(401, "PUT", "/v1/vpn/status", `{"status":"stopped"}`)
 	r.answers(401, "GET", "/v1/publicip/ip", "")
 	assert.Contains(t, m.refused(env, "/gluetun-entrypoint", "healthcheck"), "never healthy")
-	for name, wrong := range map[string]string{"VPN_TYPE": "none", "VPN_SERVICE_PROVIDER": "mullvad", "WIREGUARD_PRIVATE_KEY_SECRETFILE": "/nothing", "WIREGUARD_ENDPOINT_IP": "name", "HTTP_CONTROL_SERVER_ADDRESS": "0.0.0.0:8000"} {
+	for name, wrong := range map[string]string{
+		"VPN_TYPE": "none", "VPN_SERVICE_PROVIDER": "mullvad", "WIREGUARD_PRIVATE_KEY_SECRETFILE": "/nothing", "WIREGUARD_ENDPOINT_IP": "name",
+		"HTTP_CONTROL_SERVER_ADDRESS": "0.0.0.0:8000",
+	} {
 		right := env[name]
 		env[name] = wrong
 		m.refused(env, "/gluetun-entrypoint")

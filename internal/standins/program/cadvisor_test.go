@@ -37,6 +37,7 @@ func TestCAdvisor(t *testing.T) {
 func TestCAdvisorRefuses(t *testing.T) {
 	m := newMachine(t)
 	assert.Contains(t, m.refused(nil, cadvisorCommand...), "no control groups")
-	assert.Contains(t, m.refused(nil, "/usr/bin/cadvisor", "--docker=unix:///x", "--enable_metrics=cpu,memory", "--raw_cgroup_prefix_whitelist=/"), "asks no Docker")
+	asks := []string{"/usr/bin/cadvisor", "--docker=unix:///x", "--enable_metrics=cpu,memory", "--raw_cgroup_prefix_whitelist=/"}
+	assert.Contains(t, m.refused(nil, asks...), "asks no Docker")
 	assert.Contains(t, m.refused(nil, "/usr/bin/cadvisor", "--port=1"), "has no flag")
 }

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// flags are arguments of the form --name=value or -name=value, by name; one without a value is "true".
+// flags are arguments of the form --name=value or -name=value, by name; one without a value is
+// "true".
 type flags map[string]string
 
 // parse reads arguments, all of which must be known.

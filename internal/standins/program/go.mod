@@ -4,12 +4,13 @@ go 1.26.0
 
 require (
 	github.com/grafana/alloy/syntax v0.1.0
+	github.com/klauspost/compress v1.19.1
 	github.com/prometheus/client_golang v1.24.1
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/oauth2 v0.37.0
 	gopkg.in/yaml.v3 v3.0.1
-	homelab/images/wire v0.0.0
-	homelab/internal/standins/document v0.0.0
+	homelab/images/wire v0.0.0-00010101000000-000000000000
+	homelab/internal/standins/document v0.0.0-00010101000000-000000000000
 )
 
 require (

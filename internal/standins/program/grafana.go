@@ -110,7 +110,9 @@ func (d *drawer) configure(set ini) error {
 	if err := errors.Join(err, secretErr, otherErr, serverErr); err != nil {
 		return fmt.Errorf("grafana: %w", err)
 	}
-	for key, want := range map[string]string{"enabled": "true", "auto_login": "true", "use_pkce": "true", "auth_style": "InHeader", "role_attribute_strict": "true"} {
+	for key, want := range map[string]string{
+		"enabled": "true", "auto_login": "true", "use_pkce": "true", "auth_style": "InHeader", "role_attribute_strict": "true",
+	} {
 		if set[oauth][key] != want {
 			return fmt.Errorf("grafana: the stand-in needs %s of %s to be %s", key, oauth, want)
 		}
@@ -289,7 +291,9 @@ func (d *drawer) logIn(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *drawer) cookie(w http.ResponseWriter, name, value string, lasts time.Duration) {
-	http.SetCookie(w, &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: int(lasts.Seconds()), HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode})
+	http.SetCookie(w, &http.Cookie{
+		Name: name, Value: value, Path: "/", MaxAge: int(lasts.Seconds()), HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode,
+	})
 }
 
 // keep writes who is logged in.

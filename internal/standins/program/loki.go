@@ -176,8 +176,8 @@ func newLokiServer(kept *lineStore) *lokiServer {
 	l := &lokiServer{lines: kept, began: time.Now(), registry: newRegistry()}
 	l.took = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "loki_request_duration_seconds", Help: "Time (in seconds) spent serving HTTP requests."},
 		[]string{"method", "route", "status_code", "ws"})
-	received := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "loki_distributor_lines_received_total", Help: "The total number of lines received per tenant"},
-		[]string{"tenant"})
+	received := prometheus.NewCounterVec(
+		prometheus.CounterOpts{Name: "loki_distributor_lines_received_total", Help: "The total number of lines received per tenant"}, []string{"tenant"})
 	l.received = received.WithLabelValues(tenant)
 	l.discarded = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "loki_discarded_samples_total", Help: "The total number of samples that were discarded."},
 		[]string{"reason", "tenant"})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"time"
 
 	"gopkg.in/yaml.v3"
 )
@@ -35,8 +36,12 @@ type promtailScrape struct {
 		Host    string `yaml:"host"`
 		Refresh string `yaml:"refresh_interval"`
 	} `yaml:"docker_sd_configs"`
-	Journal map[string]any `yaml:"journal"`
-	Static  []struct {
+	Journal *struct {
+		Path   string            `yaml:"path"`
+		MaxAge duration          `yaml:"max_age"`
+		Labels map[string]string `yaml:"labels"`
+	} `yaml:"journal"`
+	Static []struct {
 		Labels map[string]string `yaml:"labels"`
 	} `yaml:"static_configs"`
 	Rules []struct {
@@ -78,7 +83,7 @@ func promtail(ctx context.Context, p process) error {
 	}
 	return ship(ctx, p, *plan, shipping{
 		title: "Promtail 3.6.10", ready: "/ready", said: "Ready", state: path.Join(path.Dir(set.Positions.Filename), "standin.db"),
-		address: fmt.Sprintf(":%d", set.Server.Port),
+		address: fmt.Sprintf(":%d", set.Server.Port), counter: "promtail_journal_target_lines_total",
 	})
 }
 
@@ -95,6 +100,9 @@ func (s *promtailSettings) pipeline() (*pipeline, error) {
 		}
 		for _, static := range scrape.Static {
 			out.files = append(out.files, static.Labels)
+		}
+		if scrape.Journal != nil {
+			out.journal, out.maxAge, out.machine = scrape.Journal.Path, time.Duration(scrape.Journal.MaxAge), scrape.Journal.Labels
 		}
 		for _, r := range scrape.Rules {
 			rule, err := newRelabel(r.Action, r.Sources, r.Regex, r.Target, r.Replacement)

@@ -88,7 +88,9 @@ func (p process) syncProfiles(ctx context.Context, i recyclarrInstance) (made in
 	s := servarr{strings.TrimSuffix(i.BaseURL, "/") + "/api/v3", strings.TrimSpace(string(key))}
 	var there []struct{ Name string }
 	var schema map[string]any
-	if err := errors.Join(s.call(ctx, http.MethodGet, "/qualityprofile", nil, &there), s.call(ctx, http.MethodGet, "/qualityprofile/schema", nil, &schema)); err != nil {
+	if err := errors.Join(
+		s.call(ctx, http.MethodGet, "/qualityprofile", nil, &there), s.call(ctx, http.MethodGet, "/qualityprofile/schema", nil, &schema),
+	); err != nil {
 		return 0, err
 	}
 	if i.QualityDefinition.Type == "" || len(i.QualityProfiles) == 0 {

@@ -12,7 +12,7 @@ import (
 )
 
 // grace is how long answers may take that are still being written when the program is to end.
-const grace = 700 * time.Millisecond
+const grace = 300 * time.Millisecond
 
 // serve answers at an address until the context ends. Nothing else keeps it longer than grace.
 func (p process) serve(ctx context.Context, address string, handler http.Handler) error {
@@ -36,10 +36,10 @@ func (p process) serve(ctx context.Context, address string, handler http.Handler
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
-	if err := server.Shutdown(limit); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if err := server.Shutdown(limit); !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return nil
+	return server.Close()
 }
 
 // lines writes whole lines, also where many goroutines do.

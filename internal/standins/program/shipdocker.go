@@ -160,7 +160,15 @@ func (p *pushed) add(labels map[string]string, line logLine) error {
 	if err := errors.Join(err, textErr); err != nil {
 		return err
 	}
-	p.Streams = append(p.Streams, pushedStream{Stream: labels, Values: [][]json.RawMessage{{stamp, text}}})
+	value := []json.RawMessage{stamp, text}
+	if len(line.Extra) > 0 {
+		extra, err := json.Marshal(line.Extra)
+		if err != nil {
+			return err
+		}
+		value = append(value, extra)
+	}
+	p.Streams = append(p.Streams, pushedStream{Stream: labels, Values: [][]json.RawMessage{value}})
 	return nil
 }
 

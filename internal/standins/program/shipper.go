@@ -24,6 +24,10 @@ type pipeline struct {
 	engine, push string
 	// rules make a container's labels.
 	rules []relabel
+	// journal is the journal's folder, maxAge how old its entries may be, and machine their labels.
+	journal string
+	maxAge  time.Duration
+	machine map[string]string
 	// files are the labels of log files; __path__ is which.
 	files []map[string]string
 	// stages remove what is secret from a line.
@@ -34,6 +38,9 @@ type pipeline struct {
 
 // check returns what is missing.
 func (p *pipeline) check() error {
+	if p.journal == "" || p.maxAge <= 0 || len(p.machine) == 0 {
+		return errors.New("the configuration says not where the journal is, how old its lines may be, and whose they are")
+	}
 	if p.engine == "" || p.push == "" || len(p.rules) == 0 || len(p.keep) == 0 || len(p.stages) == 0 {
 		return errors.New("the configuration says not where from, where to, or with which labels and replacements")
 	}
@@ -125,21 +132,25 @@ type shipper struct {
 	// a file.
 	seen positions
 	kept *document.File
+	book journals
 
-	registry           *prometheus.Registry
-	containers, files  prometheus.Counter
-	sent, refusedLines prometheus.Counter
+	registry                   *prometheus.Registry
+	containers, files, entries prometheus.Counter
+	sent, refusedLines         prometheus.Counter
 }
 
 // positions are how far a shipper has come.
 type positions struct {
 	Containers map[string]time.Time
 	Files      map[string]int64
+	Journal    time.Time
 }
 
 // shipping is what differs between the shippers.
 type shipping struct {
 	title, ready, said, state, address string
+	// counter is the series of how many lines of the journal were read.
+	counter string
 }
 
 // ship runs a shipper.
@@ -147,7 +158,8 @@ func ship(ctx context.Context, p process, plan pipeline, of shipping) (err error
 	if err := plan.check(); err != nil {
 		return err
 	}
-	s := &shipper{pipeline: plan, root: p.root, log: &lines{out: p.out}, registry: newRegistry()}
+	s := &shipper{pipeline: plan, root: p.root, log: &lines{out: p.out}, registry: newRegistry(),
+		book: journals{folder: p.path(plan.journal), next: map[string]uint64{}}}
 	if s.kept, err = document.Open(p.path(of.state)); err != nil {
 		return err
 	}
@@ -155,8 +167,8 @@ func ship(ctx context.Context, p process, plan pipeline, of shipping) (err error
 	if err := s.recall(); err != nil {
 		return err
 	}
-	s.counters()
-	s.log.printf(`ts=%s level=warn msg="this is a stand-in for %s; it reads no journal"`, time.Now().UTC().Format(time.RFC3339Nano), of.title)
+	s.counters(of.counter)
+	s.log.printf(`ts=%s level=warn msg="this is a stand-in for %s"`, time.Now().UTC().Format(time.RFC3339Nano), of.title)
 	working, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -173,7 +185,7 @@ func ship(ctx context.Context, p process, plan pipeline, of shipping) (err error
 	return p.serve(ctx, of.address, mux)
 }
 
-func (s *shipper) counters() {
+func (s *shipper) counters(journal string) {
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 		s.registry.MustRegister(c)
@@ -181,13 +193,14 @@ func (s *shipper) counters() {
 	}
 	s.containers = counter("loki_source_docker_target_entries_total", "Lines that were read from containers.")
 	s.files = counter("loki_source_file_read_lines_total", "Lines that were read from files.")
+	s.entries = counter(journal, "Lines that were read from the journal.")
 	s.sent = counter("loki_write_sent_entries_total", "Lines that were sent.")
 	s.refusedLines = counter("loki_write_dropped_entries_total", "Lines that were refused for good.")
 }
 
 // recall reads how far an earlier process has come.
 func (s *shipper) recall() error {
-	s.seen = positions{map[string]time.Time{}, map[string]int64{}}
+	s.seen = positions{map[string]time.Time{}, map[string]int64{}, time.Time{}}
 	return decodeIfThere(s.kept.Content(), &s.seen)
 }
 
@@ -210,7 +223,7 @@ func (s *shipper) run(ctx context.Context) {
 func (s *shipper) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	return errors.Join(s.fromContainers(ctx), s.fromFiles(ctx), s.remember())
+	return errors.Join(s.fromContainers(ctx), s.fromFiles(ctx), s.fromJournal(ctx), s.remember())
 }
 
 func (s *shipper) remember() error {
@@ -252,4 +265,33 @@ func (s *shipper) fromFiles(ctx context.Context) error {
 		s.seen.Files[path] = from + int64(end)
 	}
 	return errors.Join(problems...)
+}
+
+// fromJournal sends what the machine has noted.
+func (s *shipper) fromJournal(ctx context.Context) error {
+	after := s.seen.Journal
+	if oldest := time.Now().Add(-s.maxAge); after.Before(oldest) {
+		after = oldest
+	}
+	found, done, err := s.book.since(after)
+	if err != nil {
+		return fmt.Errorf("reading the journal: %w", err)
+	}
+	all := make([]logLine, 0, len(found))
+	for _, entry := range found {
+		line := logLine{Time: entry.at, Labels: s.machine, Text: entry.fields["MESSAGE"]}
+		if unit := entry.fields["_SYSTEMD_UNIT"]; unit != "" {
+			line.Extra = map[string]string{"unit": unit}
+		}
+		all = append(all, line)
+	}
+	if err := s.send(ctx, all); err != nil {
+		return err
+	}
+	done()
+	s.entries.Add(float64(len(all)))
+	if len(all) > 0 {
+		s.seen.Journal = all[len(all)-1].Time
+	}
+	return nil
 }

@@ -17,7 +17,7 @@ require (
 	golang.org/x/oauth2 v0.37.0
 	golang.org/x/time v0.16.0
 	gopkg.in/yaml.v3 v3.0.1
-	homelab/internal/standins/document v0.0.0
+	homelab/internal/standins/document v0.0.0-00010101000000-000000000000
 )
 
 require (

@@ -81,7 +81,7 @@ func (b *builder) built(tool toolchain.Tool) (plan, error) {
 	}
 	recipe, err := readDockerfile(string(text))
 	if err != nil {
-		return plan{}, fmt.Errorf("Dockerfile: %w", err)
+		return plan{}, fmt.Errorf("reading its Dockerfile: %w", err)
 	}
 	name := path.Base(tool.Dir)
 	return plan{
