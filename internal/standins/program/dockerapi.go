@@ -56,13 +56,9 @@ func socketProxy(ctx context.Context, p process) error {
 		return fmt.Errorf("%s: %q and %q are no address", own, set["listenip"], set["proxyport"])
 	}
 	if err := api.reach(); err != nil {
-		return fmt.Errorf("socket not available: %w", err)
+		return fmt.Errorf("asking Docker: %w", err)
 	}
-	api.log.Info("starting socket-proxy (a stand-in)")
-	fmt.Fprintf(p.out, "Request allowlist:\n   %-8s %s\n", "Method", "Regex")
-	for method, paths := range api.allowed {
-		fmt.Fprintf(p.out, "   %-8s %s\n", method, paths)
-	}
+	api.log.Info("the stand-in for socket-proxy starts")
 	return api.run(ctx, p, set)
 }
 
@@ -103,7 +99,7 @@ func (a *dockerAPI) watch(ctx context.Context, every time.Duration, stop context
 			return
 		case <-ticker.C:
 			if err := a.reach(); err != nil {
-				stop(fmt.Errorf("socket is unavailable: %w", err))
+				stop(fmt.Errorf("Docker is gone: %w", err))
 				return
 			}
 		}
@@ -135,18 +131,18 @@ func (a *dockerAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	paths, method := a.allowed[r.Method]
 	switch {
 	case !a.admits(r.RemoteAddr):
-		a.refuse(w, r, "forbidden IP", http.StatusForbidden)
+		a.refuse(w, r, "who asks is not named", http.StatusForbidden)
 	case !method:
-		a.refuse(w, r, "method not allowed", http.StatusMethodNotAllowed)
+		a.refuse(w, r, "no path of this method is named", http.StatusMethodNotAllowed)
 	case !paths.MatchString(r.URL.Path):
-		a.refuse(w, r, "path not allowed", http.StatusForbidden)
+		a.refuse(w, r, "this path is not named", http.StatusForbidden)
 	default:
 		a.proxy.ServeHTTP(w, r)
 	}
 }
 
 func (a *dockerAPI) refuse(w http.ResponseWriter, r *http.Request, reason string, status int) {
-	a.log.Warn("blocked request", "reason", reason, "method", r.Method, "URL", r.URL, "client", r.RemoteAddr, "response", status)
+	a.log.Warn("refused", "why", reason, "method", r.Method, "path", r.URL.Path, "from", r.RemoteAddr)
 	http.Error(w, http.StatusText(status), status)
 }
 
@@ -159,7 +155,7 @@ func (a *dockerAPI) admits(remote string) bool {
 	for _, name := range a.from {
 		addresses, err := net.LookupIP(name)
 		if err != nil {
-			a.log.Warn("error looking up allowed client hostname", "hostname", name, "error", err)
+			a.log.Warn("looking up who may ask", "name", name, "error", err)
 		}
 		for _, address := range addresses {
 			if address.Equal(client) {

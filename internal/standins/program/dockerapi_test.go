@@ -58,7 +58,7 @@ func TestDockerAPI(t *testing.T) {
 		all = append(all, question)
 	}
 	assert.Equal(t, []string{"GET /v1.44/containers/json", "HEAD /_ping", "GET /containers/0123456789ab/logs"}, all, "nothing else reaches Docker")
-	assert.Contains(t, r.out.String(), `msg="blocked request" reason="path not allowed" method=GET URL=/images/json`)
+	assert.Contains(t, r.out.String(), `msg=refused why="this path is not named" method=GET path=/images/json`)
 }
 
 func TestDockerAPIAdmitsNobodyElse(t *testing.T) {
@@ -66,12 +66,12 @@ func TestDockerAPIAdmitsNobodyElse(t *testing.T) {
 	engine(m, func(http.ResponseWriter, *http.Request) { assert.Fail(t, "Docker was asked") })
 	r := m.start(nil, apiCommand("192.0.2.1", "300")...)
 	r.answers(403, "GET", "/version", "")
-	assert.Contains(t, r.out.String(), "forbidden IP")
+	assert.Contains(t, r.out.String(), "who asks is not named")
 }
 
 func TestDockerAPIWithoutDocker(t *testing.T) {
 	m := newMachine(t)
-	assert.Contains(t, m.refused(nil, apiCommand("localhost", "300")...), "socket not available")
+	assert.Contains(t, m.refused(nil, apiCommand("localhost", "300")...), "asking Docker: dial unix")
 	assert.Contains(t, m.refused(nil, "/socket-proxy", "-allowPOST=.*"), "has no flag")
 	stop := engine(m, func(http.ResponseWriter, *http.Request) {})
 	run, p, _ := m.process(nil, apiCommand("localhost", "1")...)
@@ -81,7 +81,7 @@ func TestDockerAPIWithoutDocker(t *testing.T) {
 	stop()
 	select {
 	case err := <-ended:
-		require.ErrorContains(t, err, "socket is unavailable")
+		require.ErrorContains(t, err, "Docker is gone")
 	case <-time.After(10 * time.Second):
 		assert.Fail(t, "it does not stop without Docker")
 	}
