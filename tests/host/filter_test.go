@@ -355,14 +355,25 @@ func TestAServiceOpensNothingFromItsOwnPort(t *testing.T) {
 }
 
 // The proof that runs before the first gate is opened passes with the filter, and with nothing
-// less.
+// less, also where Docker's own rules drop what they do not know: those must neither hide that the
+// filter is missing nor drop what it lets through.
 func TestTheProofOfTheFilter(t *testing.T) {
 	f := newFiltered(t)
-	f.showBridgedPackets("0") // or the other families' chains would drop what the bridge lets through
+	t.Run("without an engine", func(t *testing.T) { f.t = t; f.prove(t) })
+	// As Docker sets it where it is the one to switch forwarding on: on every new machine.
+	require.NoError(t, f.machine.Run(nil, "iptables", "--wait", "--policy", "FORWARD", "DROP"))
+	t.Run("with an engine's rules", func(t *testing.T) { f.t = t; f.prove(t) })
+}
+
+func (f *filtered) prove(t *testing.T) {
 	program := f.dir + "/files/homelab-filter-proof"
 	prove := func() error {
 		return f.machine.Run(nil, "unshare", "--mount", "sh", "-ec", "mount -t tmpfs none /run; mkdir /run/netns; exec bash "+program)
 	}
+	f.load()
+	f.showBridgedPackets("1")
+	require.NoError(t, prove())
+	f.showBridgedPackets("0") // or the other families' chains would drop what the bridge lets through
 	require.NoError(t, prove())
 	for what, rule := range map[string]string{
 		"between containers":    "flush chain bridge homelab forward; chain bridge homelab forward { policy accept; }",
@@ -382,4 +393,5 @@ func TestTheProofOfTheFilter(t *testing.T) {
 	}
 	f.load()
 	require.NoError(t, prove())
+	require.NoError(t, f.machine.Run(nil, "sh", "-c", "! iptables --wait --list-rules FORWARD | grep hlproof"), "the proof leaves a rule behind")
 }
