@@ -37,6 +37,8 @@ const (
 	probeSlice = 1024
 	// sweepPatience is for all ports, which take some two minutes at that rate.
 	sweepPatience = 10 * time.Minute
+	// past is the beginning of the name of who stands behind Hetzner's firewall.
+	past = "past Hetzner's firewall, "
 )
 
 // declaredRules are those of Hetzner's firewall, as components/host declares them.
@@ -79,12 +81,17 @@ func filterDoors(t *testing.T, userData []byte) []probe.Door {
 	return append(out, probe.Door{Protocol: "icmp"})
 }
 
+// imageDoors are what Debian's image listens at by itself beside sshd: systemd-resolved's LLMNR. No
+// user data comes early enough to stop it before the network is there, so until the packet filter is
+// loaded Hetzner's firewall alone keeps strangers from it. It may be open no longer than that.
+var imageDoors = []probe.Door{{Protocol: "tcp", First: 5355, Last: 5355}}
+
 // filterState says since when the machine's own packet filter is there.
 type filterState bool
 
 const (
 	// filterComesLater: the first boot installs it, and until then a port that nobody listens at
-	// refuses. A port that is open is one too many at any time.
+	// refuses, and what the image itself opens is open. Another port is one too many at any time.
 	filterComesLater filterState = false
 	// filterIsThere: before anything can come in, so nothing refuses ever.
 	filterIsThere filterState = true
@@ -94,27 +101,30 @@ const (
 type watch struct {
 	*probe.Running
 
-	world *world
-	now   atomic.Pointer[machine] // which one is looked into; another one after a power cut
+	filter filterState
+	now    atomic.Pointer[machine] // which one is looked into; another one after a power cut
 }
 
 // probe begins to look at a machine from everywhere, until judge or the end of the test.
 func (w *world) probe(t *testing.T, m *machine, filter filterState) *watch {
 	t.Helper()
-	p := &watch{world: w}
+	p := &watch{filter: filter}
 	p.looksInto(m)
 	options := probe.Options{
 		Network: w.network, Machine: m.server.place.ID, Rate: probeRate, Slice: probeSlice, People: w.people(t), Node: w.node, Root: p.root,
 	}
 	machine := [2]netip.Addr{m.server.place.IPv4, m.server.place.IPv6.Addr().Next()}
 	inside := filterDoors(t, m.server.userData)
+	if filter == filterComesLater {
+		inside = append(inside, imageDoors...)
+	}
 	for i, version := range versions {
 		cloudflare := w.cloudflare(t, machine[i])
 		options.Outside = append(options.Outside,
 			probe.Outside{Name: "a stranger, " + version, From: strangers[i], To: machine[i], Allowed: probe.Behind(w.rules, strangers[i]), Silent: true},
 			probe.Outside{Name: "Cloudflare, " + version, From: cloudflare, To: machine[i], Allowed: probe.Behind(w.rules, cloudflare), Silent: true},
 			probe.Outside{
-				Name: "past Hetzner's firewall, " + version, From: behind[i], To: machine[i], Behind: true, Allowed: inside, Silent: filter == filterIsThere,
+				Name: past + version, From: behind[i], To: machine[i], Behind: true, Allowed: inside, Silent: filter == filterIsThere,
 			},
 		)
 	}
@@ -196,6 +206,7 @@ func (p *watch) root(ctx context.Context, script string) (string, error) {
 // judge ends the probe once everything was tried on the machine as it is now, and fails for what was
 // open and is not declared, and for what could not be probed.
 func (p *watch) judge(t *testing.T) {
+	ready := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), sweepPatience)
 	defer cancel()
 	require.NoError(t, p.Swept(ctx))
@@ -207,12 +218,37 @@ func (p *watch) judge(t *testing.T) {
 	}
 	// What must answer does: the probe could see.
 	for _, version := range versions {
-		for _, who := range []string{"a stranger", "Cloudflare", "past Hetzner's firewall"} {
-			assert.True(t, report.Saw(who+", "+version, "icmp", 0, probe.Open), "%s, %s", who, version)
+		for _, who := range []string{"a stranger, ", "Cloudflare, ", past} {
+			assert.True(t, report.Saw(who+version, "icmp", 0, probe.Open), "%s%s", who, version)
 		}
-		assert.True(t, report.Saw("past Hetzner's firewall, "+version, "tcp", 22, probe.Open), version)
+		assert.True(t, report.Saw(past+version, "tcp", 22, probe.Open), version)
+		if p.filter == filterComesLater {
+			filterCloses(t, report, past+version, ready)
+		}
 	}
 	assert.True(t, report.Saw("an admin", "tcp", 22, probe.Open))
 	assert.True(t, report.Saw("a member", "tcp", 443, probe.Refused), "the policy lets a member through, and nobody listens there yet")
 	assert.True(t, report.Saw("nobody, inside", "tcp", 80, probe.Open), "root reaches the metadata service")
+}
+
+// filterCloses holds of a first boot: the filter is loaded before the machine is ready, and with it
+// everything stops answering that the image had open.
+func filterCloses(t *testing.T, report probe.Report, where string, ready time.Time) {
+	t.Helper()
+	var loaded time.Time // when a port that nobody listens at refused last
+	for _, f := range report.Seen {
+		if f.Where == where && f.Protocol == "tcp" && f.Port == 0 && f.Answer == probe.Refused {
+			loaded = f.Last
+		}
+	}
+	require.False(t, loaded.IsZero(), "%s: nothing was seen of the time before the filter", where)
+	assert.True(t, loaded.Before(ready), "%s: the filter does not drop what it must", where)
+	const pass = 10 * time.Second // two of them take less
+	for _, f := range report.Seen {
+		for _, d := range imageDoors {
+			if f.Where == where && f.Protocol == d.Protocol && d.First <= f.Port && f.Port <= d.Last {
+				assert.WithinRange(t, f.Last, f.First, loaded.Add(pass), "%s", f)
+			}
+		}
+	}
 }
