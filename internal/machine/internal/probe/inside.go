@@ -32,6 +32,7 @@ const socketMode = "660 root docker"
 func (r *Running) lookFromInside(ctx context.Context, _ int) {
 	within, cancel := context.WithTimeout(ctx, insideDeadline)
 	defer cancel()
+	power := r.record.power()
 	text, err := r.options.Root(within, insideScript)
 	if ctx.Err() != nil {
 		return // the end; this pass does not count
@@ -45,7 +46,7 @@ func (r *Running) lookFromInside(ctx context.Context, _ int) {
 		return
 	}
 	r.judgeInside(said)
-	r.record.passed(insideName, 0, false)
+	r.record.passed(insideName, power, 0, false)
 }
 
 // readInside reads the script's answer: each line once, and no other.

@@ -109,7 +109,7 @@ func (s *sweeper) questions(number, slice int) (packets [][]byte, swept bool) {
 func (r *Running) lookFromOutside(ctx context.Context, number int) {
 	pace := newPace(r.options.Rate)
 	for _, s := range r.taps {
-		on, _ := r.options.Network.Plugged(r.options.Machine)
+		on, power := r.options.Network.Plugged(r.options.Machine)
 		if !on {
 			r.record.missed(s.where.Name, errors.New("the machine is unplugged"))
 			continue
@@ -126,7 +126,7 @@ func (r *Running) lookFromOutside(ctx context.Context, number int) {
 			r.record.missed(s.where.Name, err)
 			continue
 		}
-		r.record.passed(s.where.Name, len(packets), swept)
+		r.record.passed(s.where.Name, power, len(packets), swept)
 	}
 }
 

@@ -102,9 +102,7 @@ func TestTheProbeFindsWhatIsOpen(t *testing.T) {
 	}
 	g.echo(t, machine4, 53)
 	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(declared), Rate: quick, Slice: ports})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	require.NoError(t, r.Swept(ctx))
+	require.Eventually(t, func() bool { return r.record.made("behind, IPv6") > 0 }, time.Minute, 10*time.Millisecond)
 	report := r.Stop()
 	t.Log(report)
 	assert.Equal(t, []string{
@@ -170,15 +168,39 @@ func TestARefusalThroughAFilterIsFound(t *testing.T) {
 	require.NoError(t, n.SetFirewall(machine.ID, append(rules(t), hole, udpHole)))
 	boot(t, n)
 	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(rules(t))[:4], Rate: quick, Slice: ports})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	require.NoError(t, r.Swept(ctx))
+	require.Eventually(t, func() bool { return r.record.made("Cloudflare, IPv6") > 0 }, time.Minute, 10*time.Millisecond)
 	report := r.Stop()
 	assert.Equal(t, []string{
 		"Cloudflare, IPv4: tcp 2000 refused", "Cloudflare, IPv4: tcp 2001 refused", "Cloudflare, IPv4: udp 161 refused",
 		"a stranger, IPv4: tcp 2000 refused", "a stranger, IPv4: tcp 2001 refused", "a stranger, IPv4: udp 161 refused",
 	}, brief(report.Forbidden))
 	assert.True(t, report.Saw("a stranger, IPv6", "udp", 41641, Refused), "the firewall lets it in, and nobody is there")
+}
+
+func TestAllPortsAreSweptFromAnyMomentOn(t *testing.T) {
+	t.Parallel()
+	n := network(t)
+	require.NoError(t, n.SetFirewall(machine.ID, nil))
+	boot(t, n)
+	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(nil)[:1], Rate: quick, Slice: 1 << 14})
+	require.Eventually(t, func() bool { return r.record.made("a stranger, IPv4") > 0 }, time.Minute, time.Millisecond)
+	before := n.Stats(machine.ID).Dropped
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, r.Swept(ctx))
+	packets := map[uint16]uint64{}
+	for _, d := range n.Stats(machine.ID).Dropped {
+		if d.Protocol == "tcp" {
+			packets[d.Port] = d.Packets
+		}
+	}
+	require.Len(t, packets, ports)
+	for _, d := range before {
+		if d.Protocol == "tcp" {
+			require.Greater(t, packets[d.Port], d.Packets, "port %d was not tried again", d.Port)
+		}
+	}
+	assert.Positive(t, r.Stop().Looks[0].Sweeps)
 }
 
 func TestTheRateIsKept(t *testing.T) {
@@ -234,13 +256,13 @@ func TestPassesThatCouldNotBeMade(t *testing.T) {
 	power := 1
 	r := newRecord(func() int { return power })
 	r.missed("a", errors.New("early"))
-	r.passed("a", 1, false)
+	r.passed("a", power, 1, false)
 	r.missed("a", errors.New("while it went off"))
 	power = 2
-	r.passed("a", 1, false)
+	r.passed("a", power, 1, false)
 	r.missed("a", errors.New("nobody knows why"))
 	r.missed("a", errors.New("nobody knows why"))
-	r.passed("a", 1, false)
+	r.passed("a", power, 1, false)
 	r.missed("a", errors.New("the last"))
 	r.missed("b", errors.New("never there"))
 	report := r.report(true)
@@ -253,9 +275,22 @@ func TestPassesThatCouldNotBeMade(t *testing.T) {
 	require.ErrorContains(t, report.Err(), "not probed: b: not one pass")
 
 	off := newRecord(func() int { return 1 })
-	off.passed("a", 1, false)
+	off.passed("a", 1, 1, false)
 	off.missed("a", errors.New("off"))
 	require.NoError(t, off.report(false).Err(), "it is off now")
+}
+
+// A pass that lasts from one switching on to the next was made before what came between.
+func TestAPassThatLastsOverAReboot(t *testing.T) {
+	t.Parallel()
+	power := 2
+	r := newRecord(func() int { return power })
+	r.passed("a", 1, 1, false)
+	r.missed("a", errors.New("it boots"))
+	r.passed("a", 2, 1, false)
+	report := r.report(true)
+	require.NoError(t, report.Err())
+	assert.Equal(t, 1, report.Looks[0].Absent)
 }
 
 // dialer is a person's computer that reaches what it is told.
@@ -305,6 +340,21 @@ func TestThePeopleOfTheTailnet(t *testing.T) {
 	assert.Empty(t, report.Problems)
 	assert.Equal(t, 1, report.Looks[0].Absent, "it had not joined")
 	assert.Equal(t, ErrAbsent.Error(), report.Looks[0].Why)
+}
+
+// A machine that is said to be in the tailnet, and answers nobody, was not looked at.
+func TestSilenceInTheTailnetIsNoPass(t *testing.T) {
+	t.Parallel()
+	n := network(t)
+	boot(t, n)
+	r := start(t, Options{
+		Network: n, Machine: machine.ID,
+		People: []Person{{Name: "an admin", Dial: dialer(nil, nil), Allowed: []Door{{"tcp", 22, 22}}}, {Name: "a guest", Dial: dialer(nil, nil)}},
+		Node:   func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("100.64.0.7"), nil },
+	})
+	require.Eventually(t, func() bool { return r.record.made("a guest") > 0 }, time.Minute, 10*time.Millisecond)
+	report := r.Stop()
+	assert.Equal(t, []string{"an admin: not one pass could be made: nothing of what may answer did"}, report.Problems)
 }
 
 func TestWhatIsSeenFromInside(t *testing.T) {

@@ -149,7 +149,7 @@ type looks struct {
 	Looks
 
 	made  time.Time // when the last pass ended; zero before the first
-	power int       // what record.power said then
+	power int       // what record.power said at its beginning
 	// missed are the passes since then that could not be made.
 	missed int
 	why    string
@@ -184,9 +184,9 @@ func (r *record) of(where string) *looks {
 	return l
 }
 
-// passed notes that a pass was made.
-func (r *record) passed(where string, packets int, swept bool) {
-	power := r.power()
+// passed notes that a pass was made; power is what record.power said at its beginning: a pass may
+// last until the machine is on again.
+func (r *record) passed(where string, power, packets int, swept bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.of(where)
