@@ -21,9 +21,6 @@ import (
 	"homelab/internal/rehearsal"
 )
 
-// bootPatience is for a machine whose processors are emulated, on a computer that is busy.
-const bootPatience = 10 * time.Minute
-
 // sshKey makes a key: as a file, as a line of authorized_keys, and to log in with.
 func sshKey(t *testing.T) (private, public string, signer ssh.Signer) {
 	t.Helper()
