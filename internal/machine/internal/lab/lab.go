@@ -56,6 +56,7 @@ var (
 	debianAddress    = netip.MustParseAddr("203.0.113.10")
 	vendorsAddress   = netip.MustParseAddr("203.0.113.11")
 	tailscaleAddress = netip.MustParseAddr("203.0.113.12")
+	receiversAddress = netip.MustParseAddr("203.0.113.13")
 	operatorAddress  = netip.MustParseAddr("203.0.113.200")
 	operatorAddress6 = netip.MustParseAddr("2001:db8:ffff::200")
 	firstBox         = netip.MustParseAddr("203.0.113.64")

@@ -46,7 +46,9 @@ func (l *Lab) prepare(ctx context.Context) (disk.Image, error) {
 	if err != nil {
 		return disk.Image{}, err
 	}
+	told := &receivers{path: filepath.Join(l.options.State, rehearsal.ReceivedFile)}
 	for _, site := range []link.Site{
+		told.site(l),
 		{Hosts: sources.Hosts(), Addresses: []netip.Addr{vendorsAddress}, Handler: vendors, Authority: l.authority},
 		{
 			Hosts: []string{sources.DebianHost}, Addresses: []netip.Addr{debianAddress}, Plain: true,
