@@ -164,6 +164,7 @@ func (a *app) machineCommand() *cobra.Command {
 		"  # A shell\n  homelab machine shell --simulate --state /tmp/lab\n\n  # One command\n  homelab machine shell --simulate --state /tmp/lab systemctl is-system-running",
 		a.machineShell)
 	shell.Args = cobra.ArbitraryArgs
+	shell.Flags().SetInterspersed(false) // what follows the command's name is the command's own
 	shell.Flags().StringVar(&f.user, "user", tailnet.DeployUser, "log in as this `user`")
 	console, f := a.machineAction("console", "Show what the machine has printed on its serial console",
 		"console shows what the machine has printed on its serial console since its first boot.",
@@ -348,7 +349,8 @@ func (a *app) machineShell(ctx context.Context, f *machineFlags, k *kept, comman
 		User: f.user, HostKeyCallback: cryptossh.FixedHostKey(key), HostKeyAlgorithms: []string{key.Type()},
 	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("logging in to %s: %w", m.Name, err), conn.Close())
+		_ = conn.Close() // the handshake may have closed it
+		return fmt.Errorf("logging in to %s: %w", m.Name, err)
 	}
 	client := cryptossh.NewClient(c, channels, requests)
 	defer func() { _ = client.Close() }() // the session has ended

@@ -182,6 +182,7 @@ func TestMachineCommandLines(t *testing.T) {
 		{"name it with --simulate --state FOLDER", []string{"machine", "cut", "--simulate"}},
 		{"name it with --simulate --state FOLDER", []string{"machine", "shell", "--state", empty}},
 		{"no machine runs in " + empty + ": homelab up --simulate --machine --state " + empty + " starts one", []string{"machine", "console", "--simulate", "--state", empty}},
+		{"no machine runs in " + empty, []string{"machine", "shell", "--simulate", "--state", empty, "journalctl", "-u", "docker"}},
 		{`machine stop takes no arguments, got ["now"]`, []string{"machine", "stop", "now"}},
 		{"unknown flag: --machine", []string{"audit", "--machine"}},
 	} {
