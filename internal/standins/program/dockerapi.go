@@ -99,7 +99,7 @@ func (a *dockerAPI) watch(ctx context.Context, every time.Duration, stop context
 			return
 		case <-ticker.C:
 			if err := a.reach(); err != nil {
-				stop(fmt.Errorf("Docker is gone: %w", err))
+				stop(fmt.Errorf("the socket is gone: %w", err))
 				return
 			}
 		}

@@ -81,7 +81,7 @@ func TestDockerAPIWithoutDocker(t *testing.T) {
 	stop()
 	select {
 	case err := <-ended:
-		require.ErrorContains(t, err, "Docker is gone")
+		require.ErrorContains(t, err, "the socket is gone")
 	case <-time.After(10 * time.Second):
 		assert.Fail(t, "it does not stop without Docker")
 	}
