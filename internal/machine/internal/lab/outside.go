@@ -210,12 +210,21 @@ const (
 // dialFromHere dials as this computer. The command that switches a machine on does not fail because
 // it is faster than the machine, which Docker's provider would: it never asks twice.
 func (l *Lab) dialFromHere(ctx context.Context, address string) (net.Conn, error) {
-	for {
-		conn, err := l.Dial(ctx, rehearsal.Target{Origin: rehearsal.FromTailnet, Network: "tcp", Address: address})
+	booting := func() bool {
 		l.mu.Lock()
-		last := !time.Now().Before(l.bootedBy)
-		l.mu.Unlock()
-		if err == nil || last || ctx.Err() != nil {
+		defer l.mu.Unlock()
+		return time.Now().Before(l.bootedBy)
+	}
+	return dialWhile(ctx, booting, func() (net.Conn, error) {
+		return l.Dial(ctx, rehearsal.Target{Origin: rehearsal.FromTailnet, Network: "tcp", Address: address})
+	})
+}
+
+// dialWhile dials again and again while a machine may still be booting.
+func dialWhile(ctx context.Context, booting func() bool, dial func() (net.Conn, error)) (net.Conn, error) {
+	for {
+		conn, err := dial()
+		if err == nil || !booting() {
 			return conn, err
 		}
 		select {
