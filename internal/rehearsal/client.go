@@ -56,6 +56,11 @@ type (
 	PolicyArgs struct {
 		Policy string `json:"policy"` // HuJSON
 	}
+	// AwayArgs are the arguments of SetAway.
+	AwayArgs struct {
+		Who  Party `json:"who"`  // whom
+		Away bool  `json:"away"` // take off, or bring back
+	}
 	// IDArgs names what a method works on.
 	IDArgs struct {
 		ID string `json:"id"` // of a key or a box
@@ -225,6 +230,11 @@ func (c *Client) BoxKeys(ctx context.Context) ([]string, error) {
 	var out []string
 	err := c.call(ctx, "box-keys", struct{}{}, &out)
 	return out, err
+}
+
+// SetAway implements Service.
+func (c *Client) SetAway(ctx context.Context, who Party, away bool) error {
+	return c.call(ctx, "away", AwayArgs{who, away}, nil)
 }
 
 // Docker implements Service.

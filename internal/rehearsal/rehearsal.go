@@ -53,6 +53,9 @@ type Service interface {
 	// Docker acts on a machine's Docker engine as Docker's provider does.
 	Docker(ctx context.Context, call DockerCall) (DockerResult, error)
 
+	// SetAway takes a party off the network, or brings it back. The machines are not told.
+	SetAway(ctx context.Context, who Party, away bool) error
+
 	// Dial opens a connection into the network outside the machines; see Origin.
 	Dial(ctx context.Context, target Target) (net.Conn, error)
 }
@@ -223,6 +226,19 @@ type SnapshotPlan struct {
 	DayOfWeek  int `json:"dayOfWeek,omitempty"`
 	DayOfMonth int `json:"dayOfMonth,omitempty"` // see DayOfWeek
 }
+
+// Party is somebody outside the machines, whom they or the deployment need.
+type Party string
+
+const (
+	// Laptop is this computer: every connection FromTailnet ends, and none is opened.
+	Laptop Party = "laptop"
+	// TailnetServers are Tailscale's: those that control the tailnet, and those that pass packets on.
+	TailnetServers Party = "tailnet"
+)
+
+// BoxParty is the storage box with an ID.
+func BoxParty(id string) Party { return Party("box:" + id) }
 
 // Origin is where a connection comes from.
 type Origin string

@@ -47,6 +47,7 @@ func New(options Options) http.Handler {
 	handle("delete-box", command(func(ctx context.Context, a rehearsal.IDArgs) error { return s.DeleteBox(ctx, a.ID) }))
 	handle("box-keys", question(func(ctx context.Context, _ struct{}) ([]string, error) { return s.BoxKeys(ctx) }))
 	handle("docker", question(s.Docker))
+	handle("away", command(func(ctx context.Context, a rehearsal.AwayArgs) error { return s.SetAway(ctx, a.Who, a.Away) }))
 	handle("dial", dial(s))
 	handle("console", stream(func(ctx context.Context, a rehearsal.ConsoleArgs) (io.ReadCloser, error) {
 		return s.Console(ctx, a.ID, a.Follow)

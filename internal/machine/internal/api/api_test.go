@@ -76,6 +76,9 @@ func (r *recorder) DeleteBox(ctx context.Context, id string) error {
 func (r *recorder) BoxKeys(ctx context.Context) ([]string, error) {
 	return []string{"ssh-ed25519 AAAA"}, r.did(ctx, "box-keys")
 }
+func (r *recorder) SetAway(ctx context.Context, who rehearsal.Party, away bool) error {
+	return r.did(ctx, "away", who, away)
+}
 func (r *recorder) Docker(ctx context.Context, c rehearsal.DockerCall) (rehearsal.DockerResult, error) {
 	return rehearsal.DockerResult{ID: "x", Outputs: map[string]any{"n": 1.0}}, r.did(ctx, "docker", c)
 }
@@ -135,6 +138,7 @@ func TestEveryMethodArrivesAsItWasCalled(t *testing.T) {
 		{func() error { return c.DeleteKey(ctx, "1") }, []any{"delete-key", "1"}},
 		{func() error { return c.SetBox(ctx, box) }, []any{"box", box}},
 		{func() error { return c.DeleteBox(ctx, "2") }, []any{"delete-box", "2"}},
+		{func() error { return c.SetAway(ctx, rehearsal.Laptop, true) }, []any{"away", rehearsal.Laptop, true}},
 		{func() error { _, err := c.Machines(ctx); return err }, []any{"machines"}},
 		{func() error { _, err := c.BoxKeys(ctx); return err }, []any{"box-keys"}},
 		{func() error { _, err := c.MakeKey(ctx, key); return err }, []any{"key", key}},

@@ -72,6 +72,7 @@ type Lab struct {
 	network   *link.Network
 	boxes     *boxes.Server
 	engine    *engine.Engine
+	laptop    lines
 
 	preparing sync.Mutex
 	image     *disk.Image // nil until the first machine needs it

@@ -180,7 +180,7 @@ func (l *Lab) Dial(ctx context.Context, target rehearsal.Target) (net.Conn, erro
 		if err != nil {
 			return nil, err
 		}
-		return t.Dial(ctx, target.Network, target.Address)
+		return l.laptop.dial(ctx, func(ctx context.Context) (net.Conn, error) { return t.Dial(ctx, target.Network, target.Address) })
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s is no address, and names are not asked for from the internet", host)
@@ -213,7 +213,7 @@ func (l *Lab) dialFromHere(ctx context.Context, address string) (net.Conn, error
 	booting := func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return time.Now().Before(l.bootedBy)
+		return time.Now().Before(l.bootedBy) && !l.laptop.isCut()
 	}
 	return dialWhile(ctx, booting, func() (net.Conn, error) {
 		return l.Dial(ctx, rehearsal.Target{Origin: rehearsal.FromTailnet, Network: "tcp", Address: address})
