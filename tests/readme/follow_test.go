@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"homelab/tests/internal/checkout"
 )
 
 func TestREADME(t *testing.T) {
@@ -38,29 +40,10 @@ func (s section) rehearse(line string) string {
 	return line
 }
 
-// copyCheckout copies the files that a commit of the checkout would hold.
-func copyCheckout(t *testing.T, to string) {
-	t.Helper()
-	list := output(t, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-	for name := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
-		from := filepath.Join(root, name)
-		info, err := os.Lstat(from)
-		if os.IsNotExist(err) {
-			continue // deleted, and not committed yet
-		}
-		require.NoError(t, err)
-		data, err := os.ReadFile(from)
-		require.NoError(t, err)
-		target := filepath.Join(to, name)
-		require.NoError(t, os.MkdirAll(filepath.Dir(target), 0o755))
-		require.NoError(t, os.WriteFile(target, data, info.Mode().Perm()))
-	}
-}
-
 func newReader(t *testing.T) *reader {
 	t.Helper()
 	r := &reader{home: t.TempDir(), clone: t.TempDir(), lab: filepath.Join(t.TempDir(), "lab")}
-	copyCheckout(t, r.clone)
+	checkout.Copy(t, root, r.clone)
 
 	// What was compiled and downloaded before is kept, and nothing else: not even where Go's own
 	// settings are read from the home.

@@ -1,0 +1,115 @@
+//go:build machine
+
+package machine
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"regexp"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"homelab/internal/rehearsal"
+)
+
+// setting returns a setting that is itself a group of them.
+func setting(config map[string]any, path ...string) map[string]any {
+	for _, name := range path {
+		config = config[name].(map[string]any)
+	}
+	return config
+}
+
+// blastRadius changes one thing after the other, and looks at who started again.
+func (l *lab) blastRadius() {
+	const service = "jellyseerr"
+	for _, change := range []struct {
+		what string
+		do   func(config map[string]any)
+		// who starts again or is new; the rest must run on.
+		who []string
+	}{
+		{"a new user", func(config map[string]any) {
+			config["homelab:users"] = append(config["homelab:users"].([]any), map[string]any{
+				"name": "guest", "displayName": "Guest", "email": "guest@example.com", "groups": []any{"users"},
+			})
+		}, []string{}},
+		{"another limit of one service", func(config map[string]any) {
+			setting(config, "homelab:services", service)["memoryMiB"] = 640
+		}, []string{service}},
+		{"a country that is kept out", func(config map[string]any) {
+			setting(config, "homelab:cloudflare")["blockedCountries"] = []any{"KP"}
+		}, []string{}},
+		{"another policy at the portal and in the proxy", func(config map[string]any) {
+			setting(config, "homelab:services", service)["access"] = map[string]any{"policy": "one-factor", "groups": []any{"users"}}
+		}, []string{}},
+		{"a service less", func(config map[string]any) {
+			setting(config, "homelab:services", service)["enabled"] = false
+		}, []string{}},
+		{"a new service", func(config map[string]any) {
+			setting(config, "homelab:services", service)["enabled"] = true
+		}, []string{service}},
+	} {
+		before := l.healthy()
+		l.configure(change.do)
+		l.run("up")
+		assert.Equal(l.t, change.who, restarted(before, l.healthy()), change.what)
+	}
+	l.nothingToChange()
+}
+
+// done is a line of progress that says that something on the machine was changed.
+var done = regexp.MustCompile(`(?:command|docker):\S+ \S+ (?:created|updated|deleted|replaced)\b`)
+
+// changed is 1 if a line of progress says that something on the machine was changed, and else 0.
+func changed(line string) int { return len(done.FindAllString(line, 1)) }
+
+// cuts is how often this computer's connection is cut.
+const cuts = 20
+
+// cutOff moves a network of the containers, which makes most of what is on the machine anew, and
+// cuts this computer's connection on the way, again and again, each time somewhere else. The next
+// `up` goes on where it was, and the last one ends.
+func (l *lab) cutOff() {
+	move := func(config map[string]any) { setting(config, "homelab:networks")["caddyProxy"] = "172.30.9.0/24" }
+	l.configure(move)
+	for i := range cuts {
+		l.upCutAfter(1 + i%4)
+	}
+	l.run("up")
+	l.nothingToChange()
+}
+
+// upCutAfter runs `up` until something on the machine was changed n times, and cuts the connection.
+// The command must end and must not say that all is well.
+func (l *lab) upCutAfter(n int) {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(l.t.Context(), boots)
+	defer cancel()
+	cmd, out := l.command(ctx, l.deployment("up")...)
+	progress, w := io.Pipe()
+	cmd.Stdout = io.MultiWriter(cmd.Stdout, w)
+	require.NoError(l.t, cmd.Start())
+	cut := make(chan bool)
+	go func() {
+		for lines := bufio.NewScanner(progress); lines.Scan(); {
+			if n -= changed(lines.Text()); n <= 0 {
+				break
+			}
+		}
+		if n <= 0 {
+			assert.NoError(l.t, l.client.SetAway(ctx, rehearsal.Laptop, true))
+		}
+		_, _ = io.Copy(io.Discard, progress) // the command goes on to write
+		cut <- n <= 0
+	}()
+	err := cmd.Wait()
+	_ = w.Close() // never fails
+	wasCut := <-cut
+	require.NoError(l.t, l.client.SetAway(l.t.Context(), rehearsal.Laptop, false))
+	require.True(l.t, wasCut, "`up` ended before it was cut off: %s", tail(out.String()))
+	require.Error(l.t, err, "`up` says that all is well although it was cut off")
+	assert.NotContains(l.t, out.String(), "panic:")
+}
