@@ -71,7 +71,7 @@ func serve(args []string) error {
 		if err != nil {
 			return err
 		}
-		options.Images = func(name string) (io.ReadCloser, error) { return fromFolder(folder, name) }
+		options.Images = folder
 	}
 	var err error
 	if options.Cache, err = cacheFolder(); err != nil {
@@ -87,16 +87,6 @@ func serve(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	return run(ctx, listener, options, progress)
-}
-
-// fromFolder returns an image of a folder. That it has none is an error here which nobody takes for
-// a reason to ask a registry: a rehearsal has the folder's images, or stops.
-func fromFolder(folder *substitutes.Folder, name string) (io.ReadCloser, error) {
-	archive, err := folder.Archive(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s has none: homelab machine images makes the folder", folder.Path())
-	}
-	return archive, err
 }
 
 func cacheFolder() (string, error) {

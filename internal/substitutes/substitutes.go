@@ -193,14 +193,27 @@ func (f *Folder) Instead() []string {
 	return slices.Compact(notes)
 }
 
-// Archive opens the archive of an image, by the name that the deployment gives it. The error
-// matches fs.ErrNotExist when the folder has none. Whoever reads to the end of an archive that has
-// changed since images.json was written gets an error there. A folder that was made anew meanwhile
-// counts as it is now.
-func (f *Folder) Archive(name string) (io.ReadCloser, error) {
+// Images are the images that the folder has as it is now: it may have been made anew since Open.
+func (f *Folder) Images() ([]Image, error) {
+	index, err := f.now()
+	return index.Images, err
+}
+
+func (f *Folder) now() (Index, error) {
 	index, err := Read(f.path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the images in %s: %w", f.path, err)
+		return Index{}, fmt.Errorf("reading the images in %s: %w", f.path, err)
+	}
+	return index, nil
+}
+
+// Image is the folder's image of that name, which is the one that the deployment gives it. The error
+// matches fs.ErrNotExist when the folder has none. A folder that was made anew meanwhile counts as it
+// is now.
+func (f *Folder) Image(name string) (Image, error) {
+	index, err := f.now()
+	if err != nil {
+		return Image{}, err
 	}
 	wanted := name
 	built := builtFor.FindStringSubmatch(name)
@@ -208,20 +221,34 @@ func (f *Folder) Archive(name string) (io.ReadCloser, error) {
 		wanted = built[1]
 	}
 	for _, i := range index.Images {
-		if i.Image != wanted {
-			continue
+		if i.Image == wanted {
+			return i, nil
 		}
-		file, err := os.Open(filepath.Join(f.path, i.Archive))
-		if err != nil {
-			// Not "there is none": the index says that there is.
-			return nil, fmt.Errorf("opening the archive of %s: %s", i.Image, err)
-		}
-		return &verified{file: file, hash: sha256.New(), want: i.SHA256}, nil
 	}
 	if built != nil && index.hasOther(wanted) {
-		return nil, fmt.Errorf("%s has the image made from other files than the deployment's: make the folder anew", f.path)
+		return Image{}, fmt.Errorf("%s has the image made from other files than the deployment's: make the folder anew", f.path)
 	}
-	return nil, fmt.Errorf("%s has no image %s: %w", f.path, name, fs.ErrNotExist)
+	return Image{}, fmt.Errorf("%s has no image %s: %w", f.path, name, fs.ErrNotExist)
+}
+
+// Archive opens the archive of an image, as Image finds it.
+func (f *Folder) Archive(name string) (io.ReadCloser, error) {
+	image, err := f.Image(name)
+	if err != nil {
+		return nil, err
+	}
+	return f.Open(image)
+}
+
+// Open opens the archive of one of the folder's images. Whoever reads to the end of an archive that
+// has changed since images.json was written gets an error there.
+func (f *Folder) Open(image Image) (io.ReadCloser, error) {
+	file, err := os.Open(filepath.Join(f.path, image.Archive))
+	if err != nil {
+		// Not "there is none": the index says that there is.
+		return nil, fmt.Errorf("opening the archive of %s: %s", image.Image, err)
+	}
+	return &verified{file: file, hash: sha256.New(), want: image.SHA256}, nil
 }
 
 // hasOther reports whether the index has a built image of the same name with another digest.

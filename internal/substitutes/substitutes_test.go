@@ -51,6 +51,12 @@ func TestImagesAreFoundByTheNamesOfADeployment(t *testing.T) {
 	f, err := Open(path)
 	require.NoError(t, err)
 	assert.Equal(t, path, f.Path())
+	image, err := f.Image(caddy + "-4711")
+	require.NoError(t, err)
+	assert.Equal(t, "caddy.tar", image.Archive)
+	all, err := f.Images()
+	require.NoError(t, err)
+	assert.Len(t, all, 2)
 	for name, want := range map[string]string{valkey: "a valkey", caddy + "-4711": "our caddy", caddy + "-srv-1.eu": "our caddy"} {
 		text, err := content(t, f, name)
 		require.NoError(t, err, name)
@@ -137,11 +143,19 @@ func TestWhatChangesWhileTheFolderIsInUse(t *testing.T) {
 	text, err := content(t, f, valkey)
 	require.NoError(t, err)
 	assert.Equal(t, "another valkey", text, "a folder made anew counts at once")
+	all, err := f.Images()
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	assert.Equal(t, "new.tar", all[0].Archive)
 
 	require.NoError(t, os.Remove(filepath.Join(path, "new.tar")))
 	_, err = f.Archive(valkey)
 	require.ErrorContains(t, err, "new.tar")
 	require.NotErrorIs(t, err, fs.ErrNotExist, "the index says that there is one")
+
+	require.NoError(t, os.Remove(filepath.Join(path, IndexFile)))
+	_, err = f.Images()
+	require.ErrorContains(t, err, "reading the images in "+path)
 }
 
 func TestAnIndexIsNotWrittenWrong(t *testing.T) {

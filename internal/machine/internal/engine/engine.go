@@ -27,6 +27,10 @@ type Options struct {
 	// program gives: repository:tag@digest, or the name of an image that it builds. The error
 	// matches fs.ErrNotExist when there is none. nil: there are no substitutes.
 	Images func(ref string) (io.ReadCloser, error)
+	// Load loads the substitute of an image that Images has by a way of the machine's own, which is
+	// faster than the connection to its engine, and returns what `docker load` says. host is that of
+	// the call. It returns false when the machine has no such way; nil: none has.
+	Load func(ctx context.Context, host, ref string) (said string, loaded bool, err error)
 	// Offline engines can pull nothing: what they lack and has no substitute is an error at once.
 	Offline bool
 }

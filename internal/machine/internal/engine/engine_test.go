@@ -3,13 +3,16 @@ package engine
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -286,6 +289,63 @@ func TestImagesHaveSubstitutes(t *testing.T) {
 	builtID, _ := e.do(rehearsal.Create, builtImage, "", m{"imageName": "homelab/caddy:1", "skipPush": true, "build": m{"context": "images/caddy"}})
 	assert.Equal(t, "homelab/caddy:1", builtID)
 	assert.Equal(t, image, e.docker("inspect", "--format", "{{.Id}}", "homelab/caddy:1"))
+}
+
+// A machine's own way gives the engine what the connection would.
+func TestImagesAreLoadedByTheMachinesOwnWay(t *testing.T) {
+	e := startDocker(t)
+	e.importSample()
+	folder := t.TempDir()
+	archive := filepath.Join(folder, "sample.tar")
+	require.NoError(t, os.WriteFile(archive, e.saved("sample:1"), 0o600))
+	e.docker("rmi", "sample:1")
+	name := "docker.io/library/redis:8@sha256:" + pin
+	opened := ""
+	e.options = Options{Offline: true, Images: func(ref string) (io.ReadCloser, error) {
+		if ref == "none:1" {
+			return nil, fs.ErrNotExist
+		}
+		opened = ref
+		return os.Open(archive)
+	}}
+	create := func(load func(ctx context.Context, host, ref string) (string, bool, error), ref string) (string, error) {
+		e.options.Load = load
+		text, err := json.Marshal(m{"name": ref})
+		require.NoError(t, err)
+		result, err := e.Docker(t.Context(), rehearsal.DockerCall{
+			Host: "ssh://deploy@100.64.0.7", Type: "docker:index/" + remoteImage, Operation: rehearsal.Create, Inputs: text,
+		})
+		if err != nil {
+			return "", err
+		}
+		return result.Outputs["imageId"].(string), nil
+	}
+	tags := func(id string) string { return e.docker("inspect", "--format", "{{.RepoTags}}", id) }
+	var unread error
+	own := func(_ context.Context, host, ref string) (string, bool, error) {
+		assert.Equal(t, "ssh://deploy@100.64.0.7", host)
+		assert.Equal(t, name, ref)
+		return e.docker("load", "--quiet", "--input", archive), true, unread
+	}
+	id, err := create(own, name)
+	require.NoError(t, err)
+	assert.Equal(t, name, opened, "whether there is a substitute is asked as before")
+	assert.Equal(t, "[homelab.invalid/substitute:"+pin+"]", tags(id))
+	e.docker("rmi", "homelab.invalid/substitute:"+pin)
+
+	sent, err := create(func(context.Context, string, string) (string, bool, error) { return "", false, nil }, name)
+	require.NoError(t, err)
+	assert.Equal(t, id, sent, "a machine without a way of its own is sent the archive")
+	assert.Equal(t, "[homelab.invalid/substitute:"+pin+"]", tags(sent))
+	e.docker("rmi", "homelab.invalid/substitute:"+pin)
+
+	unread = errors.New("unexpected EOF")
+	_, err = create(own, name)
+	require.ErrorContains(t, err, "loading the substitute of image "+name+": unexpected EOF")
+	_, err = create(func(context.Context, string, string) (string, bool, error) { return "unheard of\n", true, nil }, name)
+	require.ErrorContains(t, err, "the archive has no image")
+	_, err = create(own, "none:1")
+	require.ErrorContains(t, err, "has no substitute for it", "what Images does not have is not loaded")
 }
 
 func TestImagesAreBuilt(t *testing.T) {

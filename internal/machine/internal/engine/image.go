@@ -134,10 +134,8 @@ func (s *session) substitute(name string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("reading the substitute of image %s: %w", name, err)
 	}
-	defer func() { _ = archive.Close() }() // read to its end
-	sent := compressed(archive)
-	defer func() { _ = sent.Close() }() // what was not asked for is not read
-	id, err := s.load(sent)
+	defer func() { _ = archive.Close() }() // it was only read
+	id, err := s.bring(name, archive)
 	if err != nil {
 		return false, fmt.Errorf("loading the substitute of image %s: %w", name, err)
 	}
@@ -153,6 +151,22 @@ func (s *session) substitute(name string) (bool, error) {
 		_, err = s.api.ImageRemove(s.ctx, id, client.ImageRemoveOptions{})
 	}
 	return err == nil, err
+}
+
+// bring loads an archive, by the fastest way that there is, and returns the image's name or ID.
+func (s *session) bring(name string, archive io.Reader) (string, error) {
+	if s.options.Load != nil {
+		said, loaded, err := s.options.Load(s.ctx, s.call.Host, name)
+		if err != nil {
+			return "", err
+		}
+		if loaded {
+			return loadedName(strings.Split(said, "\n"))
+		}
+	}
+	sent := compressed(archive)
+	defer func() { _ = sent.Close() }() // what was not asked for is not read
+	return s.load(sent)
 }
 
 // compressed compresses a stream while it is read. An emulated machine decrypts what it gets twice,
@@ -177,18 +191,27 @@ func (s *session) load(archive io.Reader) (string, error) {
 		return "", err
 	}
 	defer func() { _ = loaded.Close() }() // read to its end
+	var lines []string
+	if err := messages(loaded, func(line string) { lines = append(lines, line) }); err != nil {
+		return "", err
+	}
+	return loadedName(lines)
+}
+
+// loadedName is the name or ID of the image that an engine says it has loaded.
+func loadedName(said []string) (string, error) {
 	var found string
-	err = messages(loaded, func(line string) {
+	for _, line := range said {
 		for _, prefix := range []string{"Loaded image ID: ", "Loaded image: "} {
 			if rest, ok := strings.CutPrefix(line, prefix); ok {
 				found = strings.TrimSpace(rest)
 			}
 		}
-	})
-	if err == nil && found == "" {
-		err = errors.New("the archive has no image")
 	}
-	return found, err
+	if found == "" {
+		return "", errors.New("the archive has no image")
+	}
+	return found, nil
 }
 
 // pull pulls an image from its registry.

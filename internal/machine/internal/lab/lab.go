@@ -25,6 +25,7 @@ import (
 	"homelab/internal/machine/internal/link"
 	"homelab/internal/machine/internal/tailnet"
 	"homelab/internal/rehearsal"
+	"homelab/internal/substitutes"
 )
 
 // Options describe a rehearsal. State and Cache are required.
@@ -44,8 +45,9 @@ type Options struct {
 	// Offline asks nobody on the real internet, neither mirror nor registry: the cache and Images must
 	// do.
 	Offline bool
-	// Images returns substitutes of container images; see engine.Options.
-	Images func(ref string) (io.ReadCloser, error)
+	// Images is a folder of container images, which machines have in the place of registries. nil:
+	// there is none.
+	Images *substitutes.Folder
 	// Progress gets lines about what takes time. Default: nobody.
 	Progress io.Writer
 }
@@ -131,7 +133,11 @@ func Open(ctx context.Context, options Options) (_ *Lab, err error) {
 	if l.boxes, err = l.openBoxes(); err != nil {
 		return nil, err
 	}
-	l.engine = engine.New(engine.Options{Dial: l.dialFromHere, Images: options.Images, Offline: options.Offline})
+	engines := engine.Options{Dial: l.dialFromHere, Offline: options.Offline}
+	if options.Images != nil {
+		engines.Images, engines.Load = l.fromFolder, l.loadFromShelf
+	}
+	l.engine = engine.New(engines)
 	if err := l.load(); err != nil {
 		return nil, err
 	}

@@ -23,8 +23,15 @@ import (
 	"homelab/internal/rehearsal"
 )
 
-// TestMain lets the tailnet run its own process from this executable.
+// TestMain lets the tailnet run its own process from this executable, and a test its QEMU.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == fakeQEMU {
+		if err := beQEMU(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if len(os.Args) > 1 && os.Args[1] == control.Command {
 		os.Exit(control.Main(os.Args[2:]))
 	}

@@ -35,6 +35,7 @@ type machine struct {
 // powered is a machine that was switched on.
 type powered struct {
 	vm    *qemu.Machine
+	shelf *shelf        // its disk of archives; nil where it has none
 	ended chan struct{} // closed when it is off
 }
 
@@ -130,6 +131,10 @@ func (l *Lab) switchOn(ctx context.Context, m *machine) error {
 		return nil
 	}
 	dir := l.folder(server.ID)
+	shelf, err := l.shelfFor(server.ID)
+	if err != nil {
+		return err
+	}
 	console, err := os.OpenFile(filepath.Join(dir, "console.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
@@ -137,7 +142,7 @@ func (l *Lab) switchOn(ctx context.Context, m *machine) error {
 	place := l.place(server)
 	l.say("switching machine %s on (%s)", server.ID, server.Name)
 	// The machine outlives the call that switches it on.
-	vm, err := qemu.Start(l.ctx, qemu.Config{
+	config := qemu.Config{
 		Dir: dir, Disk: rehearsal.Disk(l.options.State, server.ID), Server: server.ID, Kernel: image.Kernel, Initrd: image.Initrd, Append: image.Append,
 		CPUs: min(server.CPUs, l.options.MaxCPUs), MemoryMB: min(server.MemoryMB, l.options.MaxMemoryMB), MAC: place.MAC,
 		Console: console, Progress: l.options.Progress,
@@ -146,16 +151,21 @@ func (l *Lab) switchOn(ctx context.Context, m *machine) error {
 				l.say("the cable of machine %s: %v", server.ID, err)
 			}
 		},
-	})
-	if err != nil {
-		return errors.Join(err, console.Close())
 	}
-	now := powered{vm, make(chan struct{})}
+	if shelf != nil {
+		config.Archives = shelf.path
+	}
+	vm, err := qemu.Start(l.ctx, config)
+	if err != nil {
+		return errors.Join(err, console.Close(), shelf.remove())
+	}
+	now := powered{vm, shelf, make(chan struct{})}
 	go func() {
 		if err := vm.Wait(); err != nil {
 			l.say("machine %s has ended: %v", server.ID, err)
 		}
 		_ = console.Close()
+		_ = shelf.remove() // it takes space, and nothing else
 		close(now.ended)
 	}()
 	return l.update(func() {

@@ -6,6 +6,12 @@ import (
 	"strings"
 )
 
+// archivesSerial is the serial number of the disk of archives.
+const archivesSerial = "homelab-archives"
+
+// ArchivesDevice is where a machine has its disk of archives.
+const ArchivesDevice = "/dev/disk/by-id/virtio-" + archivesSerial
+
 // arguments are QEMU's, with the descriptors of the network cable, the monitor and the guest agent.
 func arguments(c Config, cable, control, inside int) []string {
 	out := []string{
@@ -20,6 +26,11 @@ func arguments(c Config, cable, control, inside int) []string {
 		"-netdev", fmt.Sprintf("stream,id=cable,server=off,addr.type=fd,addr.str=%d", cable), "-device", "virtio-net-pci,netdev=cable,mac=" + c.MAC.String(),
 		"-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
 		"-chardev", fmt.Sprintf("socket,id=inside,fd=%d", inside), "-device", "virtserialport,chardev=inside,name=org.qemu.guest_agent.0",
+	}
+	if c.Archives != "" {
+		// Last, so that the other devices have the places that they have without it.
+		out = append(out, "-drive", "if=none,id=archives,format=raw,readonly=on,file="+quoted(c.Archives),
+			"-device", "virtio-blk-pci,drive=archives,serial="+archivesSerial)
 	}
 	return append(out, c.Acceleration.arguments()...)
 }

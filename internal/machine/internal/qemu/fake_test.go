@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -155,6 +156,31 @@ func TestRun(t *testing.T) {
 	require.NoError(t, m.Cut())
 	_, err = m.Run(t.Context(), "", "id")
 	assert.ErrorIs(t, err, qemu.ErrOff)
+}
+
+// started is a QEMU's command line.
+func started(t *testing.T, c qemu.Config) string {
+	t.Helper()
+	use(t, `echo "$*" >arguments.new`, "mv arguments.new arguments", "exec sleep 600")
+	m, err := qemu.Start(t.Context(), c)
+	require.NoError(t, err)
+	var arguments []byte
+	require.Eventually(t, func() bool { arguments, err = os.ReadFile(filepath.Join(c.Dir, "arguments")); return err == nil }, 10*time.Second, 10*time.Millisecond)
+	require.NoError(t, m.Cut())
+	return string(arguments)
+}
+
+func TestDiskOfArchives(t *testing.T) {
+	without := started(t, config(t))
+	assert.NotContains(t, without, "archives")
+	c := config(t)
+	c.Archives = "/images,1.raw"
+	with := started(t, c)
+	own := " -drive if=none,id=archives,format=raw,readonly=on,file=/images,,1.raw -device virtio-blk-pci,drive=archives,serial=homelab-archives"
+	assert.Equal(t, without, strings.Replace(with, own, "", 1))
+	devices := func(arguments string) []string { return regexp.MustCompile(`-device \S+`).FindAllString(arguments, -1) }
+	assert.Equal(t, append(devices(without), devices(own)...), devices(with), "the others keep their places")
+	assert.Equal(t, "/dev/disk/by-id/virtio-homelab-archives", qemu.ArchivesDevice)
 }
 
 func TestAccelerationThatDoesNotWorkIsNotUsed(t *testing.T) {

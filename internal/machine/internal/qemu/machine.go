@@ -19,6 +19,9 @@ type Config struct {
 	Dir string
 	// Disk is the machine's disk, a qcow2 image that it writes to. Required.
 	Disk string
+	// Archives is the content of a second disk, which the machine has at ArchivesDevice and can only
+	// read. Default: no such disk.
+	Archives string
 	// Server is the server's ID at Hetzner. The machine says that it is one of Hetzner's, as they do,
 	// so cloud-init asks Hetzner's metadata service what to do. Required.
 	Server string
