@@ -115,19 +115,17 @@ func (s Settings) neighbours() ([]neighbour, error) {
 // Check reports why the tunnel does not work: the server has not answered for too long, or nobody
 // answers by TCP at an address beyond it.
 func (t *Tunnel) Check(ctx context.Context, beyond string) error {
+	unanswered := t.dial(ctx, beyond) // what is sent also makes WireGuard begin a handshake
 	last, err := t.handshake()
 	switch {
 	case err != nil:
 		return err
 	case last.IsZero():
-		_ = t.dial(ctx, beyond) // what is sent makes WireGuard begin a handshake
 		return fmt.Errorf("the VPN's server at %s has not answered yet", t.settings.Server)
 	case time.Since(last) > fresh:
-		_ = t.dial(ctx, beyond) // likewise
 		return fmt.Errorf("the VPN's server at %s has not answered for %s", t.settings.Server, time.Since(last).Round(time.Second))
-	}
-	if err := t.dial(ctx, beyond); err != nil {
-		return fmt.Errorf("nobody answers beyond the tunnel: %w", err)
+	case unanswered != nil:
+		return fmt.Errorf("nobody answers beyond the tunnel: %w", unanswered)
 	}
 	return nil
 }
