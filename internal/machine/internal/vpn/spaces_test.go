@@ -179,7 +179,8 @@ func (s *space) container() *space {
 	s.sh("ip link add veth0 type veth peer name eth0 netns "+c.path, "ip address add "+bridgeAddress+"/24 dev veth0", "ip link set veth0 up",
 		"echo 1 >/proc/sys/net/ipv4/ip_forward",
 		`nft 'table ip nat { chain out { type nat hook postrouting priority srcnat; oifname "eth0" masquerade; }; }'`)
-	c.sh("ip address add "+containerAddress+"/24 dev eth0", "ip link set eth0 up", "ip route add default via "+bridgeAddress)
+	// As the machine's settings have it, which a container inherits.
+	c.sh("echo 2 >/proc/sys/net/ipv4/conf/all/rp_filter", "ip address add "+containerAddress+"/24 dev eth0", "ip link set eth0 up", "ip route add default via "+bridgeAddress)
 	return c
 }
 

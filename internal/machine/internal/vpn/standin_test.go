@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"homelab/internal/machine/internal/authority"
 	"homelab/internal/machine/internal/link"
 	"homelab/internal/toolchain"
 	"homelab/internal/vpnkeys"
@@ -105,25 +106,16 @@ func newRehearsal(t *testing.T, key *ecdh.PrivateKey, client *ecdh.PublicKey) *r
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, server.Close()) })
 	network.Newcomers(server.Newcomer)
+	ca, err := authority.Open(t.TempDir())
+	require.NoError(t, err)
+	seen := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.RemoteAddr) })
 	for _, s := range []link.Site{
-		{Hosts: []string{"site.example.com"}, Addresses: []netip.Addr{siteAddress}, Plain: true, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			fmt.Fprint(w, r.RemoteAddr)
-		})},
+		{Hosts: []string{"site.example.com"}, Addresses: []netip.Addr{siteAddress}, Plain: true, Handler: seen},
+		{Hosts: []string{link.OpenResolver.String()}, Addresses: []netip.Addr{link.OpenResolver}, Authority: ca, Handler: seen},
 	} {
 		_, err := network.Serve(s)
 		require.NoError(t, err)
 	}
-	resolver, err := network.Listen(netip.AddrPortFrom(link.OpenResolver, 443))
-	require.NoError(t, err)
-	go func() {
-		for {
-			c, err := resolver.Accept()
-			if err != nil {
-				return
-			}
-			_ = c.Close()
-		}
-	}()
 	r := &rehearsal{t: t, network: network, server: server, program: program, machine: newSpace(t), log: &printed{}}
 	r.left = r.machine.plug(network)
 	r.container = r.machine.container()
@@ -141,7 +133,7 @@ func (r *rehearsal) files() {
 	}
 	r.resolv = write("resolv.conf", "nameserver 127.0.0.11\n")
 	r.env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOMELAB_STANDIN=gluetun", "VPN_SERVICE_PROVIDER=custom", "VPN_TYPE=wireguard", "VPN_INTERFACE=tun0",
+		"PATH=" + os.Getenv("PATH"), "VPN_SERVICE_PROVIDER=custom", "VPN_TYPE=wireguard", "VPN_INTERFACE=tun0",
 		"HTTP_CONTROL_SERVER_ADDRESS=127.0.0.1:8000", "WIREGUARD_ENDPOINT_IP=" + endpoint51.Addr().String(), fmt.Sprintf("WIREGUARD_ENDPOINT_PORT=%d", endpoint51.Port()),
 		"WIREGUARD_PUBLIC_KEY=8xKxGrN0tKq0b0cSTm6xyTpHrrTm5R1sSbUYzX8UrG4=", "WIREGUARD_ADDRESSES=10.67.12.34/32",
 		"WIREGUARD_PRIVATE_KEY_SECRETFILE=" + write("key", vpnkeys.Text(make([]byte, vpnkeys.Bytes))),
@@ -151,17 +143,17 @@ func (r *rehearsal) files() {
 
 // run is the stand-in with the rights that the container has, and its own resolv.conf as Docker
 // mounts one.
-func (r *rehearsal) run(arguments ...string) *exec.Cmd {
+func (r *rehearsal) run(name string, arguments ...string) *exec.Cmd {
 	script := `mount --bind "$1" /etc/resolv.conf; shift; exec setpriv --bounding-set=-all,+net_admin,+net_raw --inh-caps=-all --no-new-privs -- "$@"`
 	cmd := exec.Command("sh", append([]string{"-ec", script, "container", r.resolv, r.program}, arguments...)...)
-	cmd.Env = r.env
+	cmd.Env = append([]string{"HOMELAB_STANDIN=" + name}, r.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	return cmd
 }
 
 // start starts the stand-in; stop ends it, which it survives without an error.
 func (r *rehearsal) start() (stop func()) {
-	cmd := r.run()
+	cmd := r.run("gluetun")
 	cmd.Stdout, cmd.Stderr = r.log, r.log
 	var err error
 	r.container.do(func() { err = cmd.Start() })
@@ -176,9 +168,14 @@ func (r *rehearsal) start() (stop func()) {
 
 // healthcheck is the container's health check.
 func (r *rehearsal) healthcheck() (string, error) {
+	return r.exec("gluetun", "healthcheck")
+}
+
+// exec runs a program in the container, as docker exec does.
+func (r *rehearsal) exec(name string, arguments ...string) (string, error) {
 	var out []byte
 	var err error
-	r.container.do(func() { out, err = r.run("healthcheck").CombinedOutput() })
+	r.container.do(func() { out, err = r.run(name, arguments...).CombinedOutput() })
 	return string(out), err
 }
 
@@ -254,6 +251,9 @@ func TestTheStandinReachesTheInternetByTheTunnelAlone(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusOK, status)
 	assert.Equal(t, exitAddress, netip.MustParseAddrPort(seenFrom).Addr(), "the internet sees the VPN's exit")
+	seenFrom, err = r.exec("wget", "-q", "-T", "4", "-O", "-", "https://1.1.1.1/cdn-cgi/trace") // as homelab-metrics asks
+	require.NoError(t, err, seenFrom)
+	assert.Equal(t, exitAddress, netip.MustParseAddrPort(seenFrom).Addr())
 	_, err = r.dial("tcp", siteAddress.String()+":81")
 	require.ErrorIs(t, err, syscall.ECONNREFUSED, "nobody listens there")
 	_, err = r.dial("tcp", "203.0.113.99:80")
