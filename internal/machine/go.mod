@@ -11,6 +11,7 @@ require (
 	github.com/opencontainers/go-digest v1.0.0
 	github.com/opencontainers/image-spec v1.1.1
 	github.com/stretchr/testify v1.12.1
+	github.com/tailscale/wireguard-go v0.0.0-20250716170648-1d0488a3d7da
 	go4.org/netipx v0.0.0-20231129151722-fdeea329fbba
 	google.golang.org/grpc v1.82.1
 	google.golang.org/protobuf v1.36.11
@@ -129,7 +130,6 @@ require (
 	github.com/tailscale/squibble v0.0.0-20251104223530-a961feffb67f // indirect
 	github.com/tailscale/tailsql v0.0.0-20260105194658-001575c3ca09 // indirect
 	github.com/tailscale/web-client-prebuilt v0.0.0-20251127225136-f19339b67368 // indirect
-	github.com/tailscale/wireguard-go v0.0.0-20250716170648-1d0488a3d7da // indirect
 	github.com/u-root/uio v0.0.0-20240224005618-d2acac8f3701 // indirect
 	github.com/x448/float16 v0.8.4 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
@@ -173,8 +173,12 @@ require (
 	golang.org/x/sys v0.50.0
 	gvisor.dev/gvisor v0.0.0-20250205023644-9414b50a5633
 	homelab v0.0.0-00010101000000-000000000000
+	homelab/internal/vpnkeys v0.0.0-00010101000000-000000000000
 	mvdan.cc/sh/v3 v3.14.1
 	tailscale.com v1.94.2
 )
 
-replace homelab => ../..
+replace (
+	homelab => ../..
+	homelab/internal/vpnkeys => ../vpnkeys
+)

@@ -54,8 +54,8 @@ var media = []Image{
 		Repository: "docker.io/qmcgaw/gluetun",
 		Package:    program,
 		Entrypoint: []string{"/gluetun-entrypoint"},
-		Files:      map[string]string{"/gluetun-entrypoint": ProgramPath},
-		Instead:    "a stand-in for Gluetun, which has no tunnel and is never healthy: a deployment with a VPN stops there",
+		Files:      map[string]string{"/gluetun-entrypoint": ProgramPath, "/usr/bin/wget": ProgramPath},
+		Instead:    "a stand-in for Gluetun, with a tunnel by WireGuard to the rehearsal's VPN, by keys of its own; with OpenVPN it is never healthy",
 	},
 }
 

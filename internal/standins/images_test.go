@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -62,6 +63,24 @@ func TestEveryImageHasASubstitute(t *testing.T) {
 		substitutes = append(substitutes, i.Repository)
 	}
 	assert.ElementsMatch(t, repositories(t), substitutes)
+}
+
+// The program is told which stand-in it is by the name of the link that it is started by, where no
+// variable says so.
+func TestEveryLinkIsTheNameOfAStandIn(t *testing.T) {
+	const program = "./internal/standins/program"
+	source, err := os.ReadFile(filepath.Join(root(t), program, "main.go"))
+	require.NoError(t, err)
+	for _, i := range standins.Images {
+		if i.Package != program || i.Env["HOMELAB_STANDIN"] != "" {
+			continue
+		}
+		for name, what := range i.Files {
+			if what == standins.ProgramPath {
+				assert.Contains(t, string(source), strconv.Quote(path.Base(name))+": ", "%s: %s", i.Repository, name)
+			}
+		}
+	}
 }
 
 func TestImages(t *testing.T) {

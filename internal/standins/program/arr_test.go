@@ -167,27 +167,3 @@ func TestRecyclarr(t *testing.T) {
 	assert.Contains(t, m.refused(env, command...), "base_uri not found")
 	assert.Contains(t, m.refused(env, "recyclarr", "list"), "the stand-in knows sync")
 }
-
-func TestGluetunHasNoTunnel(t *testing.T) {
-	m := newMachine(t)
-	m.write("/run/secrets/wireguard_private_key", "key\n")
-	env := map[string]string{
-		"VPN_SERVICE_PROVIDER": "custom", "VPN_TYPE": "wireguard", "HTTP_CONTROL_SERVER_ADDRESS": "127.0.0.1:8000", "WIREGUARD_ENDPOINT_IP": "192.0.2.1",
-		"WIREGUARD_ENDPOINT_PORT": "51820", "WIREGUARD_PUBLIC_KEY": "x", "WIREGUARD_ADDRESSES": "10.0.0.2/32",
-		"WIREGUARD_PRIVATE_KEY_SECRETFILE": "/run/secrets/wireguard_private_key",
-	}
-	r := m.start(env, "/gluetun-entrypoint")
-	assert.Equal(t, "stopped", field(t, r.answers(200, "GET", "/v1/vpn/status", ""), "status"))
-	r.answers(401, "PUT", "/v1/vpn/status", `{"status":"stopped"}`)
-	r.answers(401, "GET", "/v1/publicip/ip", "")
-	assert.Contains(t, m.refused(env, "/gluetun-entrypoint", "healthcheck"), "never healthy")
-	for name, wrong := range map[string]string{
-		"VPN_TYPE": "none", "VPN_SERVICE_PROVIDER": "mullvad", "WIREGUARD_PRIVATE_KEY_SECRETFILE": "/nothing", "WIREGUARD_ENDPOINT_IP": "name",
-		"HTTP_CONTROL_SERVER_ADDRESS": "0.0.0.0:8000",
-	} {
-		right := env[name]
-		env[name] = wrong
-		m.refused(env, "/gluetun-entrypoint")
-		env[name] = right
-	}
-}

@@ -59,6 +59,7 @@ var standins = map[string]standin{
 	"recyclarr":          recyclarr,
 	"socket-proxy":       socketProxy,
 	"sonarr":             arr("sonarr", "Sonarr", "4.0.20.3012"),
+	"wget":               wget,
 }
 
 // choose returns the stand-in that is meant, and its arguments.

@@ -24,6 +24,7 @@ import (
 	"homelab/internal/machine/internal/engine"
 	"homelab/internal/machine/internal/link"
 	"homelab/internal/machine/internal/tailnet"
+	"homelab/internal/machine/internal/vpn"
 	"homelab/internal/rehearsal"
 	"homelab/internal/substitutes"
 )
@@ -59,6 +60,7 @@ var (
 	vendorsAddress   = netip.MustParseAddr("203.0.113.11")
 	tailscaleAddress = netip.MustParseAddr("203.0.113.12")
 	receiversAddress = netip.MustParseAddr("203.0.113.13")
+	vpnAddress       = netip.MustParseAddr("203.0.113.14")
 	operatorAddress  = netip.MustParseAddr("203.0.113.200")
 	operatorAddress6 = netip.MustParseAddr("2001:db8:ffff::200")
 	firstBox         = netip.MustParseAddr("203.0.113.64")
@@ -73,6 +75,7 @@ type Lab struct {
 	authority *authority.Authority
 	network   *link.Network
 	boxes     *boxes.Server
+	vpn       *vpn.Server
 	engine    *engine.Engine
 	laptop    lines
 
@@ -131,6 +134,9 @@ func Open(ctx context.Context, options Options) (_ *Lab, err error) {
 		return nil, fmt.Errorf("starting the network: %w", err)
 	}
 	if l.boxes, err = l.openBoxes(); err != nil {
+		return nil, err
+	}
+	if err := l.openVPN(); err != nil {
 		return nil, err
 	}
 	engines := engine.Options{Dial: l.dialFromHere, Offline: options.Offline}
@@ -253,6 +259,9 @@ func (l *Lab) Close(ctx context.Context, graceful bool) error {
 	}
 	if l.boxes != nil {
 		problems = append(problems, l.boxes.Close())
+	}
+	if l.vpn != nil {
+		problems = append(problems, l.vpn.Close())
 	}
 	if l.network != nil {
 		problems = append(problems, l.network.Close())

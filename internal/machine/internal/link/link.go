@@ -55,6 +55,8 @@ type Network struct {
 	nic      *nic
 	names    *names
 	queue    int // frames that may wait for each machine
+	// newcomers are told of what machines send.
+	newcomers atomic.Pointer[func(to netip.AddrPort, datagram []byte)]
 
 	// settling is held while an address is given to the stack.
 	settling sync.Mutex
@@ -100,6 +102,11 @@ func (n *Network) configure() error {
 		{Destination: header.IPv4EmptySubnet, NIC: nicID},
 		{Destination: header.IPv6EmptySubnet, NIC: nicID},
 	})
+	return Tune(n.stack)
+}
+
+// Tune sets how a stack of the rehearsal speaks TCP.
+func Tune(s *stack.Stack) error {
 	sack := tcpip.TCPSACKEnabled(true)
 	// With RACK, connections that lose packets are several times slower:
 	// https://github.com/google/gvisor/issues/9778
@@ -111,7 +118,7 @@ func (n *Network) configure() error {
 	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: 1 << 20, Max: 4 << 20}
 	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: sendBufferBytes, Max: sendBufferBytes}
 	for _, option := range []tcpip.SettableTransportProtocolOption{&sack, &recovery, &congestion, &moderate, &receive, &send} {
-		if err := n.stack.SetTransportProtocolOption(tcp.ProtocolNumber, option); err != nil {
+		if err := s.SetTransportProtocolOption(tcp.ProtocolNumber, option); err != nil {
 			return fmt.Errorf("setting %T: %s", option, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -72,11 +73,11 @@ func ask(t *testing.T, g *guest, server netip.Addr, name string, kind uint16) *d
 	return m
 }
 
-func TestNamesAreResolvedByHetznersServers(t *testing.T) {
+func TestNamesAreResolved(t *testing.T) {
 	n := network(t, Options{})
 	n.Name("www.Example.com", server, server6)
 	g := boot(t, n, first)
-	for _, s := range NameServers {
+	for _, s := range append(slices.Clone(NameServers), OpenResolver) {
 		m := ask(t, g, s, "WWW.example.com", dns.TypeA)
 		require.Len(t, m.Answer, 1, s)
 		assert.Equal(t, server.String(), m.Answer[0].(*dns.A).A.String())

@@ -148,11 +148,11 @@ func (o *outbound) forward(r *tcp.ForwarderRequest) {
 		_ = far.Close()
 	})
 	defer stop()
-	pipe(near, far)
+	Pipe(near, far)
 }
 
-// pipe copies both ways until both are at their end, and closes both.
-func pipe(a, b net.Conn) {
+// Pipe copies both ways until both are at their end, and closes both.
+func Pipe(a, b net.Conn) {
 	var both sync.WaitGroup
 	for _, way := range [][2]net.Conn{{a, b}, {b, a}} {
 		both.Go(func() {

@@ -280,6 +280,7 @@ func (s *station) route(m Machine, p *packet) {
 	if m.has(p.dst) || !p.dst.IsGlobalUnicast() && p.dst != metadataAddress {
 		return
 	}
+	s.network.announce(p)
 	if s.network.behind(p.dst) {
 		s.network.deliver(p.dst, p.bytes)
 		return
