@@ -4,11 +4,13 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
@@ -60,13 +62,18 @@ func keptMachine(t *testing.T) string {
 	return state
 }
 
-// serveMachines answers in the place of homelab-machine.
-func serveMachines(t *testing.T, state string, answers map[string]any) {
+// serveMachines answers in the place of homelab-machine. What it returns says with which arguments a
+// method was last called.
+func serveMachines(t *testing.T, state string, answers map[string]any) (asked func(method string) []byte) {
 	t.Helper()
+	var last sync.Map
 	listener, err := net.Listen("unix", filepath.Join(state, machinesDir, rehearsal.SocketFile))
 	require.NoError(t, err)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer, known := answers[r.URL.Path[len(rehearsal.Prefix):]]
+		method := r.URL.Path[len(rehearsal.Prefix):]
+		arguments, _ := io.ReadAll(r.Body) // what is cut short is no JSON
+		last.Store(method, arguments)
+		answer, known := answers[method]
 		if !known {
 			w.WriteHeader(http.StatusUnprocessableEntity)
 			answer = rehearsal.Failure{Error: "nobody may ask for " + r.URL.Path}
@@ -75,6 +82,11 @@ func serveMachines(t *testing.T, state string, answers map[string]any) {
 	})}
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
+	return func(method string) []byte {
+		arguments, _ := last.Load(method)
+		text, _ := arguments.([]byte) // nil if it was never called
+		return text
+	}
 }
 
 // statusOf runs machine status --json and holds it to the schema.

@@ -192,7 +192,7 @@ func TestMachineCommandLines(t *testing.T) {
 	}
 	code, out, _ := s.run("machine", "--help")
 	assert.Equal(t, exitOK, code)
-	for _, each := range []string{"status", "shell", "console", "cut", "stop", "images"} {
+	for _, each := range []string{"status", "shell", "console", "cut", "stop", "away", "back", "images"} {
 		assert.Contains(t, out, "\n  "+each)
 	}
 }

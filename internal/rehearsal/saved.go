@@ -22,17 +22,37 @@ type SavedServer struct {
 // Saved lists the machines that a state folder keeps, by ID, whether or not a homelab-machine serves
 // it. The error wraps fs.ErrNotExist where the folder never had one.
 func Saved(state string) ([]SavedServer, error) {
-	var out struct {
-		Servers []SavedServer `json:"servers"`
+	kept, err := readSaved(state)
+	return kept.Servers, err
+}
+
+// SavedBoxes lists the storage boxes that a state folder keeps; see Saved.
+func SavedBoxes(state string) ([]Box, error) {
+	kept, err := readSaved(state)
+	out := []Box{}
+	for _, b := range kept.Boxes {
+		out = append(out, b.Box)
 	}
+	return out, err
+}
+
+type saved struct {
+	Servers []SavedServer `json:"servers"`
+	Boxes   []struct {
+		Box Box `json:"box"`
+	} `json:"boxes"`
+}
+
+func readSaved(state string) (saved, error) {
+	var out saved
 	text, err := os.ReadFile(filepath.Join(state, StateFile))
 	if err == nil {
 		err = json.Unmarshal(text, &out)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading what machines there are: %w", err)
+		return saved{}, fmt.Errorf("reading what machines there are: %w", err)
 	}
-	return out.Servers, nil
+	return out, nil
 }
 
 // MachineDir is the folder of a machine in the state folder.

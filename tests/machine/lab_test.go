@@ -5,7 +5,6 @@ package machine
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -296,20 +295,14 @@ func restarted(before, now map[string]State) []string {
 // box is the ID of the storage box with the name in the state.
 func (l *lab) box(name string) string {
 	l.t.Helper()
-	text, err := os.ReadFile(filepath.Join(l.state, "machines", rehearsal.StateFile))
+	boxes, err := rehearsal.SavedBoxes(filepath.Join(l.state, "machines"))
 	require.NoError(l.t, err)
-	var saved struct {
-		Boxes []struct {
-			Box rehearsal.Box `json:"box"`
-		} `json:"boxes"`
-	}
-	require.NoError(l.t, json.Unmarshal(text, &saved))
 	names := []string{}
-	for _, b := range saved.Boxes {
-		if strings.Contains(b.Box.Name, name) {
-			return b.Box.ID
+	for _, b := range boxes {
+		if strings.Contains(b.Name, name) {
+			return b.ID
 		}
-		names = append(names, b.Box.Name)
+		names = append(names, b.Name)
 	}
 	require.Failf(l.t, "no such box", "%s is none of %v", name, names)
 	return ""
