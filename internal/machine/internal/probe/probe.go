@@ -89,18 +89,22 @@ type Options struct {
 	// Root runs a script of bash on the machine, as root, and returns what it prints. Default: nobody
 	// looks from inside.
 	Root func(ctx context.Context, script string) (string, error)
+	// Containers are tried from inside, through Root. Default: they are not.
+	Containers *Containers
 }
 
 const (
 	defaultRate  = 2000
 	defaultSlice = 512
 	// The least time from the beginning of one pass to that of the next.
-	outsideInterval = 2 * time.Second
-	peopleInterval  = 5 * time.Second
-	insideInterval  = 20 * time.Second
+	outsideInterval    = 2 * time.Second
+	peopleInterval     = 5 * time.Second
+	insideInterval     = 20 * time.Second
+	containersInterval = 30 * time.Second
 	// The longest that a pass may take, on a computer that is busy.
-	peopleDeadline = 2 * time.Minute
-	insideDeadline = time.Minute
+	peopleDeadline     = 2 * time.Minute
+	insideDeadline     = time.Minute
+	containersDeadline = 3 * time.Minute
 	// lateAnswers is how long answers are waited for at the end. What an emulated machine answers
 	// comes late, and is counted whenever it comes.
 	lateAnswers = 3 * time.Second
@@ -123,7 +127,10 @@ func (o Options) withDefaults() (Options, error) {
 	if len(o.Outside)+len(o.People) == 0 && o.Root == nil {
 		problems = append(problems, errors.New("nobody probes"))
 	}
-	names := map[string]bool{insideName: true}
+	if o.Containers != nil && o.Root == nil {
+		problems = append(problems, errors.New("nobody looks into the containers as root"))
+	}
+	names := map[string]bool{insideName: true, containersName: true}
 	name := func(s string) {
 		if s == "" || names[s] {
 			problems = append(problems, fmt.Errorf("%q is no name of its own", s))
@@ -155,6 +162,7 @@ type Running struct {
 	cancel  context.CancelFunc
 	passes  sync.WaitGroup
 	taps    []*sweeper
+	edges   sight
 
 	once   sync.Once
 	report Report
@@ -187,6 +195,9 @@ func Start(ctx context.Context, options Options) (*Running, error) {
 	}
 	if options.Root != nil {
 		r.every(ctx, insideInterval, r.lookFromInside)
+	}
+	if options.Containers != nil {
+		r.every(ctx, containersInterval, r.lookFromContainers)
 	}
 	return r, nil
 }
@@ -236,6 +247,9 @@ func (r *Running) Stop() Report {
 		r.report = r.record.report(now)
 		if err != nil {
 			r.report.Problems = append(r.report.Problems, err.Error())
+		}
+		if p := r.edges.problem(); p != "" {
+			r.report.Problems = append(r.report.Problems, p)
 		}
 	})
 	return r.report

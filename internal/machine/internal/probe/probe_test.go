@@ -213,7 +213,7 @@ func TestTheRateIsKept(t *testing.T) {
 	report := r.Stop()
 	packets := 0
 	for _, l := range report.Looks {
-		packets += l.Packets
+		packets += l.Tries
 	}
 	// A pass that the end cut off is not counted.
 	assert.LessOrEqual(t, packets, int(1000*report.Took.Seconds())+burst)
