@@ -21,6 +21,23 @@ type Prober interface {
 	StopProbe(ctx context.Context) (ProbeReport, error)
 }
 
+// StartProbe implements Prober.
+func (c *Client) StartProbe(ctx context.Context, options ProbeOptions) error {
+	return c.call(ctx, "start-probe", options, nil)
+}
+
+// AwaitProbe implements Prober.
+func (c *Client) AwaitProbe(ctx context.Context) error {
+	return c.call(ctx, "await-probe", struct{}{}, nil)
+}
+
+// StopProbe implements Prober.
+func (c *Client) StopProbe(ctx context.Context) (ProbeReport, error) {
+	var out ProbeReport
+	err := c.call(ctx, "stop-probe", struct{}{}, &out)
+	return out, err
+}
+
 // ProbeOptions say what is looked at, and what may be there. Hetzner's firewall, the packet filter
 // and the tailnet's policy are known to the program: it was given them.
 type ProbeOptions struct {
@@ -42,6 +59,10 @@ type Declared struct {
 	Hostnames []DeclaredHost `json:"hostnames"`
 	// Portal is the hostname of the login portal; empty if there is none.
 	Portal string `json:"portal,omitempty"`
+	// PublicPort and TailnetPort are where the machine serves hostnames, to Cloudflare and in the
+	// tailnet; 0 where it serves none.
+	PublicPort  uint16 `json:"publicPort,omitempty"`
+	TailnetPort uint16 `json:"tailnetPort,omitempty"` // see PublicPort
 	// Containers are what runs.
 	Containers []DeclaredContainer `json:"containers"`
 	// Edges are who may connect to whom.

@@ -47,6 +47,9 @@ func New(options Options) http.Handler {
 	handle("delete-box", command(func(ctx context.Context, a rehearsal.IDArgs) error { return s.DeleteBox(ctx, a.ID) }))
 	handle("box-keys", question(func(ctx context.Context, _ struct{}) ([]string, error) { return s.BoxKeys(ctx) }))
 	handle("docker", question(s.Docker))
+	handle("start-probe", command(s.StartProbe))
+	handle("await-probe", command(func(ctx context.Context, _ struct{}) error { return s.AwaitProbe(ctx) }))
+	handle("stop-probe", question(func(ctx context.Context, _ struct{}) (rehearsal.ProbeReport, error) { return s.StopProbe(ctx) }))
 	handle("dial", dial(s))
 	handle("console", stream(func(ctx context.Context, a rehearsal.ConsoleArgs) (io.ReadCloser, error) {
 		return s.Console(ctx, a.ID, a.Follow)

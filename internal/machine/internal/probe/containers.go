@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"homelab/internal/rehearsal"
 )
@@ -262,18 +261,6 @@ func (r *Running) judgeContainers(said containersAnswer) (tried int, err error) 
 		}
 	}
 	return tried, errors.Join(problems...)
-}
-
-// sight is whether the edges between containers show that the probe sees anything: those of which
-// one side runs and the other listens, and those of them that answered. An edge may come into force
-// later than both its ends run, so a single pass without an answer says nothing.
-type sight struct{ mayAnswer, answered atomic.Bool }
-
-func (s *sight) problem() string {
-	if s.mayAnswer.Load() && !s.answered.Load() {
-		return containersName + ": no edge that is declared ever answered, so that nothing else did says nothing"
-	}
-	return ""
 }
 
 // judgeEach judges what each container is, whatever it reaches.

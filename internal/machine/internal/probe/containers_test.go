@@ -185,8 +185,8 @@ func (w *engineWorld) pass(t *testing.T, declared rehearsal.Declared) Report {
 	r := &Running{options: Options{Root: w.root, Containers: w.containers(declared)}, record: newRecord(func() int { return 1 })}
 	r.lookFromContainers(t.Context(), 0)
 	report := r.record.report(true)
-	if p := r.edges.problem(); p != "" {
-		report.Problems = append(report.Problems, p)
+	if r.edges.blind() {
+		report.Problems = append(report.Problems, blindContainers)
 	}
 	return report
 }

@@ -56,7 +56,8 @@ type Outside struct {
 	Silent bool
 }
 
-// Person is a computer in the tailnet from which some TCP ports of the machine are tried.
+// Person is a computer in the tailnet from which every TCP port of the machine is tried, and those UDP
+// ports that are known to answer.
 type Person struct {
 	// Name says who it is, such as "an admin". Required, and another one for each.
 	Name string
@@ -83,28 +84,38 @@ type Options struct {
 	Slice int
 	// People are the computers of the tailnet that probe. Default none.
 	People []Person
-	// Node is the machine's address in the tailnet; ErrAbsent while it has none. Required if there
-	// are People.
-	Node func(ctx context.Context) (netip.Addr, error)
+	// TailnetSlice is how many ports each of them tries at one pass beside those that are known for
+	// something, as Slice is. Default 1024.
+	TailnetSlice int
+	// Node are the machine's addresses in the tailnet, of both versions of IP; ErrAbsent while it has
+	// none. Required if there are People.
+	Node func(ctx context.Context) ([]netip.Addr, error)
 	// Root runs a script of bash on the machine, as root, and returns what it prints. Default: nobody
 	// looks from inside.
 	Root func(ctx context.Context, script string) (string, error)
 	// Containers are tried from inside, through Root. Default: they are not.
 	Containers *Containers
+	// Hostnames are asked for without a login. Default: they are not.
+	Hostnames *Hostnames
 }
 
 const (
 	defaultRate  = 2000
 	defaultSlice = 512
+	// defaultTailnetSlice makes a sweep of some twelve minutes: a port that does not answer is waited
+	// for.
+	defaultTailnetSlice = 1024
 	// The least time from the beginning of one pass to that of the next.
 	outsideInterval    = 2 * time.Second
 	peopleInterval     = 5 * time.Second
 	insideInterval     = 20 * time.Second
 	containersInterval = 30 * time.Second
+	hostnamesInterval  = 30 * time.Second
 	// The longest that a pass may take, on a computer that is busy.
 	peopleDeadline     = 2 * time.Minute
 	insideDeadline     = time.Minute
 	containersDeadline = 3 * time.Minute
+	hostnamesDeadline  = 5 * time.Minute
 	// lateAnswers is how long answers are waited for at the end. What an emulated machine answers
 	// comes late, and is counted whenever it comes.
 	lateAnswers = 3 * time.Second
@@ -121,8 +132,11 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Slice == 0 {
 		o.Slice = defaultSlice
 	}
-	if o.Rate < 0 || o.Slice < 0 {
-		problems = append(problems, fmt.Errorf("a rate of %d and slices of %d", o.Rate, o.Slice))
+	if o.TailnetSlice == 0 {
+		o.TailnetSlice = defaultTailnetSlice
+	}
+	if o.Rate < 0 || o.Slice < 0 || o.TailnetSlice < 0 {
+		problems = append(problems, fmt.Errorf("a rate of %d and slices of %d and %d", o.Rate, o.Slice, o.TailnetSlice))
 	}
 	if len(o.Outside)+len(o.People) == 0 && o.Root == nil {
 		problems = append(problems, errors.New("nobody probes"))
@@ -149,6 +163,11 @@ func (o Options) withDefaults() (Options, error) {
 			problems = append(problems, fmt.Errorf("%s: no way to dial, or no node", p.Name))
 		}
 	}
+	if o.Hostnames != nil {
+		if err := o.Hostnames.validate(name); err != nil {
+			problems = append(problems, err)
+		}
+	}
 	if err := errors.Join(problems...); err != nil {
 		return o, fmt.Errorf("probing a machine: %w", err)
 	}
@@ -162,7 +181,9 @@ type Running struct {
 	cancel  context.CancelFunc
 	passes  sync.WaitGroup
 	taps    []*sweeper
-	edges   sight
+	walkers []*walker
+	edges   sight // between containers
+	names   sight // of hostnames
 
 	once   sync.Once
 	report Report
@@ -190,6 +211,9 @@ func Start(ctx context.Context, options Options) (*Running, error) {
 	if len(r.taps) > 0 {
 		r.every(ctx, outsideInterval, r.lookFromOutside)
 	}
+	for _, p := range options.People {
+		r.walkers = append(r.walkers, &walker{Person: p, next: 1})
+	}
 	if len(options.People) > 0 {
 		r.every(ctx, peopleInterval, r.lookFromTailnet)
 	}
@@ -198,6 +222,9 @@ func Start(ctx context.Context, options Options) (*Running, error) {
 	}
 	if options.Containers != nil {
 		r.every(ctx, containersInterval, r.lookFromContainers)
+	}
+	if options.Hostnames != nil {
+		r.every(ctx, hostnamesInterval, r.lookAtHostnames)
 	}
 	return r, nil
 }
@@ -248,8 +275,11 @@ func (r *Running) Stop() Report {
 		if err != nil {
 			r.report.Problems = append(r.report.Problems, err.Error())
 		}
-		if p := r.edges.problem(); p != "" {
-			r.report.Problems = append(r.report.Problems, p)
+		if r.edges.blind() {
+			r.report.Problems = append(r.report.Problems, blindContainers)
+		}
+		if r.names.blind() {
+			r.report.Problems = append(r.report.Problems, blindHostnames)
 		}
 	})
 	return r.report

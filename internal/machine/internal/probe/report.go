@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"homelab/internal/rehearsal"
@@ -29,6 +30,19 @@ const (
 	Open        = rehearsal.ProbeOpen
 	Refused     = rehearsal.ProbeRefused
 	Unreachable = rehearsal.ProbeUnreachable
+)
+
+// sight is whether somebody's passes show that he sees anything: whether something was there that may
+// answer, and whether any of it did. What may answer can come later than what it depends on, so a
+// single pass without an answer says nothing.
+type sight struct{ mayAnswer, answered atomic.Bool }
+
+// blind reports that what nobody saw says nothing.
+func (s *sight) blind() bool { return s.mayAnswer.Load() && !s.answered.Load() }
+
+const (
+	blindContainers = containersName + ": no edge that is declared ever answered, so that nothing else did says nothing"
+	blindHostnames  = "the hostnames: none ever answered in the tailnet, so that nothing else did says nothing"
 )
 
 // record is what the passes write to.
