@@ -61,6 +61,9 @@ const (
 	requestPatience = 20 * time.Second
 	// requestsAtOnce is how many one visitor makes at the same time.
 	requestsAtOnce = 4
+	// passesForAll is how many passes it takes until a visitor has asked for each path at each of two
+	// addresses.
+	passesForAll = 4
 )
 
 // question is one request: the name of the handshake, the one of the request, and the path.

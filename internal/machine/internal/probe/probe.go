@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"homelab/internal/machine/internal/link"
@@ -110,7 +112,7 @@ const (
 	peopleInterval     = 5 * time.Second
 	insideInterval     = 20 * time.Second
 	containersInterval = 30 * time.Second
-	hostnamesInterval  = 30 * time.Second
+	hostnamesInterval  = 20 * time.Second
 	// The longest that a pass may take, on a computer that is busy.
 	peopleDeadline     = 2 * time.Minute
 	insideDeadline     = time.Minute
@@ -186,6 +188,7 @@ type Running struct {
 	names   sight // of hostnames
 
 	once   sync.Once
+	ended  atomic.Bool
 	report Report
 }
 
@@ -252,18 +255,67 @@ func (r *Running) Swept(ctx context.Context) error {
 	// One more, for the pass that is under way.
 	want := r.record.passes(r.taps) + (ports+r.options.Slice-1)/r.options.Slice + 1
 	for r.record.passes(r.taps) < want {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting until all ports were tried: %w", context.Cause(ctx))
-		case <-time.After(50 * time.Millisecond):
+		if err := r.rest(ctx); err != nil {
+			return fmt.Errorf("waiting until all ports were tried: %w", err)
 		}
 	}
 	return nil
 }
 
+// Looked waits until every TCP port was tried from everywhere on the internet since it was called, and
+// everybody else has made a pass: one for each path and address who asks for hostnames.
+func (r *Running) Looked(ctx context.Context) error {
+	want := map[string]int{}
+	add := func(where string, passes int) { want[where] = r.record.count(where) + passes + 1 } // one more, for that under way
+	for _, w := range r.walkers {
+		add(w.Name, 1)
+	}
+	if r.options.Root != nil {
+		add(insideName, 1)
+	}
+	if r.options.Containers != nil {
+		add(containersName, 1)
+	}
+	if h := r.options.Hostnames; h != nil {
+		for _, v := range h.Visitors {
+			add(v.Name, passesForAll)
+		}
+	}
+	if len(r.taps) > 0 {
+		if err := r.Swept(ctx); err != nil {
+			return err
+		}
+	}
+	for _, where := range slices.Sorted(maps.Keys(want)) {
+		for r.record.count(where) < want[where] {
+			if err := r.rest(ctx); err != nil {
+				return fmt.Errorf("waiting for %s: %w", where, err)
+			}
+		}
+	}
+	return nil
+}
+
+// rest waits for a moment; an error says that there is nothing more to wait for.
+func (r *Running) rest(ctx context.Context) error {
+	if r.Ended() {
+		return errors.New("the probe has ended")
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(50 * time.Millisecond):
+		return nil
+	}
+}
+
+// Ended reports whether the probe was stopped, and has ended.
+func (r *Running) Ended() bool { return r.ended.Load() }
+
 // Stop ends the probe and returns what it has seen; a second call returns the same.
 func (r *Running) Stop() Report {
 	r.once.Do(func() {
+		defer r.ended.Store(true)
 		r.cancel()
 		r.passes.Wait()
 		if len(r.taps) > 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -104,7 +105,7 @@ func TestTheProbeFindsWhatIsOpen(t *testing.T) {
 	}
 	g.echo(t, machine4, 53)
 	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(declared), Rate: quick, Slice: ports})
-	require.Eventually(t, func() bool { return r.record.made("behind, IPv6") > 0 }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return r.record.count("behind, IPv6") > 0 }, time.Minute, 10*time.Millisecond)
 	report := r.Stop()
 	t.Log(report)
 	assert.Equal(t, []string{
@@ -170,7 +171,7 @@ func TestARefusalThroughAFilterIsFound(t *testing.T) {
 	require.NoError(t, n.SetFirewall(machine.ID, append(rules(t), hole, udpHole)))
 	boot(t, n)
 	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(rules(t))[:4], Rate: quick, Slice: ports})
-	require.Eventually(t, func() bool { return r.record.made("Cloudflare, IPv6") > 0 }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return r.record.count("Cloudflare, IPv6") > 0 }, time.Minute, 10*time.Millisecond)
 	report := r.Stop()
 	assert.Equal(t, []string{
 		"Cloudflare, IPv4: tcp 2000 refused", "Cloudflare, IPv4: tcp 2001 refused", "Cloudflare, IPv4: udp 161 refused",
@@ -185,7 +186,7 @@ func TestAllPortsAreSweptFromAnyMomentOn(t *testing.T) {
 	require.NoError(t, n.SetFirewall(machine.ID, nil))
 	boot(t, n)
 	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(nil)[:1], Rate: quick, Slice: 1 << 14})
-	require.Eventually(t, func() bool { return r.record.made("a stranger, IPv4") > 0 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return r.record.count("a stranger, IPv4") > 0 }, time.Minute, time.Millisecond)
 	before := n.Stats(machine.ID).Dropped
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -352,7 +353,7 @@ func TestThePeopleOfTheTailnet(t *testing.T) {
 			return tailnetAddresses, nil
 		},
 	})
-	require.Eventually(t, func() bool { return r.record.made("a member") > 0 }, time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return r.record.count("a member") > 0 }, time.Minute, 100*time.Millisecond)
 	report := r.Stop()
 	assert.Equal(t, []string{
 		"a member: tcp 9100 refused", "a member: tcp 9100 refused by IPv6", "an admin: tcp 2375 open", "an admin: tcp 2375 open by IPv6",
@@ -418,7 +419,7 @@ func TestSilenceInTheTailnetIsNoPass(t *testing.T) {
 		People: []Person{{Name: "an admin", Dial: dialer(nil, nil), Allowed: []Door{{"tcp", 22, 22}}}, {Name: "a guest", Dial: dialer(nil, nil)}},
 		Node:   func(context.Context) ([]netip.Addr, error) { return tailnetAddresses, nil },
 	})
-	require.Eventually(t, func() bool { return r.record.made("a guest") > 0 && r.record.tried("an admin") }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return r.record.count("a guest") > 0 && r.record.tried("an admin") }, time.Minute, 10*time.Millisecond)
 	report := r.Stop()
 	assert.Equal(t, []string{"an admin: not one pass could be made: nothing of what may answer did"}, report.Problems)
 }
@@ -449,7 +450,7 @@ func TestWhatIsSeenFromInside(t *testing.T) {
 			assert.Equal(t, insideScript, script)
 			return c.said, nil
 		}})
-		require.Eventually(t, func() bool { return r.record.made(insideName) > 0 || c.problem != "" && r.record.tried(insideName) }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return r.record.count(insideName) > 0 || c.problem != "" && r.record.tried(insideName) }, 10*time.Second, time.Millisecond)
 		report := r.Stop()
 		assert.Equal(t, c.forbidden, brief(report.Forbidden), c.said)
 		assert.Equal(t, c.seen, brief(report.Seen), c.said)
@@ -488,4 +489,22 @@ func TestOptionsThatDoNotFit(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, r.Swept(ctx), context.Canceled)
 	require.ErrorContains(t, r.Stop().Err(), "not one pass could be made")
+}
+
+// The user data that the program renders, word for word.
+func TestWhatThePacketFilterLetsIn(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../../components/host/testdata/cloud-init.golden")
+	require.NoError(t, err)
+	doors, err := FilterDoors(string(text))
+	require.NoError(t, err)
+	assert.ElementsMatch(t, []Door{{"tcp", 22, 22}, {"udp", 41641, 41641}, {"icmp", 0, 0}}, doors)
+	for text, want := range map[string]string{
+		"#cloud-config\n": "has no packet filter", "chain input {\n tcp dport 22 accept": "not as this program writes it",
+		"chain input {\n tcp dport 22 accept }\n        }":               "not as this program writes it",
+		"chain input { policy drop\ntcp dport 99999 accept }\n        }": "value out of range",
+	} {
+		_, err := FilterDoors(text)
+		require.ErrorContains(t, err, want)
+	}
 }

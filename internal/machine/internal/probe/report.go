@@ -149,6 +149,13 @@ func (r *record) settle(l *looks, power int) {
 	l.missed = 0
 }
 
+// count is how many passes somebody has made.
+func (r *record) count(where string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.of(where).Passes
+}
+
 // passes is how many passes each of them has made at least.
 func (r *record) passes(of []*sweeper) int {
 	r.mu.Lock()
