@@ -43,9 +43,6 @@ func Of(g *rules.Graph) (rehearsal.Declared, error) {
 	return out, nil
 }
 
-// logins are what the portal asks for where it asks for something.
-var logins = []string{"one_factor", "two_factor", "deny"}
-
 // hostnames adds the names that have a record, and those that the proxy serves.
 func hostnames(out *rehearsal.Declared, inventory rules.Inventory, served []rules.Served) error {
 	byName := map[string]*rehearsal.DeclaredHost{}
@@ -76,9 +73,6 @@ func hostnames(out *rehearsal.Declared, inventory rules.Inventory, served []rule
 	}
 	for _, n := range inventory.Hostnames {
 		h := host(n.Name)
-		// What the portal's own rules say counts beside what the proxy is told: one of them is not
-		// enough.
-		h.Guarded = h.Guarded || n.Name != out.Portal && slices.Contains(logins, n.Login)
 		for _, open := range n.Open {
 			h.Open = append(h.Open, path(open))
 		}
