@@ -18,7 +18,7 @@ PROGRAMS_HOST := $(PROGRAMS) aiosmtpd:python3-aiosmtpd busybox:busybox docker:do
 	prometheus-node-exporter:prometheus-node-exporter promtool:prometheus python3:python3 qbittorrent-nox:qbittorrent-nox rclone:rclone setpriv:util-linux sqlite3:sqlite3 ssh:openssh-client sshd:openssh-server systemd-analyze:systemd \
 	unattended-upgrade:unattended-upgrades unshare:util-linux visudo:sudo wg:wireguard-tools wireguard-go:wireguard-go
 # What the tests of a rehearsal's programs call; they need root, for namespaces and a Docker engine of their own.
-PROGRAMS_REHEARSAL := $(PROGRAMS) borg:borgbackup busybox:busybox bwrap:bubblewrap curl:curl docker:docker.io dockerd:docker.io ip:iproute2 iptables:iptables mount:mount nft:nftables qemu-img:qemu-utils \
+PROGRAMS_REHEARSAL := $(PROGRAMS) borg:borgbackup busybox:busybox bwrap:bubblewrap curl:curl docker:docker.io dockerd:docker.io ip:iproute2 iptables:iptables mount:mount nft:nftables python3:python3 qemu-img:qemu-utils \
 	qemu-system-x86_64:qemu-system-x86 rclone:rclone rsync:rsync setpriv:util-linux sftp:openssh-client ssh:openssh-client unshare:util-linux
 # What the virtual machine's disk is made with besides. debootstrap needs root.
 PROGRAMS_MACHINE := $(PROGRAMS_REHEARSAL) debootstrap:debootstrap mkfs.ext4:e2fsprogs sfdisk:fdisk

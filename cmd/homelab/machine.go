@@ -176,7 +176,7 @@ func (a *app) machineCommand() *cobra.Command {
 	stop, _ := a.machineAction("stop", "Shut the machine down, and end the program that runs it",
 		"stop shuts the machine down and ends the program that runs it. Its disk stays in the simulation's folder: the next\ncommand with --machine boots it again.",
 		"  # Enough for today\n  homelab machine stop --simulate --state /tmp/lab", a.machineStop)
-	cmd.AddCommand(a.machineStatusCommand(), shell, console, cut, stop, a.awayCommand(true), a.awayCommand(false), a.imagesCommand())
+	cmd.AddCommand(a.machineStatusCommand(), shell, console, cut, stop, a.machineProbeCommand(), a.awayCommand(true), a.awayCommand(false), a.imagesCommand())
 	return cmd
 }
 

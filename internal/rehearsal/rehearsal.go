@@ -58,6 +58,8 @@ type Service interface {
 
 	// Dial opens a connection into the network outside the machines; see Origin.
 	Dial(ctx context.Context, target Target) (net.Conn, error)
+
+	Prober
 }
 
 // Server is a machine as its cloud was asked for it.

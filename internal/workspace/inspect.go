@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 )
@@ -39,6 +41,40 @@ func (w *Workspace) Export(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("exporting stack %s: %w", w.stackName, err)
 	}
 	return []byte(state), nil
+}
+
+// KeptState returns the state of the one stack that a simulation keeps in its folder, in the form of
+// Export, with its secrets encrypted. It asks neither the engine nor the simulated clouds, so it works
+// while a command uses them. The error wraps fs.ErrNotExist where nothing is kept yet.
+func KeptState(dir string) ([]byte, error) {
+	stacks := filepath.Join(dir, backendDir, ".pulumi", "stacks")
+	found, err := filepath.Glob(filepath.Join(stacks, "*", "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("no stack is kept in %s: %w", stacks, fs.ErrNotExist)
+	case 1:
+	default:
+		return nil, fmt.Errorf("%d stacks are kept in %s, not one", len(found), stacks)
+	}
+	text, err := os.ReadFile(found[0])
+	if err != nil {
+		return nil, fmt.Errorf("reading the state: %w", err)
+	}
+	var kept struct {
+		Checkpoint struct {
+			Latest json.RawMessage `json:"latest"`
+		} `json:"checkpoint"`
+	}
+	if err := json.Unmarshal(text, &kept); err != nil {
+		return nil, fmt.Errorf("reading the state in %s: %w", found[0], err)
+	}
+	if len(kept.Checkpoint.Latest) == 0 {
+		return nil, fmt.Errorf("the stack in %s has not been deployed yet: %w", found[0], fs.ErrNotExist)
+	}
+	return json.Marshal(apitype.UntypedDeployment{Version: 3, Deployment: kept.Checkpoint.Latest})
 }
 
 // StateFile is the file that holds the simulation's state, as the engine wrote it.

@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"regexp"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -62,30 +59,6 @@ func declaredRules(t *testing.T) []link.Rule {
 	return out
 }
 
-// filterDoors are what the machine's own packet filter lets anybody in to, without what only
-// Cloudflare may: the chain named input of the user data.
-func filterDoors(t *testing.T, userData []byte) []probe.Door {
-	t.Helper()
-	_, chain, found := strings.Cut(string(userData), "chain input {")
-	require.True(t, found)
-	chain, _, found = strings.Cut(chain, "}\n        }") // that of the chain, and that of the table
-	require.True(t, found)
-	var out []probe.Door
-	rule := regexp.MustCompile(`(?m)^\s*(tcp|udp) dport (\d+) (?:ct state new limit rate \S+ burst \d+ packets )?accept`)
-	for _, r := range rule.FindAllStringSubmatch(chain, -1) {
-		port, err := strconv.ParseUint(r[2], 10, 16)
-		require.NoError(t, err)
-		out = append(out, probe.Door{Protocol: r[1], First: uint16(port), Last: uint16(port)})
-	}
-	require.Contains(t, chain, "meta l4proto { icmp, icmpv6 } accept")
-	return append(out, probe.Door{Protocol: "icmp"})
-}
-
-// imageDoors are what Debian's image listens at by itself beside sshd: systemd-resolved's LLMNR. No
-// user data comes early enough to stop it before the network is there, so until the packet filter is
-// loaded Hetzner's firewall alone keeps strangers from it. It may be open no longer than that.
-var imageDoors = []probe.Door{{Protocol: "tcp", First: 5355, Last: 5355}}
-
 // filterState says since when the machine's own packet filter is there.
 type filterState bool
 
@@ -114,9 +87,11 @@ func (w *world) probe(t *testing.T, m *machine, filter filterState) *watch {
 		Network: w.network, Machine: m.server.place.ID, Rate: probeRate, Slice: probeSlice, People: w.people(t), Node: w.node, Root: p.root,
 	}
 	machine := [2]netip.Addr{m.server.place.IPv4, m.server.place.IPv6.Addr().Next()}
-	inside := filterDoors(t, m.server.userData)
+	inside, err := probe.FilterDoors(string(m.server.userData))
+	require.NoError(t, err)
+	require.Contains(t, inside, probe.Door{Protocol: "icmp"})
 	if filter == filterComesLater {
-		inside = append(inside, imageDoors...)
+		inside = append(inside, probe.ImageDoors...)
 	}
 	for i, version := range versions {
 		cloudflare := w.cloudflare(t, machine[i])
@@ -128,7 +103,6 @@ func (w *world) probe(t *testing.T, m *machine, filter filterState) *watch {
 			},
 		)
 	}
-	var err error
 	p.Running, err = probe.Start(context.WithoutCancel(t.Context()), options)
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -166,31 +140,26 @@ func (w *world) people(t *testing.T) []probe.Person {
 		client, err := w.tailnet.Client(t.Context(), who.login)
 		require.NoError(t, err)
 		p := probe.Person{Name: who.name, Dial: client.Dial}
-		for _, port := range probe.KnownTCP {
-			reaches, err := policy.Reaches(who.login, serverTag, "tcp", port)
-			require.NoError(t, err)
-			if reaches {
-				p.Allowed = append(p.Allowed, probe.Door{Protocol: "tcp", First: port, Last: port})
-			}
-		}
+		p.Allowed, err = probe.Reachable(policy, who.login, serverTag)
+		require.NoError(t, err)
 		require.NotEmpty(t, p.Allowed, "nothing would show that %s could reach anything", who.name)
 		out = append(out, p)
 	}
 	return out
 }
 
-// node is the machine's address in the tailnet.
-func (w *world) node(ctx context.Context) (netip.Addr, error) {
+// node are the machine's addresses in the tailnet.
+func (w *world) node(ctx context.Context) ([]netip.Addr, error) {
 	nodes, err := w.tailnet.Nodes(ctx)
 	if err != nil {
-		return netip.Addr{}, err
+		return nil, err
 	}
 	for _, n := range nodes {
 		if n.Hostname == hostname && n.Online && len(n.Addresses) > 0 {
-			return n.Addresses[0], nil
+			return n.Addresses, nil
 		}
 	}
-	return netip.Addr{}, probe.ErrAbsent
+	return nil, probe.ErrAbsent
 }
 
 func (p *watch) looksInto(m *machine) { p.now.Store(m) }
@@ -245,7 +214,7 @@ func filterCloses(t *testing.T, report probe.Report, where string, ready time.Ti
 	assert.True(t, loaded.Before(ready), "%s: the filter does not drop what it must", where)
 	const pass = 10 * time.Second // two of them take less
 	for _, f := range report.Seen {
-		for _, d := range imageDoors {
+		for _, d := range probe.ImageDoors {
 			if f.Where == where && f.Protocol == d.Protocol && d.First <= f.Port && f.Port <= d.Last {
 				assert.WithinRange(t, f.Last, f.First, loaded.Add(pass), "%s", f)
 			}

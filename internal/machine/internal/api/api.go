@@ -48,6 +48,9 @@ func New(options Options) http.Handler {
 	handle("box-keys", question(func(ctx context.Context, _ struct{}) ([]string, error) { return s.BoxKeys(ctx) }))
 	handle("docker", question(s.Docker))
 	handle("away", command(func(ctx context.Context, a rehearsal.AwayArgs) error { return s.SetAway(ctx, a.Who, a.Away) }))
+	handle("start-probe", command(s.StartProbe))
+	handle("await-probe", command(func(ctx context.Context, _ struct{}) error { return s.AwaitProbe(ctx) }))
+	handle("stop-probe", question(func(ctx context.Context, _ struct{}) (rehearsal.ProbeReport, error) { return s.StopProbe(ctx) }))
 	handle("dial", dial(s))
 	handle("console", stream(func(ctx context.Context, a rehearsal.ConsoleArgs) (io.ReadCloser, error) {
 		return s.Console(ctx, a.ID, a.Follow)

@@ -82,8 +82,23 @@ func (r *recorder) SetAway(ctx context.Context, who rehearsal.Party, away bool) 
 func (r *recorder) Docker(ctx context.Context, c rehearsal.DockerCall) (rehearsal.DockerResult, error) {
 	return rehearsal.DockerResult{ID: "x", Outputs: map[string]any{"n": 1.0}}, r.did(ctx, "docker", c)
 }
+func (r *recorder) StartProbe(ctx context.Context, o rehearsal.ProbeOptions) error {
+	return r.did(ctx, "start-probe", o)
+}
+func (r *recorder) AwaitProbe(ctx context.Context) error { return r.did(ctx, "await-probe") }
+func (r *recorder) StopProbe(ctx context.Context) (rehearsal.ProbeReport, error) {
+	return seen, r.did(ctx, "stop-probe")
+}
 func (r *recorder) Dial(ctx context.Context, t rehearsal.Target) (net.Conn, error) {
 	return r.conn, r.did(ctx, "dial", t)
+}
+
+// seen is a report with everything that one can have.
+var seen = rehearsal.ProbeReport{
+	Forbidden: []rehearsal.ProbeFinding{{Where: "a stranger, IPv4", Protocol: "tcp", Port: 22, Answer: rehearsal.ProbeOpen, First: time.Unix(5, 0).UTC(), Last: time.Unix(6, 0).UTC(), Times: 2}},
+	Seen:      []rehearsal.ProbeFinding{{Where: "inside radarr", Protocol: "icmp", Answer: rehearsal.ProbeRefused, What: "the machine"}},
+	Looks:     []rehearsal.ProbeLooks{{Where: "an admin", Passes: 3, Sweeps: 1, Tries: 100, Absent: 1, Why: "it was off", LongestGap: time.Minute}},
+	Problems:  []string{"an admin: not one pass"}, Took: time.Hour,
 }
 
 type fixture struct {
@@ -125,10 +140,18 @@ func TestEveryMethodArrivesAsItWasCalled(t *testing.T) {
 	box := rehearsal.Box{ID: "2", Main: rehearsal.Account{User: "u", Password: "p"}, Snapshots: &rehearsal.SnapshotPlan{Max: 1}, SSHKeys: []string{}, Subaccounts: []rehearsal.Account{{User: "u-sub1"}}}
 	key := rehearsal.Key{Tags: []string{"tag:a"}, Expiry: time.Hour}
 	call := rehearsal.DockerCall{Type: "t", Operation: rehearsal.Create, HostKeys: []string{}, Inputs: json.RawMessage(`{"a":1}`), Context: []byte{0, 1}}
+	probed := rehearsal.ProbeOptions{Machine: "1", FirstBoot: true, Longest: time.Hour, Declared: rehearsal.Declared{
+		Hostnames: []rehearsal.DeclaredHost{{Name: "a.example.com", Public: true, Tailnet: true, Guarded: true, Open: []string{"^/x$"}}}, Portal: "auth.example.com",
+		PublicPort: 443, TailnetPort: 8443, Containers: []rehearsal.DeclaredContainer{{Name: "a", Internet: true, Engine: true, Behind: "b"}},
+		Edges: []rehearsal.DeclaredEdge{{From: "a", To: "b", Port: 80}},
+	}}
 	for _, each := range []struct {
 		do   func() error
 		want []any
 	}{
+		{func() error { return c.StartProbe(ctx, probed) }, []any{"start-probe", probed}},
+		{func() error { return c.AwaitProbe(ctx) }, []any{"await-probe"}},
+		{func() error { _, err := c.StopProbe(ctx); return err }, []any{"stop-probe"}},
 		{func() error { return c.Boot(ctx, server) }, []any{"boot", server}},
 		{func() error { return c.Change(ctx, rehearsal.Server{ID: "1", Firewall: []rehearsal.Rule{}}) }, []any{"change", rehearsal.Server{ID: "1", Firewall: []rehearsal.Rule{}}}},
 		{func() error { return c.Delete(ctx, "1", true) }, []any{"delete", "1", true}},
@@ -170,6 +193,9 @@ func TestEveryMethodArrivesAsItWasCalled(t *testing.T) {
 	text, err := io.ReadAll(console)
 	require.NoError(t, err)
 	assert.Equal(t, "Debian\n", string(text))
+	report, err := c.StopProbe(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, seen, report)
 	require.NoError(t, c.End(ctx))
 	assert.Equal(t, 1, f.stopped)
 }

@@ -85,6 +85,9 @@ type Lab struct {
 	joining sync.Mutex
 	tailnet *tailnet.Tailnet // nil until somebody needs it
 
+	probing sync.Mutex
+	probe   *probing // nil while nothing is probed
+
 	mu       sync.Mutex
 	machines map[string]*machine
 	saved    saved
@@ -239,6 +242,7 @@ const Grace = 60 * time.Second
 // Close ends everything. Gracefully, machines shut down first; else their power is cut. What runs
 // now runs again when the folder is opened the next time.
 func (l *Lab) Close(ctx context.Context, graceful bool) error {
+	ended := l.endProbe()
 	l.mu.Lock()
 	var all []*machine
 	for _, m := range l.machines {
@@ -251,7 +255,7 @@ func (l *Lab) Close(ctx context.Context, graceful bool) error {
 	}
 	off.Wait()
 	l.stop()
-	var problems []error
+	problems := []error{ended}
 	l.joining.Lock()
 	defer l.joining.Unlock()
 	if l.tailnet != nil {

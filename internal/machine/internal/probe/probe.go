@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"homelab/internal/machine/internal/link"
@@ -56,7 +58,8 @@ type Outside struct {
 	Silent bool
 }
 
-// Person is a computer in the tailnet from which some TCP ports of the machine are tried.
+// Person is a computer in the tailnet from which every TCP port of the machine is tried, and those UDP
+// ports that are known to answer.
 type Person struct {
 	// Name says who it is, such as "an admin". Required, and another one for each.
 	Name string
@@ -83,24 +86,38 @@ type Options struct {
 	Slice int
 	// People are the computers of the tailnet that probe. Default none.
 	People []Person
-	// Node is the machine's address in the tailnet; ErrAbsent while it has none. Required if there
-	// are People.
-	Node func(ctx context.Context) (netip.Addr, error)
+	// TailnetSlice is how many ports each of them tries at one pass beside those that are known for
+	// something, as Slice is. Default 1024.
+	TailnetSlice int
+	// Node are the machine's addresses in the tailnet, of both versions of IP; ErrAbsent while it has
+	// none. Required if there are People.
+	Node func(ctx context.Context) ([]netip.Addr, error)
 	// Root runs a script of bash on the machine, as root, and returns what it prints. Default: nobody
 	// looks from inside.
 	Root func(ctx context.Context, script string) (string, error)
+	// Containers are tried from inside, through Root. Default: they are not.
+	Containers *Containers
+	// Hostnames are asked for without a login. Default: they are not.
+	Hostnames *Hostnames
 }
 
 const (
 	defaultRate  = 2000
 	defaultSlice = 512
+	// defaultTailnetSlice makes a sweep of some twelve minutes: a port that does not answer is waited
+	// for.
+	defaultTailnetSlice = 1024
 	// The least time from the beginning of one pass to that of the next.
-	outsideInterval = 2 * time.Second
-	peopleInterval  = 5 * time.Second
-	insideInterval  = 20 * time.Second
+	outsideInterval    = 2 * time.Second
+	peopleInterval     = 5 * time.Second
+	insideInterval     = 20 * time.Second
+	containersInterval = 30 * time.Second
+	hostnamesInterval  = 20 * time.Second
 	// The longest that a pass may take, on a computer that is busy.
-	peopleDeadline = 2 * time.Minute
-	insideDeadline = time.Minute
+	peopleDeadline     = 2 * time.Minute
+	insideDeadline     = time.Minute
+	containersDeadline = 3 * time.Minute
+	hostnamesDeadline  = 5 * time.Minute
 	// lateAnswers is how long answers are waited for at the end. What an emulated machine answers
 	// comes late, and is counted whenever it comes.
 	lateAnswers = 3 * time.Second
@@ -117,13 +134,19 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Slice == 0 {
 		o.Slice = defaultSlice
 	}
-	if o.Rate < 0 || o.Slice < 0 {
-		problems = append(problems, fmt.Errorf("a rate of %d and slices of %d", o.Rate, o.Slice))
+	if o.TailnetSlice == 0 {
+		o.TailnetSlice = defaultTailnetSlice
+	}
+	if o.Rate < 0 || o.Slice < 0 || o.TailnetSlice < 0 {
+		problems = append(problems, fmt.Errorf("a rate of %d and slices of %d and %d", o.Rate, o.Slice, o.TailnetSlice))
 	}
 	if len(o.Outside)+len(o.People) == 0 && o.Root == nil {
 		problems = append(problems, errors.New("nobody probes"))
 	}
-	names := map[string]bool{insideName: true}
+	if o.Containers != nil && o.Root == nil {
+		problems = append(problems, errors.New("nobody looks into the containers as root"))
+	}
+	names := map[string]bool{insideName: true, containersName: true}
 	name := func(s string) {
 		if s == "" || names[s] {
 			problems = append(problems, fmt.Errorf("%q is no name of its own", s))
@@ -142,6 +165,11 @@ func (o Options) withDefaults() (Options, error) {
 			problems = append(problems, fmt.Errorf("%s: no way to dial, or no node", p.Name))
 		}
 	}
+	if o.Hostnames != nil {
+		if err := o.Hostnames.validate(name); err != nil {
+			problems = append(problems, err)
+		}
+	}
 	if err := errors.Join(problems...); err != nil {
 		return o, fmt.Errorf("probing a machine: %w", err)
 	}
@@ -155,8 +183,12 @@ type Running struct {
 	cancel  context.CancelFunc
 	passes  sync.WaitGroup
 	taps    []*sweeper
+	walkers []*walker
+	edges   sight // between containers
+	names   sight // of hostnames
 
 	once   sync.Once
+	ended  atomic.Bool
 	report Report
 }
 
@@ -182,11 +214,20 @@ func Start(ctx context.Context, options Options) (*Running, error) {
 	if len(r.taps) > 0 {
 		r.every(ctx, outsideInterval, r.lookFromOutside)
 	}
+	for _, p := range options.People {
+		r.walkers = append(r.walkers, &walker{Person: p, next: 1})
+	}
 	if len(options.People) > 0 {
 		r.every(ctx, peopleInterval, r.lookFromTailnet)
 	}
 	if options.Root != nil {
 		r.every(ctx, insideInterval, r.lookFromInside)
+	}
+	if options.Containers != nil {
+		r.every(ctx, containersInterval, r.lookFromContainers)
+	}
+	if options.Hostnames != nil {
+		r.every(ctx, hostnamesInterval, r.lookAtHostnames)
 	}
 	return r, nil
 }
@@ -214,18 +255,67 @@ func (r *Running) Swept(ctx context.Context) error {
 	// One more, for the pass that is under way.
 	want := r.record.passes(r.taps) + (ports+r.options.Slice-1)/r.options.Slice + 1
 	for r.record.passes(r.taps) < want {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting until all ports were tried: %w", context.Cause(ctx))
-		case <-time.After(50 * time.Millisecond):
+		if err := r.rest(ctx); err != nil {
+			return fmt.Errorf("waiting until all ports were tried: %w", err)
 		}
 	}
 	return nil
 }
 
+// Looked waits until every TCP port was tried from everywhere on the internet since it was called, and
+// everybody else has made a pass: one for each path and address who asks for hostnames.
+func (r *Running) Looked(ctx context.Context) error {
+	want := map[string]int{}
+	add := func(where string, passes int) { want[where] = r.record.count(where) + passes + 1 } // one more, for that under way
+	for _, w := range r.walkers {
+		add(w.Name, 1)
+	}
+	if r.options.Root != nil {
+		add(insideName, 1)
+	}
+	if r.options.Containers != nil {
+		add(containersName, 1)
+	}
+	if h := r.options.Hostnames; h != nil {
+		for _, v := range h.Visitors {
+			add(v.Name, passesForAll)
+		}
+	}
+	if len(r.taps) > 0 {
+		if err := r.Swept(ctx); err != nil {
+			return err
+		}
+	}
+	for _, where := range slices.Sorted(maps.Keys(want)) {
+		for r.record.count(where) < want[where] {
+			if err := r.rest(ctx); err != nil {
+				return fmt.Errorf("waiting for %s: %w", where, err)
+			}
+		}
+	}
+	return nil
+}
+
+// rest waits for a moment; an error says that there is nothing more to wait for.
+func (r *Running) rest(ctx context.Context) error {
+	if r.Ended() {
+		return errors.New("the probe has ended")
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(50 * time.Millisecond):
+		return nil
+	}
+}
+
+// Ended reports whether the probe was stopped, and has ended.
+func (r *Running) Ended() bool { return r.ended.Load() }
+
 // Stop ends the probe and returns what it has seen; a second call returns the same.
 func (r *Running) Stop() Report {
 	r.once.Do(func() {
+		defer r.ended.Store(true)
 		r.cancel()
 		r.passes.Wait()
 		if len(r.taps) > 0 {
@@ -236,6 +326,12 @@ func (r *Running) Stop() Report {
 		r.report = r.record.report(now)
 		if err != nil {
 			r.report.Problems = append(r.report.Problems, err.Error())
+		}
+		if r.edges.blind() {
+			r.report.Problems = append(r.report.Problems, blindContainers)
+		}
+		if r.names.blind() {
+			r.report.Problems = append(r.report.Problems, blindHostnames)
 		}
 	})
 	return r.report

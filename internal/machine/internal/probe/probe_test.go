@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"homelab/internal/machine/internal/link"
+	"homelab/internal/simcloud/policyfile"
 )
 
 var (
@@ -102,7 +105,7 @@ func TestTheProbeFindsWhatIsOpen(t *testing.T) {
 	}
 	g.echo(t, machine4, 53)
 	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(declared), Rate: quick, Slice: ports})
-	require.Eventually(t, func() bool { return r.record.made("behind, IPv6") > 0 }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return r.record.count("behind, IPv6") > 0 }, time.Minute, 10*time.Millisecond)
 	report := r.Stop()
 	t.Log(report)
 	assert.Equal(t, []string{
@@ -168,7 +171,7 @@ func TestARefusalThroughAFilterIsFound(t *testing.T) {
 	require.NoError(t, n.SetFirewall(machine.ID, append(rules(t), hole, udpHole)))
 	boot(t, n)
 	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(rules(t))[:4], Rate: quick, Slice: ports})
-	require.Eventually(t, func() bool { return r.record.made("Cloudflare, IPv6") > 0 }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return r.record.count("Cloudflare, IPv6") > 0 }, time.Minute, 10*time.Millisecond)
 	report := r.Stop()
 	assert.Equal(t, []string{
 		"Cloudflare, IPv4: tcp 2000 refused", "Cloudflare, IPv4: tcp 2001 refused", "Cloudflare, IPv4: udp 161 refused",
@@ -183,7 +186,7 @@ func TestAllPortsAreSweptFromAnyMomentOn(t *testing.T) {
 	require.NoError(t, n.SetFirewall(machine.ID, nil))
 	boot(t, n)
 	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(nil)[:1], Rate: quick, Slice: 1 << 14})
-	require.Eventually(t, func() bool { return r.record.made("a stranger, IPv4") > 0 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return r.record.count("a stranger, IPv4") > 0 }, time.Minute, time.Millisecond)
 	before := n.Stats(machine.ID).Dropped
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -213,7 +216,7 @@ func TestTheRateIsKept(t *testing.T) {
 	report := r.Stop()
 	packets := 0
 	for _, l := range report.Looks {
-		packets += l.Packets
+		packets += l.Tries
 	}
 	// A pass that the end cut off is not counted.
 	assert.LessOrEqual(t, packets, int(1000*report.Took.Seconds())+burst)
@@ -293,10 +296,24 @@ func TestAPassThatLastsOverAReboot(t *testing.T) {
 	assert.Equal(t, 1, report.Looks[0].Absent)
 }
 
+// echoOne answers one datagram, or hangs up.
+func echoOne(conn net.Conn, answers bool) {
+	b := make([]byte, 2048)
+	if n, err := conn.Read(b); err == nil && answers {
+		_, _ = conn.Write(b[:n])
+	}
+	_ = conn.Close()
+}
+
 // dialer is a person's computer that reaches what it is told.
 func dialer(open, refused []uint16) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, _, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		at := netip.MustParseAddrPort(address)
+		if network == "udp" {
+			near, far := net.Pipe()
+			go echoOne(far, slices.Contains(open, at.Port()))
+			return near, nil
+		}
 		for _, port := range open {
 			if at.Port() == port {
 				near, far := net.Pipe()
@@ -315,6 +332,8 @@ func dialer(open, refused []uint16) func(context.Context, string, string) (net.C
 	}
 }
 
+var tailnetAddresses = []netip.Addr{netip.MustParseAddr("100.64.0.7"), netip.MustParseAddr("fd7a:115c:a1e0::7")}
+
 func TestThePeopleOfTheTailnet(t *testing.T) {
 	t.Parallel()
 	n := network(t)
@@ -323,23 +342,71 @@ func TestThePeopleOfTheTailnet(t *testing.T) {
 	r := start(t, Options{
 		Network: n, Machine: machine.ID,
 		People: []Person{
-			{Name: "an admin", Dial: dialer([]uint16{22, 2375}, []uint16{443}), Allowed: []Door{{"tcp", 22, 22}, {"tcp", 443, 443}}},
+			{Name: "an admin", Dial: dialer([]uint16{22, 2375, 53, 65535}, []uint16{443}), Allowed: []Door{{"tcp", 22, 22}, {"tcp", 443, 443}, {"tcp", 53, 53}}},
 			{Name: "a member", Dial: dialer(nil, []uint16{443, 9100}), Allowed: []Door{{"tcp", 443, 443}}},
 		},
-		Node: func(context.Context) (netip.Addr, error) {
+		TailnetSlice: ports,
+		Node: func(context.Context) ([]netip.Addr, error) {
 			if asked.Add(1) == 1 {
-				return netip.Addr{}, ErrAbsent
+				return nil, ErrAbsent
 			}
-			return netip.MustParseAddr("100.64.0.7"), nil
+			return tailnetAddresses, nil
 		},
 	})
-	require.Eventually(t, func() bool { return r.record.made("a member") > 0 }, time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return r.record.count("a member") > 0 }, time.Minute, 100*time.Millisecond)
 	report := r.Stop()
-	assert.Equal(t, []string{"a member: tcp 9100 refused", "an admin: tcp 2375 open"}, brief(report.Forbidden))
-	assert.Equal(t, []string{"a member: tcp 443 refused", "an admin: tcp 22 open", "an admin: tcp 443 refused"}, brief(report.Seen))
+	assert.Equal(t, []string{
+		"a member: tcp 9100 refused", "a member: tcp 9100 refused by IPv6", "an admin: tcp 2375 open", "an admin: tcp 2375 open by IPv6",
+		"an admin: tcp 65535 open", "an admin: tcp 65535 open by IPv6", // none of the known ones
+		"an admin: udp 53 open", "an admin: udp 53 open by IPv6", "an admin: udp 2375 open", "an admin: udp 2375 open by IPv6",
+	}, brief(report.Forbidden))
+	assert.Equal(t, []string{
+		"a member: tcp 443 refused", "a member: tcp 443 refused by IPv6", "an admin: tcp 22 open", "an admin: tcp 22 open by IPv6", "an admin: tcp 53 open",
+		"an admin: tcp 53 open by IPv6", "an admin: tcp 443 refused", "an admin: tcp 443 refused by IPv6",
+	}, brief(report.Seen))
+	assert.Positive(t, report.Looks[0].Sweeps)
+	assert.GreaterOrEqual(t, report.Looks[0].Tries, 2*ports)
 	assert.Empty(t, report.Problems)
 	assert.Equal(t, 1, report.Looks[0].Absent, "it had not joined")
 	assert.Equal(t, ErrAbsent.Error(), report.Looks[0].Why)
+}
+
+// Each pass goes on where the last one ended, and the last slice is the rest.
+func TestTheSweepOfTheTailnet(t *testing.T) {
+	t.Parallel()
+	w := &walker{next: 1}
+	var all []uint16
+	passes := 1
+	for ; ; passes++ {
+		all = append(all, w.slice(1024)...)
+		if w.step(1024) {
+			break
+		}
+	}
+	assert.Equal(t, 64, passes)
+	require.Len(t, all, ports)
+	for i, port := range all {
+		require.EqualValues(t, i+1, port)
+	}
+	assert.Equal(t, []uint16{1, 2}, w.slice(2))
+}
+
+func TestWhatAPolicyOpens(t *testing.T) {
+	t.Parallel()
+	policy, err := policyfile.Parse(`{"tagOwners": {"tag:server": []}, "grants": [
+		{"src": ["a@example.com"], "dst": ["tag:server"], "ip": ["tcp:22", "tcp:65530-65535", "tcp:443"]},
+		{"src": ["m@example.com"], "dst": ["tag:server"], "ip": ["443"]},
+	]}`)
+	require.NoError(t, err)
+	admin, err := Reachable(policy, "a@example.com", "tag:server")
+	require.NoError(t, err)
+	assert.Equal(t, []Door{{"tcp", 22, 22}, {"tcp", 443, 443}, {"tcp", 65530, 65535}}, admin)
+	member, err := Reachable(policy, "m@example.com", "tag:server")
+	require.NoError(t, err)
+	assert.Equal(t, []Door{{"tcp", 443, 443}, {"udp", 443, 443}}, member)
+	nobody, err := Reachable(policy, "n@example.com", "tag:server")
+	require.NoError(t, err)
+	assert.Empty(t, nobody)
 }
 
 // A machine that is said to be in the tailnet, and answers nobody, was not looked at.
@@ -350,9 +417,9 @@ func TestSilenceInTheTailnetIsNoPass(t *testing.T) {
 	r := start(t, Options{
 		Network: n, Machine: machine.ID,
 		People: []Person{{Name: "an admin", Dial: dialer(nil, nil), Allowed: []Door{{"tcp", 22, 22}}}, {Name: "a guest", Dial: dialer(nil, nil)}},
-		Node:   func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("100.64.0.7"), nil },
+		Node:   func(context.Context) ([]netip.Addr, error) { return tailnetAddresses, nil },
 	})
-	require.Eventually(t, func() bool { return r.record.made("a guest") > 0 }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return r.record.count("a guest") > 0 && r.record.tried("an admin") }, time.Minute, 10*time.Millisecond)
 	report := r.Stop()
 	assert.Equal(t, []string{"an admin: not one pass could be made: nothing of what may answer did"}, report.Problems)
 }
@@ -383,7 +450,7 @@ func TestWhatIsSeenFromInside(t *testing.T) {
 			assert.Equal(t, insideScript, script)
 			return c.said, nil
 		}})
-		require.Eventually(t, func() bool { return r.record.made(insideName) > 0 || c.problem != "" && r.record.tried(insideName) }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return r.record.count(insideName) > 0 || c.problem != "" && r.record.tried(insideName) }, 10*time.Second, time.Millisecond)
 		report := r.Stop()
 		assert.Equal(t, c.forbidden, brief(report.Forbidden), c.said)
 		assert.Equal(t, c.seen, brief(report.Seen), c.said)
@@ -422,4 +489,22 @@ func TestOptionsThatDoNotFit(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, r.Swept(ctx), context.Canceled)
 	require.ErrorContains(t, r.Stop().Err(), "not one pass could be made")
+}
+
+// The user data that the program renders, word for word.
+func TestWhatThePacketFilterLetsIn(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../../components/host/testdata/cloud-init.golden")
+	require.NoError(t, err)
+	doors, err := FilterDoors(string(text))
+	require.NoError(t, err)
+	assert.ElementsMatch(t, []Door{{"tcp", 22, 22}, {"udp", 41641, 41641}, {"icmp", 0, 0}}, doors)
+	for text, want := range map[string]string{
+		"#cloud-config\n": "has no packet filter", "chain input {\n tcp dport 22 accept": "not as this program writes it",
+		"chain input {\n tcp dport 22 accept }\n        }":               "not as this program writes it",
+		"chain input { policy drop\ntcp dport 99999 accept }\n        }": "value out of range",
+	} {
+		_, err := FilterDoors(text)
+		require.ErrorContains(t, err, want)
+	}
 }

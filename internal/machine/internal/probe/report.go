@@ -2,128 +2,48 @@ package probe
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"homelab/internal/rehearsal"
 )
 
-// Answer is what a probe met with.
-type Answer string
+// What a probe hands over is the API's.
+type (
+	// Answer is what a probe met with.
+	Answer = rehearsal.ProbeAnswer
+	// Finding is something that answered.
+	Finding = rehearsal.ProbeFinding
+	// Looks is how often somebody looked.
+	Looks = rehearsal.ProbeLooks
+	// Report is what a probe has seen.
+	Report = rehearsal.ProbeReport
+)
+
+// The answers.
+const (
+	Open        = rehearsal.ProbeOpen
+	Refused     = rehearsal.ProbeRefused
+	Unreachable = rehearsal.ProbeUnreachable
+)
+
+// sight is whether somebody's passes show that he sees anything: whether something was there that may
+// answer, and whether any of it did. What may answer can come later than what it depends on, so a
+// single pass without an answer says nothing.
+type sight struct{ mayAnswer, answered atomic.Bool }
+
+// blind reports that what nobody saw says nothing.
+func (s *sight) blind() bool { return s.mayAnswer.Load() && !s.answered.Load() }
 
 const (
-	// Open is a connection, an answer to a datagram, or the reply to a ping.
-	Open Answer = "open"
-	// Refused is a reset, or an ICMP error that says that nobody is at the port.
-	Refused Answer = "refused"
-	// Unreachable is another ICMP error about the probe.
-	Unreachable Answer = "unreachable"
+	blindContainers = containersName + ": no edge that is declared ever answered, so that nothing else did says nothing"
+	blindHostnames  = "the hostnames: none ever answered in the tailnet, so that nothing else did says nothing"
 )
-
-// Finding is one port that answered.
-type Finding struct {
-	// Where is the name of who probed.
-	Where string
-	// Protocol is tcp, udp or icmp; unix for a socket inside.
-	Protocol string
-	// Port is the machine's; 0 where the protocol has none.
-	Port uint16
-	// Answer is what it answered.
-	Answer Answer
-	// What says more; empty where the port says all.
-	What string
-	// First and Last are when it was seen first and last, and Times how often.
-	First, Last time.Time
-	Times       int
-}
-
-// String is a line of a report.
-func (f Finding) String() string {
-	what := f.Protocol
-	if f.Port != 0 {
-		what = fmt.Sprintf("%s %d", f.Protocol, f.Port)
-	}
-	if f.What != "" {
-		what += " (" + f.What + ")"
-	}
-	const clock = "15:04:05.000"
-	return fmt.Sprintf("%s: %s %s, %d times from %s to %s", f.Where, what, f.Answer, f.Times, f.First.Format(clock), f.Last.Format(clock))
-}
-
-// Looks is how often somebody looked.
-type Looks struct {
-	// Where is the name of who probed.
-	Where string
-	// Passes counts the passes that were made, and Sweeps how often all TCP ports were tried in them.
-	Passes, Sweeps int
-	// Packets counts what was sent; 0 for who sends none of his own.
-	Packets int
-	// Absent counts the passes that could not be made because the machine had only begun to boot, was
-	// off, or went off before the next one: nothing was looked at then. Why is the last reason.
-	Absent int
-	Why    string
-	// LongestGap is the longest time from the end of one pass that was made to the end of the next.
-	LongestGap time.Duration
-}
-
-// Report is what a probe has seen.
-type Report struct {
-	// Forbidden is what answered though nothing declares it.
-	Forbidden []Finding
-	// Seen is what answered and may.
-	Seen []Finding
-	// Looks says for each who probed how often that was.
-	Looks []Looks
-	// Problems are the passes that could not be made though the machine was there.
-	Problems []string
-	// Took is how long the probe ran.
-	Took time.Duration
-}
-
-// Err is nil if nothing was found that is not declared, and everything was looked at.
-func (r Report) Err() error {
-	var all []error
-	for _, f := range r.Forbidden {
-		all = append(all, fmt.Errorf("not declared: %s", f))
-	}
-	for _, p := range r.Problems {
-		all = append(all, fmt.Errorf("not probed: %s", p))
-	}
-	return errors.Join(all...)
-}
-
-// Saw reports whether a port answered that way to somebody, allowed or not.
-func (r Report) Saw(where, protocol string, port uint16, answer Answer) bool {
-	return slices.ContainsFunc(slices.Concat(r.Seen, r.Forbidden), func(f Finding) bool {
-		return f.Where == where && f.Protocol == protocol && f.Port == port && f.Answer == answer
-	})
-}
-
-// String is all of it, for somebody to read.
-func (r Report) String() string {
-	lines := []string{fmt.Sprintf("probed for %s", r.Took.Round(time.Second))}
-	for _, l := range r.Looks {
-		line := fmt.Sprintf("%s: %d passes, all ports %d times, %d packets, longest gap %s", l.Where, l.Passes, l.Sweeps, l.Packets, l.LongestGap.Round(100*time.Millisecond))
-		if l.Absent > 0 {
-			line += fmt.Sprintf("; %d passes could not be made, the machine was not there (%s)", l.Absent, l.Why)
-		}
-		lines = append(lines, line)
-	}
-	for _, f := range r.Seen {
-		lines = append(lines, "allowed: "+f.String())
-	}
-	for _, f := range r.Forbidden {
-		lines = append(lines, "NOT DECLARED: "+f.String())
-	}
-	for _, p := range r.Problems {
-		lines = append(lines, "NOT PROBED: "+p)
-	}
-	return strings.Join(lines, "\n")
-}
 
 // record is what the passes write to.
 type record struct {
@@ -186,7 +106,7 @@ func (r *record) of(where string) *looks {
 
 // passed notes that a pass was made; power is what record.power said at its beginning: a pass may
 // last until the machine is on again.
-func (r *record) passed(where string, power, packets int, swept bool) {
+func (r *record) passed(where string, power, tries int, swept bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.of(where)
@@ -199,7 +119,7 @@ func (r *record) passed(where string, power, packets int, swept bool) {
 	l.LongestGap = max(l.LongestGap, now.Sub(since))
 	l.made, l.power = now, power
 	l.Passes++
-	l.Packets += packets
+	l.Tries += tries
 	if swept {
 		l.Sweeps++
 	}
@@ -229,6 +149,13 @@ func (r *record) settle(l *looks, power int) {
 	l.missed = 0
 }
 
+// count is how many passes somebody has made.
+func (r *record) count(where string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.of(where).Passes
+}
+
 // passes is how many passes each of them has made at least.
 func (r *record) passes(of []*sweeper) int {
 	r.mu.Lock()
@@ -245,7 +172,7 @@ func (r *record) report(on bool) Report {
 	power := r.power()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := Report{Took: time.Since(r.started)}
+	out := Report{Took: time.Since(r.started), Forbidden: []Finding{}, Seen: []Finding{}, Looks: []Looks{}, Problems: []string{}}
 	for key, f := range r.findings {
 		if key.allowed {
 			out.Seen = append(out.Seen, *f)
@@ -271,6 +198,6 @@ func (r *record) report(on bool) Report {
 		}
 		out.Looks = append(out.Looks, l.Looks)
 	}
-	out.Problems = r.problems
+	out.Problems = append(out.Problems, r.problems...)
 	return out
 }
