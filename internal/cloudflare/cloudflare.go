@@ -29,13 +29,16 @@ func IPv6() []string { return slices.Clone(ipv6) }
 // Ray is the ID of a request where nobody looks for it.
 const Ray = "8a0000000000abcd-FRA"
 
+// own are the headers in which nothing of the visitor's is left.
+var own = []string{"CF-Connecting-IP", "CF-Ray", "CF-Visitor"}
+
 // Stamp adds to a visitor's request what Cloudflare adds: the visitor's address in a header of its
-// own, replacing what the visitor wrote there, and appended to X-Forwarded-For. Every other header
-// passes. An empty visitor is an edge that says nothing of whom it asks for.
+// own, replacing what the visitor wrote there, and appended to X-Forwarded-For. Headers that are not
+// Cloudflare's pass. An empty visitor is an edge that says nothing of whom it asks for.
 // https://developers.cloudflare.com/fundamentals/reference/http-headers
 func Stamp(h http.Header, visitor, scheme, ray string) {
 	for name := range h {
-		if strings.EqualFold(name, "CF-Connecting-IP") {
+		if slices.ContainsFunc(own, func(mine string) bool { return strings.EqualFold(name, mine) }) {
 			delete(h, name)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 func TestAVisitorCannotSayWhoHeIs(t *testing.T) {
 	h := http.Header{
 		"cf-connecting-ip": {"127.0.0.1"}, "CF-Connecting-IP": {"127.0.0.2"}, "X-Forwarded-For": {"10.0.0.1", "10.0.0.2"}, "Cookie": {"a=b"},
-		"CF-Visitor": {"x"}, "Cdn-Loop": {"x"}, "CF-Ray": {"x"},
+		"Cf-Visitor": {"x"}, "Cf-Ray": {"x"}, "Cdn-Loop": {"x"}, "CF-Ray": {"x"},
 	}
 	Stamp(h, "203.0.113.201", "https", Ray)
 	assert.Equal(t, http.Header{
