@@ -44,6 +44,7 @@ var _ = register(typeZoneSetting, &kind{
 	},
 	update: func(t *task, _ *object) error { return t.setZoneSetting() },
 	remove: func(t *task, o *object) error { t.disown(typeZoneSetting + "/" + o.ID); return nil },
+	also:   sendsZone,
 })
 
 var _ = register(typeNormalization, &kind{
@@ -59,6 +60,7 @@ var _ = register(typeNormalization, &kind{
 		return text(t.in, "zoneId"), nil
 	},
 	update: func(t *task, _ *object) error { return t.zone() },
+	also:   sendsZone,
 })
 
 var _ = register(typePullSettings, &kind{
@@ -71,10 +73,12 @@ var _ = register(typePullSettings, &kind{
 	},
 	update: func(t *task, _ *object) error { return t.setOriginPulls() },
 	remove: func(t *task, _ *object) error { t.disown(typePullSettings); return nil },
+	also:   sendsZone,
 })
 
 var _ = register(typePullCert, &kind{
 	replaces: []string{"certificate", "zoneId"}, framework: true, gone: gone404, create: createPullCert, remove: removePullCert,
+	also: sendsZone,
 })
 
 var _ = register(typeOriginCA, &kind{

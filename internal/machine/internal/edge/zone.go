@@ -80,6 +80,8 @@ func (z *zone) readRecords() error {
 		switch {
 		case strings.HasPrefix(r.Name, "*."):
 			z.note("record %s: names that match a wildcard are not found", r.Name)
+		case !r.Proxied && r.Type != "A" && r.Type != "AAAA":
+			z.note("record %s: nobody is told one of type %s", r.Name, r.Type)
 		case !r.Proxied:
 		case r.Type == "A" || r.Type == "AAAA":
 			a, err := netip.ParseAddr(r.Content)

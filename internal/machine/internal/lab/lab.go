@@ -1,5 +1,5 @@
-// Package lab is the whole rehearsal: virtual machines, the internet around them, their tailnet and
-// their storage boxes, behind the methods of rehearsal.Service. What a state folder keeps is there
+// Package lab is the whole rehearsal: virtual machines, the internet around them with Cloudflare in
+// it, their tailnet and their storage boxes, behind the methods of rehearsal.Service. What a state folder keeps is there
 // again when it is opened the next time.
 package lab
 
@@ -21,6 +21,7 @@ import (
 	"homelab/internal/machine/internal/authority"
 	"homelab/internal/machine/internal/boxes"
 	"homelab/internal/machine/internal/disk"
+	"homelab/internal/machine/internal/edge"
 	"homelab/internal/machine/internal/engine"
 	"homelab/internal/machine/internal/link"
 	"homelab/internal/machine/internal/tailnet"
@@ -58,7 +59,7 @@ var (
 	tailscaleAddress = netip.MustParseAddr("203.0.113.12")
 	receiversAddress = netip.MustParseAddr("203.0.113.13")
 	operatorAddress  = netip.MustParseAddr("203.0.113.200")
-	operatorAddress6 = netip.MustParseAddr("2001:db8:ffff::200")
+	operatorAddress6 = netip.MustParseAddr("2001:db8:ffff::200") // the next ones are rehearsal.Visitor's
 	firstBox         = netip.MustParseAddr("203.0.113.64")
 	firstBox6        = netip.MustParseAddr("2001:db8:ffff::64")
 )
@@ -72,6 +73,10 @@ type Lab struct {
 	network   *link.Network
 	boxes     *boxes.Server
 	engine    *engine.Engine
+	edge      *edge.Edge
+
+	// zoning orders what the zone is told.
+	zoning sync.Mutex
 
 	preparing sync.Mutex
 	image     *disk.Image // nil until the first machine needs it
@@ -91,6 +96,7 @@ var _ rehearsal.Service = (*Lab)(nil)
 type saved struct {
 	Servers []rehearsal.SavedServer `json:"servers"`
 	Boxes   []savedBox              `json:"boxes"`
+	Zone    *rehearsal.Zone         `json:"zone,omitempty"`
 }
 
 type savedBox struct {
@@ -128,6 +134,9 @@ func Open(ctx context.Context, options Options) (_ *Lab, err error) {
 		return nil, fmt.Errorf("starting the network: %w", err)
 	}
 	if l.boxes, err = l.openBoxes(); err != nil {
+		return nil, err
+	}
+	if err := l.openEdge(); err != nil {
 		return nil, err
 	}
 	l.engine = engine.New(engine.Options{Dial: l.dialFromHere, Images: options.Images, Offline: options.Offline})
@@ -176,8 +185,13 @@ func (l *Lab) load() error {
 	return nil
 }
 
-// resume puts everything back that was there: boxes, and the machines that ran.
+// resume puts everything back that was there: the zone, boxes, and the machines that ran.
 func (l *Lab) resume(ctx context.Context) error {
+	if l.saved.Zone != nil {
+		if err := l.applyZone(*l.saved.Zone); err != nil {
+			return err
+		}
+	}
 	for _, b := range l.saved.Boxes {
 		if err := l.applyBox(b); err != nil {
 			return err
@@ -246,6 +260,9 @@ func (l *Lab) Close(ctx context.Context, graceful bool) error {
 	}
 	if l.boxes != nil {
 		problems = append(problems, l.boxes.Close())
+	}
+	if l.edge != nil {
+		problems = append(problems, l.edge.Close())
 	}
 	if l.network != nil {
 		problems = append(problems, l.network.Close())
