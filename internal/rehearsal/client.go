@@ -237,6 +237,18 @@ func (c *Client) SetAway(ctx context.Context, who Party, away bool) error {
 	return c.call(ctx, "away", AwayArgs{who, away}, nil)
 }
 
+// SetZone implements Service.
+func (c *Client) SetZone(ctx context.Context, zone Zone) error {
+	return c.call(ctx, "zone", zone, nil)
+}
+
+// Edge implements Service.
+func (c *Client) Edge(ctx context.Context) (Edge, error) {
+	var out Edge
+	err := c.call(ctx, "edge", struct{}{}, &out)
+	return out, err
+}
+
 // Docker implements Service.
 func (c *Client) Docker(ctx context.Context, call DockerCall) (DockerResult, error) {
 	var out DockerResult

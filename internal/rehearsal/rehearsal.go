@@ -50,6 +50,13 @@ type Service interface {
 	// Hetzner's have, as lines of authorized_keys.
 	BoxKeys(ctx context.Context) ([]string, error)
 
+	// SetZone puts in force what the zone of Cloudflare was told, in place of all it was told before.
+	// What has no effect in a rehearsal is in Edge.NotEnforced; what would have another effect than
+	// at Cloudflare is an error, and then nothing changes.
+	SetZone(ctx context.Context, zone Zone) error
+	// Edge says what Cloudflare is in the rehearsal now.
+	Edge(ctx context.Context) (Edge, error)
+
 	// Docker acts on a machine's Docker engine as Docker's provider does.
 	Docker(ctx context.Context, call DockerCall) (DockerResult, error)
 

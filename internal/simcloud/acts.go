@@ -24,6 +24,7 @@ type Machines interface {
 	SetBox(ctx context.Context, box rehearsal.Box) error
 	DeleteBox(ctx context.Context, id string) error
 	BoxKeys(ctx context.Context) ([]string, error)
+	SetZone(ctx context.Context, zone rehearsal.Zone) error
 	Docker(ctx context.Context, call rehearsal.DockerCall) (rehearsal.DockerResult, error)
 	Dial(ctx context.Context, target rehearsal.Target) (net.Conn, error)
 }
@@ -49,7 +50,7 @@ type acts struct {
 // notRehearsed are the types that real machines have no part in, and that would be believed to
 // work if they only succeeded.
 var notRehearsed = []string{
-	typeVolume, typeTailnetSettings, typeNameservers, typeSearchPaths, typeSplitNameservers, typeDeviceTags, typeDeviceAuth,
+	typeVolume, typeTailnetSettings, typeNameservers, typeSearchPaths, typeSplitNameservers, typeDeviceTags, typeDeviceAuth, typeOriginCA,
 }
 
 // machines are the real machines that a kind acts on: those of the world, or nil.

@@ -34,6 +34,7 @@ type rack struct {
 	keys     map[string]rehearsal.Key
 	devices  []rehearsal.Device
 	boxes    map[string]rehearsal.Box
+	zone     rehearsal.Zone
 	calls    []rehearsal.DockerCall
 	answers  map[rehearsal.Operation]rehearsal.DockerResult
 	failures map[string]error // by method
@@ -219,6 +220,16 @@ func (r *rack) BoxKeys(context.Context) ([]string, error) {
 		return nil, err
 	}
 	return []string{"ssh-ed25519 AAAAed", "ssh-rsa AAAArsa", "ecdsa-sha2-nistp521 AAAAec"}, nil
+}
+
+func (r *rack) SetZone(_ context.Context, z rehearsal.Zone) error {
+	if err := r.begin("zone", z.ID); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.zone = z
+	return nil
 }
 
 func (r *rack) Docker(_ context.Context, call rehearsal.DockerCall) (rehearsal.DockerResult, error) {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+
+	ranges "homelab/internal/cloudflare"
 )
 
 const (
@@ -42,6 +44,7 @@ var _ = register(typeZoneSetting, &kind{
 	},
 	update: func(t *task, _ *object) error { return t.setZoneSetting() },
 	remove: func(t *task, o *object) error { t.disown(typeZoneSetting + "/" + o.ID); return nil },
+	also:   sendsZone,
 })
 
 var _ = register(typeNormalization, &kind{
@@ -57,6 +60,7 @@ var _ = register(typeNormalization, &kind{
 		return text(t.in, "zoneId"), nil
 	},
 	update: func(t *task, _ *object) error { return t.zone() },
+	also:   sendsZone,
 })
 
 var _ = register(typePullSettings, &kind{
@@ -69,10 +73,12 @@ var _ = register(typePullSettings, &kind{
 	},
 	update: func(t *task, _ *object) error { return t.setOriginPulls() },
 	remove: func(t *task, _ *object) error { t.disown(typePullSettings); return nil },
+	also:   sendsZone,
 })
 
 var _ = register(typePullCert, &kind{
 	replaces: []string{"certificate", "zoneId"}, framework: true, gone: gone404, create: createPullCert, remove: removePullCert,
+	also: sendsZone,
 })
 
 var _ = register(typeOriginCA, &kind{
@@ -261,26 +267,14 @@ func createOriginCA(t *task) (string, error) {
 	return serial.String(), nil
 }
 
-// Cloudflare's published ranges (https://www.cloudflare.com/ips/).
-var (
-	cloudflareIPv4 = []string{
-		"173.245.48.0/20", "103.21.244.0/22", "103.22.200.0/22", "103.31.4.0/22", "141.101.64.0/18", "108.162.192.0/18",
-		"190.93.240.0/20", "188.114.96.0/20", "197.234.240.0/22", "198.41.128.0/17", "162.158.0.0/15", "104.16.0.0/13",
-		"104.24.0.0/14", "172.64.0.0/13", "131.0.72.0/22",
-	}
-	cloudflareIPv6 = []string{
-		"2400:cb00::/32", "2606:4700::/32", "2803:f800::/32", "2405:b500::/32", "2405:8100::/32", "2a06:98c0::/29", "2c0f:f248::/32",
-	}
-)
-
 func init() {
 	functions["cloudflare:index/getIpRanges:getIpRanges"] = func(t *task) (map[string]any, error) {
 		if n := text(t.in, "networks"); n != "" {
 			return nil, fail("networks %q is not simulated", n)
 		}
 		return map[string]any{
-			"id": "cloudflare_ip_ranges", "etag": "38f79d050aa027e3be3865e495dcc9bc", "ipv4Cidrs": anyList(cloudflareIPv4),
-			"ipv6Cidrs": anyList(cloudflareIPv6), "jdcloudCidrs": []any{},
+			"id": "cloudflare_ip_ranges", "etag": "38f79d050aa027e3be3865e495dcc9bc", "ipv4Cidrs": anyList(ranges.IPv4()),
+			"ipv6Cidrs": anyList(ranges.IPv6()), "jdcloudCidrs": []any{},
 		}, nil
 	}
 	functions["cloudflare:index/getZone:getZone"] = getZone

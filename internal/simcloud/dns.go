@@ -13,6 +13,7 @@ var _ = register(typeDNSRecord, &kind{
 	replaces: []string{"zoneId", "type"}, framework: true, gone: gone404, volatile: []string{"modifiedOn"},
 	computed: []string{"content", "settings", "tags"}, defaults: map[string]any{"proxied": false},
 	check: checkRecord, ask: askRecord, create: createRecord, update: updateRecord,
+	also: sendsZone,
 })
 
 var recordTypes = []string{

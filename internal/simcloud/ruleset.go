@@ -37,6 +37,7 @@ var _ = register(typeRuleset, &kind{
 		t.out["version"], t.out["lastUpdated"] = fmt.Sprint(n+1), stamp()
 		return nil
 	},
+	also: sendsZone,
 })
 
 const (

@@ -5,6 +5,12 @@ package simcloud
 
 // own records a setting that a resource now manages.
 func (t *task) own(id string, value any) {
+	before := t.w.state.Settings[id]
+	t.undo = func() {
+		if t.w.state.Settings[id] = before; before == nil {
+			delete(t.w.state.Settings, id)
+		}
+	}
 	t.w.state.Settings[id] = &residual{Type: t.token, ID: id, Name: t.name, Value: value, Owned: true}
 }
 

@@ -73,8 +73,9 @@ type World struct {
 	faults  []*Fault
 	clock   int
 
-	// firewalls and boxes order what real machines and boxes hear. They are taken before mu.
-	firewalls, boxes sync.Mutex
+	// firewalls, boxes and zones order what real machines, boxes and the zone hear. They are taken
+	// before mu.
+	firewalls, boxes, zones sync.Mutex
 }
 
 // worldState is everything that exists, in the form that Save seals.

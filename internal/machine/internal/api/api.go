@@ -46,6 +46,8 @@ func New(options Options) http.Handler {
 	handle("box", command(s.SetBox))
 	handle("delete-box", command(func(ctx context.Context, a rehearsal.IDArgs) error { return s.DeleteBox(ctx, a.ID) }))
 	handle("box-keys", question(func(ctx context.Context, _ struct{}) ([]string, error) { return s.BoxKeys(ctx) }))
+	handle("zone", command(s.SetZone))
+	handle("edge", question(func(ctx context.Context, _ struct{}) (rehearsal.Edge, error) { return s.Edge(ctx) }))
 	handle("docker", question(s.Docker))
 	handle("away", command(func(ctx context.Context, a rehearsal.AwayArgs) error { return s.SetAway(ctx, a.Who, a.Away) }))
 	handle("start-probe", command(s.StartProbe))

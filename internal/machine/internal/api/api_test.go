@@ -79,6 +79,10 @@ func (r *recorder) BoxKeys(ctx context.Context) ([]string, error) {
 func (r *recorder) SetAway(ctx context.Context, who rehearsal.Party, away bool) error {
 	return r.did(ctx, "away", who, away)
 }
+func (r *recorder) SetZone(ctx context.Context, z rehearsal.Zone) error { return r.did(ctx, "zone", z) }
+func (r *recorder) Edge(ctx context.Context) (rehearsal.Edge, error) {
+	return rehearsal.Edge{Zone: "example.com", Addresses: []netip.Addr{rehearsal.EdgeIPv4}, NotEnforced: []string{"a rule"}}, r.did(ctx, "edge")
+}
 func (r *recorder) Docker(ctx context.Context, c rehearsal.DockerCall) (rehearsal.DockerResult, error) {
 	return rehearsal.DockerResult{ID: "x", Outputs: map[string]any{"n": 1.0}}, r.did(ctx, "docker", c)
 }
@@ -145,6 +149,19 @@ func TestEveryMethodArrivesAsItWasCalled(t *testing.T) {
 		PublicPort: 443, TailnetPort: 8443, Containers: []rehearsal.DeclaredContainer{{Name: "a", Internet: true, Engine: true, Behind: "b"}},
 		Edges: []rehearsal.DeclaredEdge{{From: "a", To: "b", Port: 80}},
 	}}
+	zone := rehearsal.Zone{
+		ID: "0", Name: "example.com", Plan: "free", OriginPulls: true,
+		Records: []rehearsal.Record{{Name: "requests.example.com", Type: "A", Content: "192.0.2.1", Proxied: true}},
+		Settings: map[string]any{
+			"ssl": "strict", "security_header": map[string]any{"strict_transport_security": map[string]any{"enabled": true, "max_age": 31536000.0}},
+		},
+		Normalization: &rehearsal.Normalization{Type: "cloudflare", Scope: "both"},
+		Rulesets: []rehearsal.Ruleset{{Phase: "http_ratelimit", Rules: []rehearsal.ZoneRule{{
+			Ref: "r", Expression: `http.host eq "ü"`, Action: "block", Enabled: true, Parameters: map[string]any{"cache": false},
+			RateLimit: &rehearsal.RateLimit{Characteristics: []string{"ip.src"}, Requests: 10, PeriodSeconds: 10, BlockSeconds: 10},
+		}}}},
+		Certificates: []rehearsal.ClientCertificate{{ID: "1", Certificate: "c\n", PrivateKey: "k\n"}},
+	}
 	for _, each := range []struct {
 		do   func() error
 		want []any
@@ -152,6 +169,8 @@ func TestEveryMethodArrivesAsItWasCalled(t *testing.T) {
 		{func() error { return c.StartProbe(ctx, probed) }, []any{"start-probe", probed}},
 		{func() error { return c.AwaitProbe(ctx) }, []any{"await-probe"}},
 		{func() error { _, err := c.StopProbe(ctx); return err }, []any{"stop-probe"}},
+		{func() error { return c.SetZone(ctx, zone) }, []any{"zone", zone}},
+		{func() error { _, err := c.Edge(ctx); return err }, []any{"edge"}},
 		{func() error { return c.Boot(ctx, server) }, []any{"boot", server}},
 		{func() error { return c.Change(ctx, rehearsal.Server{ID: "1", Firewall: []rehearsal.Rule{}}) }, []any{"change", rehearsal.Server{ID: "1", Firewall: []rehearsal.Rule{}}}},
 		{func() error { return c.Delete(ctx, "1", true) }, []any{"delete", "1", true}},
@@ -188,6 +207,9 @@ func TestEveryMethodArrivesAsItWasCalled(t *testing.T) {
 	made, err := c.MakeKey(ctx, key)
 	require.NoError(t, err)
 	assert.Equal(t, rehearsal.MadeKey{ID: "1", Secret: "s"}, made)
+	edge, err := c.Edge(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, rehearsal.Edge{Zone: "example.com", Addresses: []netip.Addr{rehearsal.EdgeIPv4}, NotEnforced: []string{"a rule"}}, edge)
 	console, err := c.Console(ctx, "1", false)
 	require.NoError(t, err)
 	text, err := io.ReadAll(console)

@@ -1,5 +1,5 @@
-// Package lab is the whole rehearsal: virtual machines, the internet around them, their tailnet and
-// their storage boxes, behind the methods of rehearsal.Service. What a state folder keeps is there
+// Package lab is the whole rehearsal: virtual machines, the internet around them with Cloudflare in
+// it, their tailnet and their storage boxes, behind the methods of rehearsal.Service. What a state folder keeps is there
 // again when it is opened the next time.
 package lab
 
@@ -21,6 +21,7 @@ import (
 	"homelab/internal/machine/internal/authority"
 	"homelab/internal/machine/internal/boxes"
 	"homelab/internal/machine/internal/disk"
+	"homelab/internal/machine/internal/edge"
 	"homelab/internal/machine/internal/engine"
 	"homelab/internal/machine/internal/link"
 	"homelab/internal/machine/internal/tailnet"
@@ -62,7 +63,7 @@ var (
 	receiversAddress = netip.MustParseAddr("203.0.113.13")
 	vpnAddress       = netip.MustParseAddr("203.0.113.14")
 	operatorAddress  = netip.MustParseAddr("203.0.113.200")
-	operatorAddress6 = netip.MustParseAddr("2001:db8:ffff::200")
+	operatorAddress6 = netip.MustParseAddr("2001:db8:ffff::200") // the next ones are rehearsal.Visitor's
 	firstBox         = netip.MustParseAddr("203.0.113.64")
 	firstBox6        = netip.MustParseAddr("2001:db8:ffff::64")
 )
@@ -78,6 +79,10 @@ type Lab struct {
 	vpn       *vpn.Server
 	engine    *engine.Engine
 	laptop    lines
+	edge      *edge.Edge
+
+	// zoning orders what the zone is told.
+	zoning sync.Mutex
 
 	preparing sync.Mutex
 	image     *disk.Image // nil until the first machine needs it
@@ -100,6 +105,7 @@ var _ rehearsal.Service = (*Lab)(nil)
 type saved struct {
 	Servers []rehearsal.SavedServer `json:"servers"`
 	Boxes   []savedBox              `json:"boxes"`
+	Zone    *rehearsal.Zone         `json:"zone,omitempty"`
 }
 
 type savedBox struct {
@@ -140,6 +146,9 @@ func Open(ctx context.Context, options Options) (_ *Lab, err error) {
 		return nil, err
 	}
 	if err := l.openVPN(); err != nil {
+		return nil, err
+	}
+	if err := l.openEdge(); err != nil {
 		return nil, err
 	}
 	engines := engine.Options{Dial: l.dialFromHere, Offline: options.Offline}
@@ -192,8 +201,13 @@ func (l *Lab) load() error {
 	return nil
 }
 
-// resume puts everything back that was there: boxes, and the machines that ran.
+// resume puts everything back that was there: the zone, boxes, and the machines that ran.
 func (l *Lab) resume(ctx context.Context) error {
+	if l.saved.Zone != nil {
+		if err := l.applyZone(*l.saved.Zone); err != nil {
+			return err
+		}
+	}
 	for _, b := range l.saved.Boxes {
 		if err := l.applyBox(b); err != nil {
 			return err
@@ -266,6 +280,9 @@ func (l *Lab) Close(ctx context.Context, graceful bool) error {
 	}
 	if l.vpn != nil {
 		problems = append(problems, l.vpn.Close())
+	}
+	if l.edge != nil {
+		problems = append(problems, l.edge.Close())
 	}
 	if l.network != nil {
 		problems = append(problems, l.network.Close())

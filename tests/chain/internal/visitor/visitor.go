@@ -16,6 +16,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"homelab/internal/cloudflare"
 )
 
 // Dial connects to an address.
@@ -70,28 +72,7 @@ func (p Place) stamp(h http.Header) {
 	if !p.Cloudflare {
 		return
 	}
-	for name := range h {
-		if strings.EqualFold(name, "CF-Connecting-IP") {
-			delete(h, name)
-		}
-	}
-	if p.Visitor != "" {
-		h["CF-Connecting-IP"] = []string{p.Visitor}
-	}
-	forwarded := p.Visitor
-	for name, values := range h {
-		if strings.EqualFold(name, "X-Forwarded-For") {
-			forwarded = strings.Join(append(values, p.Visitor), ", ")
-			delete(h, name)
-		}
-	}
-	h["X-Forwarded-For"] = []string{forwarded}
-	if h["X-Forwarded-Proto"] == nil {
-		h["X-Forwarded-Proto"] = []string{"https"}
-	}
-	h["CF-Ray"] = []string{"8a0000000000abcd-FRA"}
-	h["CF-Visitor"] = []string{`{"scheme":"https"}`}
-	h["Cdn-Loop"] = []string{"cloudflare; loops=1"}
+	cloudflare.Stamp(h, p.Visitor, "https", cloudflare.Ray)
 }
 
 // Browser is a person's browser: it keeps cookies and follows no redirect.
