@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"homelab/tests/chain/internal/visitor"
+	"homelab/tests/internal/totp"
 )
 
 // Identity that the portal gives to a service.
@@ -102,7 +103,7 @@ func testLogin(t *testing.T, s *stage, family *person) (session ticket) {
 		t.Run("a used code is not accepted again", func(t *testing.T) {
 			b := s.cloudflare.Browser("h2")
 			family.firstFactor(t, b)
-			used, err := visitor.Code(family.secret, time.Unix(family.used[len(family.used)-1]*30, 0))
+			used, err := totp.Code(family.secret, time.Unix(family.used[len(family.used)-1]*30, 0))
 			require.NoError(t, err)
 			_, ok, err := post(t.Context(), b, http.MethodPost, "/api/secondfactor/totp", map[string]any{"token": used}, nil)
 			require.NoError(t, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"homelab/tests/chain/internal/visitor"
+	"homelab/tests/internal/totp"
 )
 
 // The portal's cookie, as the deployment names it.
@@ -55,7 +56,7 @@ func (p *person) code(t testing.TB) string {
 				continue
 			}
 			p.used = append(p.used, step)
-			code, err := visitor.Code(p.secret, time.Unix(step*30, 0))
+			code, err := totp.Code(p.secret, time.Unix(step*30, 0))
 			require.NoError(t, err)
 			return code
 		}

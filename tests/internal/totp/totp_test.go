@@ -1,4 +1,4 @@
-package visitor
+package totp
 
 import (
 	"encoding/base32"

@@ -1,4 +1,5 @@
-package visitor
+// Package totp makes the codes of authenticator apps.
+package totp
 
 import (
 	"crypto/hmac"
