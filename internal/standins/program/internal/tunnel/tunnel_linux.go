@@ -123,7 +123,7 @@ func (t *Tunnel) Check(ctx context.Context, beyond string) error {
 	case last.IsZero():
 		return fmt.Errorf("the VPN's server at %s has not answered yet", t.settings.Server)
 	case time.Since(last) > fresh:
-		return fmt.Errorf("the VPN's server at %s has not answered for %s", t.settings.Server, time.Since(last).Round(time.Second))
+		return fmt.Errorf("the VPN's server at %s has not answered since %s", t.settings.Server, last.UTC().Format(time.RFC3339))
 	case unanswered != nil:
 		return fmt.Errorf("nobody answers beyond the tunnel: %w", unanswered)
 	}
