@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"io"
@@ -74,14 +75,15 @@ func TestAMachineFindsItsVPNWhereverItExpectsIt(t *testing.T) {
 
 func TestSomebodySaysByWhichAddressOneIsSeen(t *testing.T) {
 	l := open(t, t.TempDir(), t.TempDir())
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: l.authority.Pool()}, DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return l.Dial(ctx, rehearsal.Target{Origin: rehearsal.FromInternet, Network: "tcp", Address: address})
+		},
+	}}
 	ask := func(path string) (int, string) {
-		conn, err := l.Dial(t.Context(), rehearsal.Target{Origin: rehearsal.FromInternet, Network: "tcp", Address: "1.1.1.1:443"})
-		require.NoError(t, err)
-		defer conn.Close()
-		secure := tls.Client(conn, &tls.Config{RootCAs: l.authority.Pool(), ServerName: "1.1.1.1"})
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://1.1.1.1"+path, nil)
 		require.NoError(t, err)
-		client := &http.Client{Transport: &http.Transport{DialTLS: func(string, string) (net.Conn, error) { return secure, secure.Handshake() }}}
 		answer, err := client.Do(request)
 		require.NoError(t, err)
 		defer answer.Body.Close()

@@ -38,12 +38,32 @@ type space struct {
 
 func newSpace(t *testing.T) *space {
 	t.Helper()
+	s := inside(t, func() error { return unix.Unshare(unix.CLONE_NEWNET) })
+	s.sh("ip link set lo up")
+	return s
+}
+
+// spaceOf is the namespace of a process.
+func spaceOf(t *testing.T, pid int) *space {
+	t.Helper()
+	return inside(t, func() error {
+		file, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+		if err != nil {
+			return err
+		}
+		defer file.Close() //nolint:errcheck // it was only read
+		return unix.Setns(int(file.Fd()), unix.CLONE_NEWNET)
+	})
+}
+
+func inside(t *testing.T, enter func() error) *space {
+	t.Helper()
 	s := &space{t: t, jobs: make(chan func())}
 	ready := make(chan error)
 	go func() {
 		// Never unlocked, so that the thread ends with the goroutine.
 		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_NEWNET)
+		err := enter()
 		s.path = fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())
 		ready <- err
 		for job := range s.jobs {
@@ -52,7 +72,6 @@ func newSpace(t *testing.T) *space {
 	}()
 	require.NoError(t, <-ready, "this test needs root: it makes network namespaces")
 	t.Cleanup(func() { close(s.jobs) })
-	s.sh("ip link set lo up")
 	return s
 }
 

@@ -62,7 +62,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// rehearsal is a machine with the stand-in in a container, an internet with one site, and a VPN.
+// rehearsal is a machine on an internet with one site and a VPN, and a container for the stand-in.
 type rehearsal struct {
 	t         *testing.T
 	network   *link.Network
@@ -72,6 +72,7 @@ type rehearsal struct {
 	left      *outside
 	program   string
 	env       []string
+	folder    string // of files for the container
 	resolv    string
 	log       *printed
 }
@@ -118,8 +119,15 @@ func newRehearsal(t *testing.T, key *ecdh.PrivateKey, client *ecdh.PublicKey) *r
 	}
 	r := &rehearsal{t: t, network: network, server: server, program: program, machine: newSpace(t), log: &printed{}}
 	r.left = r.machine.plug(network)
-	r.container = r.machine.container()
 	r.files()
+	return r
+}
+
+// withContainer is newRehearsal with a network namespace in the place of a container.
+func withContainer(t *testing.T, key *ecdh.PrivateKey, client *ecdh.PublicKey) *rehearsal {
+	t.Helper()
+	r := newRehearsal(t, key, client)
+	r.container = r.machine.container()
 	return r
 }
 
@@ -131,7 +139,7 @@ func (r *rehearsal) files() {
 		require.NoError(r.t, os.WriteFile(file, []byte(content), 0o600))
 		return file
 	}
-	r.resolv = write("resolv.conf", "nameserver 127.0.0.11\n")
+	r.folder, r.resolv = folder, write("resolv.conf", "nameserver 127.0.0.11\n")
 	r.env = []string{
 		"PATH=" + os.Getenv("PATH"), "VPN_SERVICE_PROVIDER=custom", "VPN_TYPE=wireguard", "VPN_INTERFACE=tun0",
 		"HTTP_CONTROL_SERVER_ADDRESS=127.0.0.1:8000", "WIREGUARD_ENDPOINT_IP=" + endpoint51.Addr().String(), fmt.Sprintf("WIREGUARD_ENDPOINT_PORT=%d", endpoint51.Port()),
@@ -233,7 +241,7 @@ func (r *rehearsal) sendsPastTheTunnel(state string) {
 var tunnelItself = fmt.Sprintf("protocol 17 to %s", endpoint51)
 
 func TestTheStandinReachesTheInternetByTheTunnelAlone(t *testing.T) {
-	r := newRehearsal(t, vpnkeys.Server(), vpnkeys.Client().PublicKey())
+	r := withContainer(t, vpnkeys.Server(), vpnkeys.Client().PublicKey())
 	r.container.sends(stranger)
 	require.Eventually(t, func() bool {
 		seen := r.left.since()
@@ -296,7 +304,7 @@ func TestTheStandinReachesTheInternetByTheTunnelAlone(t *testing.T) {
 // Who is on the container's network reaches what is behind the tunnel; the other way there is
 // nothing that a packet filter of the machine would not let through.
 func TestNeighboursReachWhatIsBehindTheTunnel(t *testing.T) {
-	r := newRehearsal(t, vpnkeys.Server(), vpnkeys.Client().PublicKey())
+	r := withContainer(t, vpnkeys.Server(), vpnkeys.Client().PublicKey())
 	r.env = append(r.env, "FIREWALL_VPN_INPUT_PORTS=4711")
 	r.start()
 	r.becomesHealthy()
@@ -327,7 +335,7 @@ func TestTheStandinIsNeverHealthyWithAnotherServer(t *testing.T) {
 		"the server knows another client": {vpnkeys.Server(), other.PublicKey(), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRehearsal(t, c.key, c.client)
+			r := withContainer(t, c.key, c.client)
 			r.start()
 			r.becomesUnhealthy("has not answered yet")
 			r.sendsPastTheTunnel("the server does not answer")

@@ -117,13 +117,20 @@ func (s Settings) neighbours() ([]neighbour, error) {
 func (t *Tunnel) Check(ctx context.Context, beyond string) error {
 	unanswered := t.dial(ctx, beyond) // what is sent also makes WireGuard begin a handshake
 	last, err := t.handshake()
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	return t.settings.verdict(last, time.Now(), unanswered)
+}
+
+// verdict is what a check comes to: when the server last answered, and why nobody beyond the tunnel
+// did, if so.
+func (s Settings) verdict(last, now time.Time, unanswered error) error {
+	switch {
 	case last.IsZero():
-		return fmt.Errorf("the VPN's server at %s has not answered yet", t.settings.Server)
-	case time.Since(last) > fresh:
-		return fmt.Errorf("the VPN's server at %s has not answered for %s", t.settings.Server, time.Since(last).Round(time.Second))
+		return fmt.Errorf("the VPN's server at %s has not answered yet", s.Server)
+	case now.Sub(last) > fresh:
+		return fmt.Errorf("the VPN's server at %s has not answered since %s", s.Server, last.UTC().Format(time.RFC3339))
 	case unanswered != nil:
 		return fmt.Errorf("nobody answers beyond the tunnel: %w", unanswered)
 	}
