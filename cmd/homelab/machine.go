@@ -150,7 +150,7 @@ type kept struct {
 func (a *app) machineCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "machine",
-		Short: "Look into the machine of a simulation, cut its power, take others off its network, stop it",
+		Short: "Look into the machine of a simulation, visit it, cut its power, take others off its network, stop it",
 		Long: "machine works on the virtual machine that homelab up --simulate --machine --state FOLDER has left running.\n" +
 			"docs/rehearsal.md says what it is.",
 		Example: "  # What is there?\n  homelab machine status --simulate --state /tmp/lab\n\n" +
@@ -176,7 +176,7 @@ func (a *app) machineCommand() *cobra.Command {
 	stop, _ := a.machineAction("stop", "Shut the machine down, and end the program that runs it",
 		"stop shuts the machine down and ends the program that runs it. Its disk stays in the simulation's folder: the next\ncommand with --machine boots it again.",
 		"  # Enough for today\n  homelab machine stop --simulate --state /tmp/lab", a.machineStop)
-	cmd.AddCommand(a.machineStatusCommand(), shell, console, cut, stop, a.machineProbeCommand(), a.awayCommand(true), a.awayCommand(false), a.imagesCommand())
+	cmd.AddCommand(a.machineStatusCommand(), shell, console, a.machineBrowseCommand(), cut, stop, a.machineProbeCommand(), a.awayCommand(true), a.awayCommand(false), a.imagesCommand())
 	return cmd
 }
 

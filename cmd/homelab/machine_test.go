@@ -183,6 +183,7 @@ func TestMachineCommandLines(t *testing.T) {
 		{"name it with --simulate --state FOLDER", []string{"machine", "shell", "--state", empty}},
 		{"no machine runs in " + empty + ": homelab up --simulate --machine --state " + empty + " starts one", []string{"machine", "console", "--simulate", "--state", empty}},
 		{"no machine runs in " + empty, []string{"machine", "shell", "--simulate", "--state", empty, "journalctl", "-u", "docker"}},
+		{"no machine runs in " + empty, []string{"machine", "browse", "--simulate", "--state", empty}},
 		{`machine stop takes no arguments, got ["now"]`, []string{"machine", "stop", "now"}},
 		{"unknown flag: --machine", []string{"audit", "--machine"}},
 	} {
@@ -192,7 +193,7 @@ func TestMachineCommandLines(t *testing.T) {
 	}
 	code, out, _ := s.run("machine", "--help")
 	assert.Equal(t, exitOK, code)
-	for _, each := range []string{"status", "shell", "console", "cut", "stop", "away", "back", "images"} {
+	for _, each := range []string{"status", "shell", "console", "browse", "probe", "cut", "stop", "away", "back", "images"} {
 		assert.Contains(t, out, "\n  "+each)
 	}
 }

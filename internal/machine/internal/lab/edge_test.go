@@ -1,0 +1,151 @@
+package lab
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"homelab/internal/machine/internal/link"
+	"homelab/internal/rehearsal"
+)
+
+const requests = "requests.example.com"
+
+// clientCertificate is one for a zone to show, and the pool that trusts it alone.
+func clientCertificate(t *testing.T) (certificate, key string, pool *x509.CertPool) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "origin pull"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	require.NoError(t, err)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(t, err)
+	certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	pool = x509.NewCertPool()
+	require.True(t, pool.AppendCertsFromPEM([]byte(certificate)))
+	return certificate, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})), pool
+}
+
+// origin answers in the place of a machine with what it was asked, and by whom.
+func origin(t *testing.T, l *Lab, at netip.Addr, clients *x509.CertPool) {
+	t.Helper()
+	listener, err := l.network.Listen(netip.AddrPortFrom(at, 443))
+	require.NoError(t, err)
+	certificate, err := l.authority.Issue(requests)
+	require.NoError(t, err)
+	server := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			from, _, _ := net.SplitHostPort(r.RemoteAddr)
+			_, _ = io.WriteString(w, r.TLS.PeerCertificates[0].Subject.CommonName+", "+from+", "+r.Header.Get("CF-Connecting-IP"))
+		}),
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients, MinVersion: tls.VersionTLS12},
+		ErrorLog:  log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute,
+	}
+	go func() { _ = server.ServeTLS(listener, "", "") }()
+	t.Cleanup(func() { _ = server.Close() })
+}
+
+// visit asks for the page as a visitor, through the address at which Cloudflare is.
+func visit(t *testing.T, l *Lab, from, edge netip.Addr) (int, string) {
+	t.Helper()
+	transport := &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: l.authority.Pool()}, DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return l.Dial(ctx, rehearsal.Target{Origin: rehearsal.FromInternet, From: from, Network: "tcp", Address: netip.AddrPortFrom(edge, 443).String()})
+		},
+	}
+	resp, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Get("https://" + requests + "/")
+	require.NoError(t, err)
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	return resp.StatusCode, string(text)
+}
+
+// resolve asks the rehearsal's DNS, as a machine does.
+func resolve(t *testing.T, l *Lab, name string) []string {
+	t.Helper()
+	conn, err := l.network.Dial(t.Context(), "udp", rehearsal.Visitor, netip.AddrPortFrom(link.NameServers[0], 53))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	answer, _, err := (&dns.Client{Timeout: 10 * time.Second}).ExchangeWithConn(new(dns.Msg).SetQuestion(name+".", dns.TypeA), &dns.Conn{Conn: conn})
+	require.NoError(t, err)
+	out := []string{}
+	for _, rr := range answer.Answer {
+		out = append(out, rr.(*dns.A).A.String())
+	}
+	return out
+}
+
+func TestVisitorsReachAnOriginThroughTheZone(t *testing.T) {
+	state, cache := t.TempDir(), t.TempDir()
+	l := open(t, state, cache)
+	machine := netip.MustParseAddr("198.51.100.1")
+	pull, key, clients := clientCertificate(t)
+	zone := rehearsal.Zone{
+		Name: "example.com", Plan: "free", Settings: map[string]any{"ssl": "strict"}, OriginPulls: true,
+		Records: []rehearsal.Record{
+			{Name: requests, Type: "A", Content: machine.String(), Proxied: true}, {Name: "radarr.example.com", Type: "A", Content: "100.64.0.2"},
+		},
+		Certificates: []rehearsal.ClientCertificate{{ID: "1", Certificate: pull, PrivateKey: key}},
+	}
+	require.NoError(t, l.SetZone(t.Context(), zone))
+	origin(t, l, machine, clients)
+	stranger := netip.MustParseAddr("192.0.2.77")
+	code, text := visit(t, l, stranger, rehearsal.EdgeIPv4)
+	assert.Equal(t, http.StatusOK, code)
+	assert.Equal(t, "origin pull, "+rehearsal.EdgeOriginIPv4.String()+", "+stranger.String(), text)
+	_, text = visit(t, l, rehearsal.Visitor6, rehearsal.EdgeIPv6)
+	assert.Equal(t, "origin pull, "+rehearsal.EdgeOriginIPv4.String()+", "+rehearsal.Visitor6.String(), text)
+	assert.Equal(t, []string{rehearsal.EdgeIPv4.String()}, resolve(t, l, requests))
+	assert.Equal(t, []string{"100.64.0.2"}, resolve(t, l, "radarr.example.com"))
+
+	refused := zone
+	refused.Settings = map[string]any{"ssl": "flexible"}
+	require.ErrorContains(t, l.SetZone(t.Context(), refused), "ssl = flexible")
+	info, err := os.Stat(filepath.Join(state, rehearsal.StateFile))
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "it has the zone's private key")
+	require.NoError(t, l.Close(t.Context(), true))
+
+	l = open(t, state, cache)
+	origin(t, l, machine, clients)
+	code, _ = visit(t, l, stranger, rehearsal.EdgeIPv4)
+	assert.Equal(t, http.StatusOK, code, "the zone outlives the program, as it was before it was refused")
+	got, err := l.Edge(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "example.com", got.Zone)
+	assert.Equal(t, []netip.Addr{rehearsal.EdgeIPv4, rehearsal.EdgeIPv6}, got.Addresses)
+	assert.Len(t, got.Hosts, 2)
+
+	zone.Records = zone.Records[1:]
+	require.NoError(t, l.SetZone(t.Context(), zone))
+	code, text = visit(t, l, stranger, rehearsal.EdgeIPv4)
+	assert.Equal(t, 530, code)
+	assert.Equal(t, "error code: 1016\n", text)
+	assert.Empty(t, resolve(t, l, requests), "a record that is gone")
+	assert.Equal(t, []string{"100.64.0.2"}, resolve(t, l, "radarr.example.com"))
+}
