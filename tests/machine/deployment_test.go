@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,39 +22,63 @@ import (
 	"homelab/internal/rehearsal"
 )
 
+// part is something that is done with a deployment.
+type part struct {
+	name string
+	try  func(*lab)
+}
+
 // TestDeployment deploys all of Pulumi.prod.yaml to a machine, and then does to it what happens to
-// servers. Each part begins with all healthy and leaves all healthy.
+// servers. Each part begins with all healthy and leaves all healthy. All the time somebody looks at
+// the machine from everywhere, and nothing may be open that is not declared.
 func TestDeployment(t *testing.T) {
 	l := newLab(t)
 	l.machineImages()
 	l.run("up")
-	for _, part := range []struct {
-		name string
-		try  func(*lab)
-	}{
-		{"what runs is what was declared", (*lab).whatRuns},
-		{"nothing is left to change", (*lab).nothingToChange},
-		{"a power cut", (*lab).powerCut},
-		{"a clean reboot", (*lab).reboot},
-		{"each container is killed", (*lab).kills},
-		{"daemons restart", (*lab).daemons},
-		{"memory runs out in a service", (*lab).memoryRunsOut},
-		{"a service fills the disk", (*lab).diskRunsOut},
-		{"the media box is away at boot", (*lab).mediaAway},
-		{"the tailnet is away at boot", (*lab).tailnetAway},
-		{"the packet filter is broken at boot", (*lab).filterBroken},
-		{"who starts again after a change", (*lab).blastRadius},
-		{"this computer is cut off", (*lab).cutOff},
-		{"Tailscale is gone", (*lab).lockedOut},
-		{"a new machine", (*lab).newMachine},
-	} {
-		t.Run(part.name, func(t *testing.T) {
-			l := l.on(t)
-			l.settled()
-			part.try(l)
-			l.settled()
-		})
+	run := func(parts ...part) {
+		for _, p := range parts {
+			t.Run(p.name, func(t *testing.T) {
+				l := l.on(t)
+				l.settled()
+				p.try(l)
+				l.settled()
+			})
+		}
 	}
+	l.probed(func() {
+		run(
+			part{"what runs is what was declared", (*lab).whatRuns},
+			part{"nothing is left to change", (*lab).nothingToChange},
+			part{"visitors", (*lab).visitors},
+			part{"a power cut", (*lab).powerCut},
+			part{"a clean reboot", (*lab).reboot},
+			part{"each container is killed", (*lab).kills},
+			part{"daemons restart", (*lab).daemons},
+			part{"memory runs out in a service", (*lab).memoryRunsOut},
+			part{"a service fills the disk", (*lab).diskRunsOut},
+			part{"the media box is away at boot", (*lab).mediaAway},
+			part{"the tailnet is away at boot", (*lab).tailnetAway},
+			part{"the packet filter is broken at boot", (*lab).filterBroken},
+			part{"who starts again after a change", (*lab).blastRadius},
+			part{"this computer is cut off", (*lab).cutOff},
+		)
+	})
+	run(
+		part{"Tailscale is gone", (*lab).lockedOut},
+		part{"a new machine", (*lab).newMachine},
+	)
+}
+
+// probed has somebody look at the machine from everywhere while something is done with it.
+func (l *lab) probed(during func()) {
+	l.t.Helper()
+	cmd, out := l.command(l.t.Context(), "machine", "probe", "--simulate", "--state", l.state, "--for", "12h")
+	require.NoError(l.t, cmd.Start())
+	during()
+	require.NoError(l.t, cmd.Process.Signal(os.Interrupt))
+	err := cmd.Wait() // it says what it saw
+	l.t.Logf("what was seen:\n%s", out)
+	assert.NoError(l.t, err, "something was open that is not declared, or could not be looked at")
 }
 
 // machineImages makes the images, or finds them made.
