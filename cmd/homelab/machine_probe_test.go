@@ -76,7 +76,7 @@ func TestMachineProbe(t *testing.T) {
 	state := keptMachine(t)
 	p := &prober{report: rehearsal.ProbeReport{
 		Seen:  []rehearsal.ProbeFinding{{Where: "inside radarr", Protocol: "tcp", Port: 8096, Answer: rehearsal.ProbeOpen, What: "jellyfin at 172.30.1.3", Times: 2}},
-		Looks: []rehearsal.ProbeLooks{{Where: "an admin", Passes: 3, Sweeps: 1}}, Took: time.Second, Forbidden: []rehearsal.ProbeFinding{}, Problems: []string{},
+		Looks: []rehearsal.ProbeLooks{{Where: "an admin", Passes: 3, Sweeps: 1, LongestGap: 250 * time.Millisecond}}, Took: time.Second, Forbidden: []rehearsal.ProbeFinding{}, Problems: []string{},
 	}}
 	p.serve(t, state)
 	run := func(args ...string) (int, string, string) {
@@ -108,9 +108,13 @@ func TestMachineProbe(t *testing.T) {
 	assert.Equal(t, exitFailed, code)
 	assert.Contains(t, errOut, "1 things were open that are not declared, and 0 could not be looked at")
 	assert.True(t, p.told.FirstBoot)
-	var report rehearsal.ProbeReport
-	require.NoError(t, json.Unmarshal([]byte(out), &report), "one JSON document and nothing else")
-	assert.Equal(t, p.report, report)
+	fitsSchema(t, strictSchema(t, "../../docs/probe.schema.json", "finding", "looks"), out)
+	var report probeReport
+	require.NoError(t, json.Unmarshal([]byte(out), &report))
+	assert.Equal(t, probeReport{
+		SchemaVersion: 1, State: state, Machine: "homelab-a1b2c3", Forbidden: p.report.Forbidden, Seen: p.report.Seen, Problems: []string{}, TookSeconds: 1,
+		Looks: []probeLooks{{Where: "an admin", Passes: 3, Sweeps: 1, LongestGapSeconds: 0.25}},
+	}, report)
 	p.report.Forbidden, p.report.Problems = nil, []string{"an admin: not one pass could be made"}
 	code, out, _ = run("--for", "10ms")
 	assert.Equal(t, exitFailed, code)
