@@ -14,43 +14,47 @@ import (
 // Container is what the program declares of a container, and what Docker runs of it, both in the
 // words of the declaration. Two that are equal are the same in all that protects a server.
 type Container struct {
-	Name         string
-	User         string
-	Privileged   bool
-	ReadOnly     bool
-	Init         bool
-	Added        []string // capabilities
-	Dropped      []string // capabilities
-	SecurityOpts []string
-	MemoryMiB    int64
-	SwapMiB      int64 // memory and swap
-	Restart      string
-	StopTimeout  int // seconds
-	LogDriver    string
-	LogOptions   map[string]string
+	Name string // of the container, which no other has
+	User string // who runs it, as a number and that of the group; empty is the image's
+	// Privileged, ReadOnly and Init are Docker's: all rights, a root file system that cannot be
+	// written, and a first process that takes care of the others.
+	Privileged bool
+	ReadOnly   bool // see Privileged
+	Init       bool // see Privileged
+	// Added and Dropped are capabilities, without the kernel's prefix.
+	Added        []string
+	Dropped      []string // see Added
+	SecurityOpts []string // such as no-new-privileges
+	// MemoryMiB is the limit of memory, and SwapMiB that of memory and swap; 0 is none.
+	MemoryMiB   int64
+	SwapMiB     int64             // see MemoryMiB
+	Restart     string            // Docker's word for when it starts again
+	StopTimeout int               // how long it may take to stop, in seconds
+	LogDriver   string            // where its output goes
+	LogOptions  map[string]string // of the driver
 	// Mounts are type:source:target and :ro; Devices are paths with what may be done to them.
 	Mounts  []string
-	Devices []string
+	Devices []string // see Mounts
 	// Networks are the addresses by the names of the networks; NetworkMode is set where the container
 	// has another one's.
 	Networks    map[string]string
-	NetworkMode string
+	NetworkMode string // see Networks
 	// Ports are address:port->port/protocol, and AllPorts is whether Docker chooses them.
 	Ports       []string
-	AllPorts    bool
-	DNS         []string
-	Hosts       []string
-	Healthcheck []string
+	AllPorts    bool     // see Ports
+	DNS         []string // the name servers' addresses
+	Hosts       []string // names that it knows by itself: name:address
+	Healthcheck []string // the command, after Docker's word for how it is run
 	// Entrypoint and Command are empty where the image's are taken.
 	Entrypoint []string
-	Command    []string
+	Command    []string // see Entrypoint
 }
 
 // State is what Docker says of how a container does.
 type State struct {
 	// Status is running or another word of Docker's; Health is healthy, or another one.
 	Status string
-	Health string
+	Health string // see Status
 	// StartedAt is the time of its start, as Docker writes it.
 	StartedAt string
 	// OOMKilled is whether memory ran out in it.
