@@ -117,8 +117,8 @@ def has(pid, place):
 class Space:
     """A network: the machine's, or that of the containers which share it."""
 
-    def __init__(self, pid):
-        self.pid, self.names = pid, []
+    def __init__(self, pid, network=None):
+        self.pid, self.names, self.network = pid, [], network
         self.addresses, self.listening = addresses(pid), listening(pid)
 
     def ports(self, a):
@@ -250,9 +250,8 @@ class Tries:
 
 def attempt(space, wanted):
     """Tries from inside a network; the calling process is in it afterwards."""
-    with open(f"/proc/{space.pid}/ns/net", encoding="utf-8") as f:
-        if libc.setns(f.fileno(), NEW_NETWORK):
-            raise OSError(ctypes.get_errno(), "setns")
+    if libc.setns(space.network, NEW_NETWORK):
+        raise OSError(ctypes.get_errno(), "setns")
     tries, count = Tries(), 0
     for target in wanted:
         tries.begin(target)
@@ -284,10 +283,12 @@ def main():
     own, sockets = os.stat("/proc/self/ns/net").st_ino, places(ask["sockets"])
     for name, pid in sorted(running().items()):
         try:
-            number = os.stat(f"/proc/{pid}/ns/net").st_ino
+            # The network is held open: the process may be in another one when it is its turn.
+            network = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+            number = os.fstat(network).st_ino
             held = [path for path, place in sockets.items() if has(pid, place)]
             if number != own and number not in spaces:
-                spaces[number] = Space(pid)
+                spaces[number] = Space(pid, network)
         except (OSError, IndexError):
             continue  # it has just ended
         out["containers"].append({"name": name, "ofMachine": number == own, "sockets": held})
@@ -302,9 +303,9 @@ def main():
             with os.fdopen(pipe) as f:
                 said = json.load(f)
             os.waitpid(child, 0)
-            # A container that ended meanwhile has no network any more.
-            if "failed" in said and not os.path.exists(f"/proc/{space.pid}/ns/net"):
-                said = {"gone": True}
+            # The network of a container that ended meanwhile leads nowhere any more.
+            if not os.path.exists(f"/proc/{space.pid}/ns/net"):
+                said = {"answers": said.get("answers", []), "gone": True}
             ports = sorted({port for _, port in space.listening})
             out["spaces"].append({"containers": space.names, "addresses": space.addresses, "listening": ports, **said})
     json.dump(out, sys.stdout)
