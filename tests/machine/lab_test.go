@@ -176,12 +176,15 @@ func (l *lab) shell(script string) (string, error) {
 }
 
 // root runs a script on the machine as root, which whoever may use Docker can be. It must succeed.
+// Until its program has left the container's control group, and with it what a probe takes for
+// containers, it has an empty network and not the machine's: that is what the probe would find.
 func (l *lab) root(script string) string {
 	l.t.Helper()
 	const become = `image=$(docker image ls --format '{{.Repository}}:{{.Tag}} {{.Size}}' | sort | awk '/^homelab.invalid\/substitute:/ {print $1}')
 for each in $image; do
-	if docker run --rm --entrypoint /bin/busybox "$each" true 2>/dev/null; then
-		exec docker run --rm --interactive --privileged --pid host --network host --user 0 --log-driver none --entrypoint /bin/busybox "$each" nsenter -t 1 -m -u -i -n -p -- /bin/bash -euo pipefail -s <<'HOMELAB_ROOT'
+	if docker run --rm --network none --entrypoint /bin/busybox "$each" true 2>/dev/null; then
+		exec docker run --rm --interactive --privileged --pid host --cgroupns host --network none --user 0 --log-driver none --entrypoint /bin/busybox "$each" \
+			sh -ec 'echo $$ >/sys/fs/cgroup/cgroup.procs; exec nsenter -t 1 -m -u -i -n -- /bin/bash -euo pipefail -s' <<'HOMELAB_ROOT'
 %s
 HOMELAB_ROOT
 	fi
