@@ -20,6 +20,16 @@ import (
 	"homelab/policy/rules"
 )
 
+// probeSchemaVersion is the version of what machine probe prints as JSON. It changes only when a
+// property is removed or gets another meaning; docs/probe.schema.json describes it.
+const probeSchemaVersion = 1
+
+// probeDocument is a report as JSON.
+type probeDocument struct {
+	SchemaVersion int `json:"schemaVersion"`
+	rehearsal.ProbeReport
+}
+
 const (
 	// probeTime is how long machine probe looks where nobody says for how long: long enough for all
 	// ports of the internet's side, twice.
@@ -51,7 +61,7 @@ func (a *app) machineProbeCommand() *cobra.Command {
 		})
 	cmd.Flags().DurationVar(&p.length, "for", probeTime, "look for this `time`")
 	cmd.Flags().BoolVar(&p.firstBoot, "first-boot", false, "the machine is in its first boot: until it has loaded its packet filter, ports refuse")
-	cmd.Flags().BoolVarP(&p.json, "json", "j", false, "print the report as JSON")
+	cmd.Flags().BoolVarP(&p.json, "json", "j", false, "print the report as JSON; docs/probe.schema.json describes it")
 	return cmd
 }
 
@@ -119,5 +129,5 @@ func writeProbe(to io.Writer, report rehearsal.ProbeReport, asJSON bool) error {
 	encoder := json.NewEncoder(to)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(report)
+	return encoder.Encode(probeDocument{probeSchemaVersion, report})
 }
