@@ -53,7 +53,7 @@ type browseReport struct {
 }
 
 // browseSchemaVersion is the version of what machine browse prints as JSON. It changes only when a
-// property is removed or gets another meaning.
+// property is removed or gets another meaning; docs/browse.schema.json describes it.
 const browseSchemaVersion = 1
 
 func (a *app) machineBrowseCommand() *cobra.Command {
@@ -73,8 +73,8 @@ func (a *app) machineBrowseCommand() *cobra.Command {
 			return a.browse(ctx, f, k, visitor, listen, asJSON)
 		})
 	cmd.Flags().StringVar(&from, "from", rehearsal.Visitor.String(), "the visitor's `address`, or the two letters of his country")
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "`address` of the proxy; port 0 picks one")
-	cmd.Flags().BoolVarP(&asJSON, "json", "j", false, "say how as JSON")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "`address` of the proxy; port 0 picks one. Whoever reaches it visits as this computer")
+	cmd.Flags().BoolVarP(&asJSON, "json", "j", false, "say how as JSON; docs/browse.schema.json describes it")
 	return cmd
 }
 

@@ -71,7 +71,8 @@ func TestBrowsingAMachine(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool { return strings.HasSuffix(out.String(), "}\n") }, 10*time.Second, 10*time.Millisecond)
 	var report browseReport
-	require.NoError(t, json.Unmarshal([]byte(out.String()), &report), "one JSON document and nothing else")
+	fitsSchema(t, strictSchema(t, "../../docs/browse.schema.json"), out.String())
+	require.NoError(t, json.Unmarshal([]byte(out.String()), &report))
 	authority := filepath.Join(state, machinesDir, authorityFile)
 	assert.Equal(t, browseReport{
 		SchemaVersion: 1, State: state, Proxy: report.Proxy, From: "198.18.68.69", Country: "DE", Authority: authority, SPKI: report.SPKI,

@@ -20,16 +20,6 @@ import (
 	"homelab/policy/rules"
 )
 
-// probeSchemaVersion is the version of what machine probe prints as JSON. It changes only when a
-// property is removed or gets another meaning; docs/probe.schema.json describes it.
-const probeSchemaVersion = 1
-
-// probeDocument is a report as JSON.
-type probeDocument struct {
-	SchemaVersion int `json:"schemaVersion"`
-	rehearsal.ProbeReport
-}
-
 const (
 	// probeTime is how long machine probe looks where nobody says for how long: long enough for all
 	// ports of the internet's side, twice.
@@ -59,7 +49,7 @@ func (a *app) machineProbeCommand() *cobra.Command {
 		func(ctx context.Context, _ *machineFlags, k *kept, _ []string) error {
 			return a.machineProbe(ctx, p, k)
 		})
-	cmd.Flags().DurationVar(&p.length, "for", probeTime, "look for this `time`")
+	cmd.Flags().DurationVar(&p.length, "for", probeTime, "look for this `time`; all ports from the tailnet take a quarter of an hour")
 	cmd.Flags().BoolVar(&p.firstBoot, "first-boot", false, "the machine is in its first boot: until it has loaded its packet filter, ports refuse")
 	cmd.Flags().BoolVarP(&p.json, "json", "j", false, "print the report as JSON; docs/probe.schema.json describes it")
 	return cmd
@@ -112,7 +102,12 @@ func (a *app) machineProbe(ctx context.Context, p *probeFlags, k *kept) error {
 	if err != nil {
 		return err
 	}
-	if err := writeProbe(a.stdout, report, p.json); err != nil {
+	if p.json {
+		err = k.probeReport(m, report).writeJSON(a.stdout)
+	} else {
+		_, err = fmt.Fprintln(a.stdout, report)
+	}
+	if err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	if report.Err() != nil {
@@ -121,13 +116,51 @@ func (a *app) machineProbe(ctx context.Context, p *probeFlags, k *kept) error {
 	return nil
 }
 
-func writeProbe(to io.Writer, report rehearsal.ProbeReport, asJSON bool) error {
-	if !asJSON {
-		_, err := fmt.Fprintln(to, report)
-		return err
+// probeSchemaVersion is the version of what machine probe prints as JSON. It changes only when a
+// property is removed or gets another meaning; docs/probe.schema.json describes it.
+const probeSchemaVersion = 1
+
+// probeReport is what machine probe prints as JSON.
+type probeReport struct {
+	SchemaVersion int    `json:"schemaVersion"`
+	State         string `json:"state"`   // the simulation's folder
+	Machine       string `json:"machine"` // its hostname
+	// Forbidden, Seen and Problems are those of rehearsal.ProbeReport, and so is the rest, with times
+	// in seconds.
+	Forbidden   []rehearsal.ProbeFinding `json:"forbidden"`
+	Seen        []rehearsal.ProbeFinding `json:"seen"`     // see Forbidden
+	Problems    []string                 `json:"problems"` // see Forbidden
+	Looks       []probeLooks             `json:"looks"`
+	TookSeconds float64                  `json:"tookSeconds"`
+}
+
+// probeLooks is how often somebody looked; see rehearsal.ProbeLooks.
+type probeLooks struct {
+	Where             string  `json:"where"`
+	Passes            int     `json:"passes"`
+	Sweeps            int     `json:"sweeps"`
+	Tries             int     `json:"tries"`
+	Absent            int     `json:"absent"`
+	Why               string  `json:"why,omitempty"`
+	LongestGapSeconds float64 `json:"longestGapSeconds"`
+}
+
+func (k *kept) probeReport(m rehearsal.Machine, report rehearsal.ProbeReport) probeReport {
+	out := probeReport{
+		SchemaVersion: probeSchemaVersion, State: k.state, Machine: m.Name, Forbidden: report.Forbidden, Seen: report.Seen, Problems: report.Problems,
+		Looks: []probeLooks{}, TookSeconds: report.Took.Seconds(),
 	}
+	for _, l := range report.Looks {
+		out.Looks = append(out.Looks, probeLooks{
+			Where: l.Where, Passes: l.Passes, Sweeps: l.Sweeps, Tries: l.Tries, Absent: l.Absent, Why: l.Why, LongestGapSeconds: l.LongestGap.Seconds(),
+		})
+	}
+	return out
+}
+
+func (r probeReport) writeJSON(to io.Writer) error {
 	encoder := json.NewEncoder(to)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(probeDocument{probeSchemaVersion, report})
+	return encoder.Encode(r)
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,36 +18,44 @@ import (
 
 const schemaFile = "../../docs/summary.schema.json"
 
-// strictSchema is the committed schema, which lets later versions add properties, without that
-// permission.
-func strictSchema(t *testing.T) *jsonschema.Schema {
+// strictSchema is a committed schema, which lets later versions add properties, without that
+// permission: in the document itself, and in those of its definitions.
+func strictSchema(t *testing.T, file string, definitions ...string) *jsonschema.Schema {
 	t.Helper()
-	data, err := os.ReadFile(schemaFile)
+	data, err := os.ReadFile(file)
 	require.NoError(t, err)
 	var document map[string]any
 	require.NoError(t, json.Unmarshal(data, &document))
 	document["additionalProperties"] = false
-	document["$defs"].(map[string]any)["resource"].(map[string]any)["additionalProperties"] = false
+	for _, name := range definitions {
+		document["$defs"].(map[string]any)[name].(map[string]any)["additionalProperties"] = false
+	}
 	strict, err := json.Marshal(document)
 	require.NoError(t, err)
-	compiled, err := jsonschema.CompileString("summary.schema.json", string(strict))
+	compiled, err := jsonschema.CompileString(filepath.Base(file), string(strict))
 	require.NoError(t, err)
 	return compiled
+}
+
+// fitsSchema requires that an output is one document of a schema.
+func fitsSchema(t *testing.T, schema *jsonschema.Schema, output string) {
+	t.Helper()
+	var document any
+	require.NoError(t, json.Unmarshal([]byte(output), &document), "one JSON document and nothing else: %s", output)
+	require.NoError(t, schema.Validate(document), output)
 }
 
 // fits holds an output to the schema, and returns it.
 func fits(t *testing.T, schema *jsonschema.Schema, output string) workspace.Summary {
 	t.Helper()
-	var document any
-	require.NoError(t, json.Unmarshal([]byte(output), &document), "one JSON document and nothing else: %s", output)
-	require.NoError(t, schema.Validate(document), output)
+	fitsSchema(t, schema, output)
 	var summary workspace.Summary
 	require.NoError(t, json.Unmarshal([]byte(output), &summary))
 	return summary
 }
 
 func TestJSONFitsItsSchema(t *testing.T) {
-	schema := strictSchema(t)
+	schema := strictSchema(t, schemaFile, "resource")
 	s := newShell(t, plainStack)
 	state := t.TempDir()
 	for _, each := range []struct {
@@ -76,7 +85,7 @@ func TestJSONFitsItsSchema(t *testing.T) {
 
 // A schema that takes anything shows nothing.
 func TestSchemaRefuses(t *testing.T) {
-	schema := strictSchema(t)
+	schema := strictSchema(t, schemaFile, "resource")
 	good := workspace.Unstarted("up", "prod", false, workspace.Failed, assert.AnError)
 	for name, change := range map[string]func(map[string]any){
 		"another version":          func(d map[string]any) { d["schemaVersion"] = 2 },

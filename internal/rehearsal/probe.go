@@ -121,7 +121,8 @@ const (
 type ProbeFinding struct {
 	// Where says who probed, such as "a stranger, IPv4".
 	Where string `json:"where"`
-	// Protocol is tcp, udp, icmp or https; unix for a socket.
+	// Protocol is tcp, udp, icmp or https; unix for a socket, network for one that a container has and
+	// that is not its own, container for one that nobody declares.
 	Protocol string `json:"protocol"`
 	// Port is the port that was asked; 0 where the protocol has none.
 	Port uint16 `json:"port,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -260,6 +261,14 @@ const (
 	// FromInternet is a host of the internet with the address Target.From.
 	FromInternet Origin = "internet"
 )
+
+// tailnetRanges are the addresses that Tailscale gives to nodes.
+var tailnetRanges = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fd7a:115c:a1e0::/48")}
+
+// InTailnet reports whether an address is one that only the tailnet has.
+func InTailnet(address netip.Addr) bool {
+	return slices.ContainsFunc(tailnetRanges, func(p netip.Prefix) bool { return p.Contains(address) })
+}
 
 // Target says what to connect to.
 type Target struct {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
@@ -38,7 +39,7 @@ func Visits(world World, from netip.Addr) func(ctx context.Context, network, add
 			return nil, err
 		}
 		for _, h := range edge.Hosts {
-			if h.Name != name {
+			if !strings.EqualFold(h.Name, name) {
 				continue
 			}
 			target := Target{Origin: FromTailnet, Network: network}

@@ -48,7 +48,7 @@ func TestVisitsGoTheWayOfTheRecord(t *testing.T) {
 		want    Target
 	}{
 		{netip.Addr{}, "requests.example.com:443", Target{FromInternet, Visitor, "tcp", "104.16.0.1:443"}},
-		{Visitor6, "requests.example.com:8443", Target{FromInternet, Visitor6, "tcp", "[2606:4700::6810:1]:8443"}},
+		{Visitor6, "Requests.example.com:8443", Target{FromInternet, Visitor6, "tcp", "[2606:4700::6810:1]:8443"}},
 		{Visitor6, "radarr.example.com:443", Target{FromTailnet, netip.Addr{}, "tcp", "100.64.0.2:443"}},
 	} {
 		w.dialled = nil

@@ -90,7 +90,8 @@ func (l *lab) upCutAfter(n int) {
 	defer cancel()
 	cmd, out := l.command(ctx, l.deployment("up")...)
 	progress, w := io.Pipe()
-	cmd.Stdout = io.MultiWriter(cmd.Stdout, w)
+	watched := io.MultiWriter(cmd.Stdout, w)
+	cmd.Stdout, cmd.Stderr = watched, watched
 	require.NoError(l.t, cmd.Start())
 	cut := make(chan bool)
 	go func() {

@@ -116,7 +116,8 @@ func (l *lab) command(ctx context.Context, args ...string) (*exec.Cmd, *bytes.Bu
 	out := &bytes.Buffer{}
 	cmd := exec.CommandContext(ctx, l.program, args...)
 	cmd.Dir = l.project
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(l.log, out), io.MultiWriter(l.log, out)
+	both := io.MultiWriter(l.log, out) // one value, so that exec writes to it once at a time
+	cmd.Stdout, cmd.Stderr = both, both
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 2 * time.Minute
 	fmt.Fprintf(l.log, "%s $ homelab %s\n", time.Now().Format(time.TimeOnly), strings.Join(args, " "))

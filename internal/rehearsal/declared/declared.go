@@ -13,9 +13,6 @@ import (
 	"homelab/policy/rules"
 )
 
-// inTailnet are the addresses that Tailscale gives to nodes.
-var inTailnet = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fd7a:115c:a1e0::/48")}
-
 // Of returns what a stack declares: its hostnames with the listeners that serve them, its containers,
 // and the edges between them. What the machine serves under an address that cannot be read is an
 // error, because a probe would expect too much or too little.
@@ -63,7 +60,7 @@ func hostnames(out *rehearsal.Declared, inventory rules.Inventory, served []rule
 			return fmt.Errorf("%s is served at %q, which is no address", s.Host, s.Address)
 		}
 		own, port := &h.Public, &out.PublicPort
-		if slices.ContainsFunc(inTailnet, func(p netip.Prefix) bool { return p.Contains(address) }) {
+		if rehearsal.InTailnet(address) {
 			own, port = &h.Tailnet, &out.TailnetPort
 		}
 		if s.Port < 1 || s.Port >= 1<<16 || *port != 0 && int(*port) != s.Port {

@@ -102,6 +102,9 @@ var harmless = map[string]any{
 	"ipv6": "on", "always_online": "off",
 }
 
+// tlsVersions are those of TLS, as the setting min_tls_version names them.
+var tlsVersions = map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+
 func (z *zone) readSettings() error {
 	for _, name := range slices.Sorted(maps.Keys(z.declared.Settings)) {
 		value := z.declared.Settings[name]
@@ -114,8 +117,8 @@ func (z *zone) readSettings() error {
 		case "always_use_https":
 			z.secureOnly = value == "on"
 		case "min_tls_version":
-			versions := map[any]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
-			if z.minTLS = versions[value]; z.minTLS == 0 {
+			text, _ := value.(string)
+			if z.minTLS = tlsVersions[text]; z.minTLS == 0 {
 				return fmt.Errorf("the setting min_tls_version = %v is not part of a rehearsal", value)
 			}
 		case "tls_1_3":

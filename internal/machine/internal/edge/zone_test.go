@@ -51,6 +51,7 @@ func TestAZoneThatWouldBeBelievedIsRefused(t *testing.T) {
 		"the action managed_challenge is not part":              func(z *rehearsal.Zone) { z.Rulesets[2].Rules[0].Action = "managed_challenge" },
 		"the setting ssl = flexible is not part of a rehearsal": func(z *rehearsal.Zone) { z.Settings["ssl"] = "flexible" },
 		"the setting min_tls_version = 9 is not":                func(z *rehearsal.Zone) { z.Settings["min_tls_version"] = "9" },
+		"the setting min_tls_version = map[] is not":            func(z *rehearsal.Zone) { z.Settings["min_tls_version"] = map[string]any{} },
 		"has no max_age": func(z *rehearsal.Zone) {
 			z.Settings["security_header"] = map[string]any{"strict_transport_security": map[string]any{"enabled": true}}
 		},

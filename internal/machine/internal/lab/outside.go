@@ -161,9 +161,6 @@ func (l *Lab) Docker(ctx context.Context, call rehearsal.DockerCall) (rehearsal.
 	return l.engine.Docker(ctx, call)
 }
 
-// inTailnet are the addresses that Tailscale gives to nodes.
-var inTailnet = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fd7a:115c:a1e0::/48")}
-
 // Dial implements rehearsal.Service.
 func (l *Lab) Dial(ctx context.Context, target rehearsal.Target) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(target.Address)
@@ -171,10 +168,7 @@ func (l *Lab) Dial(ctx context.Context, target rehearsal.Target) (net.Conn, erro
 		return nil, err
 	}
 	address, err := netip.ParseAddr(host)
-	isTailnet := err != nil
-	for _, p := range inTailnet {
-		isTailnet = isTailnet || p.Contains(address)
-	}
+	isTailnet := err != nil || rehearsal.InTailnet(address)
 	if target.Origin == rehearsal.FromTailnet && isTailnet {
 		t, err := l.joined(ctx)
 		if err != nil {

@@ -42,6 +42,7 @@ type probing struct {
 	*probe.Running
 
 	machine string
+	until   time.Time // when it ends by itself
 	ends    *time.Timer
 	closers []io.Closer
 }
@@ -64,8 +65,8 @@ func closeAll(all []io.Closer) error {
 func (l *Lab) StartProbe(ctx context.Context, options rehearsal.ProbeOptions) error {
 	l.probing.Lock()
 	defer l.probing.Unlock()
-	if l.probe != nil {
-		return fmt.Errorf("machine %s is probed already: stop that first", l.probe.machine)
+	if err := l.forgetProbe(); err != nil {
+		return err
 	}
 	m, err := l.machine(options.Machine)
 	if err != nil {
@@ -92,8 +93,25 @@ func (l *Lab) StartProbe(ctx context.Context, options rehearsal.ProbeOptions) er
 	if longest <= 0 {
 		longest = longestProbe
 	}
-	l.probe = &probing{Running: running, machine: server.ID, closers: closers, ends: time.AfterFunc(longest, func() { running.Stop() })}
+	l.probe = &probing{
+		Running: running, machine: server.ID, closers: closers, until: time.Now().Add(longest), ends: time.AfterFunc(longest, func() { running.Stop() }),
+	}
 	return nil
+}
+
+// forgetProbe makes room for another probe: whoever has started the one before, and has not asked
+// what it saw until it ended by itself, is gone. It expects l.probing to be held.
+func (l *Lab) forgetProbe() error {
+	p := l.probe
+	switch {
+	case p == nil:
+		return nil
+	case !p.Ended():
+		return fmt.Errorf("machine %s is probed already: wait until that ends, at %s at the latest", p.machine, p.until.Format(time.TimeOnly))
+	}
+	l.probe = nil
+	_, err := p.stop()
+	return err
 }
 
 // AwaitProbe implements rehearsal.Prober.

@@ -120,7 +120,7 @@ func TestAProbesLife(t *testing.T) {
 	require.NoError(t, l.network.SetFirewall(server.ID, linkRules(server.Firewall)))
 	options := rehearsal.ProbeOptions{Machine: server.ID, Declared: rehearsal.Declared{PublicPort: 443}}
 	require.NoError(t, l.StartProbe(t.Context(), options))
-	require.ErrorContains(t, l.StartProbe(t.Context(), options), "machine 100000007 is probed already")
+	require.ErrorContains(t, l.StartProbe(t.Context(), options), "machine 100000007 is probed already: wait until that ends, at ")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	require.ErrorIs(t, l.AwaitProbe(ctx), context.DeadlineExceeded, "nothing can be looked at")
@@ -138,5 +138,8 @@ func TestAProbesLife(t *testing.T) {
 	report, err = l.StopProbe(t.Context())
 	require.NoError(t, err)
 	assert.Less(t, report.Took, time.Minute)
-	require.NoError(t, l.StartProbe(t.Context(), options), "and one that runs ends with the rehearsal")
+	require.NoError(t, l.StartProbe(t.Context(), options))
+	p = l.probe
+	require.Eventually(t, func() bool { return p.Ended() }, 30*time.Second, 10*time.Millisecond)
+	require.NoError(t, l.StartProbe(t.Context(), options), "nobody has to ask for what one saw that ended; and one that runs ends with the rehearsal")
 }
