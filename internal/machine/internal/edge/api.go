@@ -83,6 +83,19 @@ func (t *Told) blockedBy(visitor netip.Addr) *AccessRule {
 	return nil
 }
 
+// TXT are the contents of a name's TXT records, without their quotes.
+func (t *Told) TXT(name string) (out []string) {
+	for _, r := range t.Records {
+		if r.Name == name {
+			out = append(out, strings.Trim(r.Content, `"`))
+		}
+	}
+	return out
+}
+
+// Told returns what the API was told.
+func (e *Edge) Told() *Told { return e.told.Load() }
+
 // Recall puts in force what the API was told before.
 func (e *Edge) Recall(told Told) { e.told.Store(&told) }
 
