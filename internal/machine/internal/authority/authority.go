@@ -38,6 +38,9 @@ const (
 	earlier = 24 * time.Hour
 )
 
+// OfCache opens the authority that all rehearsals with the same cache folder have.
+func OfCache(cache string) (*Authority, error) { return Open(filepath.Join(cache, "authority")) }
+
 // Open returns the authority that is kept in the folder, and makes it at the first call.
 func Open(folder string) (_ *Authority, err error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {

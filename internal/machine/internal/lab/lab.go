@@ -138,7 +138,7 @@ func Open(ctx context.Context, options Options) (_ *Lab, err error) {
 	if err := os.MkdirAll(rehearsal.MachineDir(options.State, ""), 0o700); err != nil {
 		return nil, err
 	}
-	if l.authority, err = authority.Open(filepath.Join(options.Cache, "authority")); err != nil {
+	if l.authority, err = authority.OfCache(options.Cache); err != nil {
 		return nil, err
 	}
 	if l.network, err = link.New(link.Options{Outbound: internet(options.Offline)}); err != nil {
