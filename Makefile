@@ -60,7 +60,7 @@ test-machine: ## Run what a rehearsal's machine meets: network, tailnet, Storage
 test-machine-full: test-machine ## … and boot virtual machines: the first boot, then the whole deployment, and what happens to servers
 	@.ci/setup $(PROGRAMS_MACHINE)
 	@go -C internal/machine test -tags machine -count=1 -timeout 120m ./firstboot ./internal/engine ./internal/lab
-	@go test -tags machine -count=1 -timeout 12h ./tests/machine
+	@go test -tags machine -count=1 -v -timeout 12h ./tests/machine
 
 test-series: setup ## Ask a real Prometheus for every series that a dashboard or an alert names
 	@go -C tests/dashboards test -tags series -count=1 -timeout 20m ./...

@@ -25,6 +25,7 @@ type bootConfig struct {
 	SSHPwauth     bool              `yaml:"ssh_pwauth"`
 	DisableRoot   bool              `yaml:"disable_root"`
 	Users         []bootUser        `yaml:"users"`
+	BootCmd       [][]string        `yaml:"bootcmd"` // before the files, and at every boot
 	WriteFiles    []bootFile        `yaml:"write_files"`
 	RunCmd        [][]string        `yaml:"runcmd"`
 }
@@ -59,6 +60,19 @@ type bootValues struct {
 
 const nodeKeyFile = "/etc/homelab/tailscale-auth-key"
 
+// quietResolver closes what systemd-resolved opens for its neighbours on the link, LLMNR and
+// multicast DNS, where it runs. It is what cloud-init does first with user data, some seconds after
+// the network is there: the packet filter that would drop the questions comes minutes later. A later
+// boot finds the settings, and restarts nothing.
+const quietResolver = `settings=/etc/systemd/resolved.conf.d/10-homelab.conf
+wanted='[Resolve]
+LLMNR=no
+MulticastDNS=no'
+[ "$(cat $settings 2>/dev/null)" != "$wanted" ] || exit 0
+echo "$wanted" | install -D -m 0644 /dev/stdin $settings
+[ ! -e /usr/lib/systemd/system/systemd-resolved.service ] || systemctl try-restart systemd-resolved.service
+`
+
 // renderCloudInit writes the server's user data.
 func renderCloudInit(v bootValues) (string, error) {
 	writeFiles, err := bootFiles(v)
@@ -80,6 +94,7 @@ func renderCloudInit(v bootValues) (string, error) {
 			Name: tailnet.DeployUser, Groups: []string{"adm", "docker"}, Shell: "/bin/bash", LockPasswd: true,
 			SSHAuthorizedKeys: []string{v.RecoveryKey},
 		}},
+		BootCmd:    [][]string{{"sh", "-ec", quietResolver}},
 		WriteFiles: writeFiles,
 		RunCmd:     [][]string{{"/usr/local/sbin/homelab-bootstrap", v.Hostname, tailnet.ServerTag, nodeKeyFile}},
 	}

@@ -2,8 +2,12 @@ package host
 
 import (
 	"flag"
+	"io/fs"
 	"net/netip"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,6 +44,52 @@ func TestCloudInit(t *testing.T) {
 	require.NoError(t, yaml.Unmarshal([]byte(got), &read))
 	assert.Equal(t, false, read["ssh_pwauth"])
 	assert.NotContains(t, got, "NOPASSWD: ALL", "a deployment may run its own programs as root, not everything")
+}
+
+// What cloud-init runs before everything else, on an image with systemd-resolved and on one without:
+// it restarts the resolver once, when the settings are new to it, and never fails a boot.
+func TestTheResolverIsQuietFromTheFirstCommand(t *testing.T) {
+	got, err := renderCloudInit(values())
+	require.NoError(t, err)
+	var read struct {
+		BootCmd [][]string `yaml:"bootcmd"`
+	}
+	require.NoError(t, yaml.Unmarshal([]byte(got), &read))
+	require.Len(t, read.BootCmd, 1)
+	root := t.TempDir()
+	settings, unit := root+"/etc/systemd/resolved.conf.d/10-homelab.conf", root+"/usr/lib/systemd/system/systemd-resolved.service"
+	require.NoError(t, os.Mkdir(root+"/bin", 0o755))
+	require.NoError(t, os.WriteFile(root+"/bin/systemctl", []byte("#!/bin/sh\necho \"$*\" >>"+root+"/asked\n"), 0o755))
+	boot := func() (restarts int) {
+		t.Helper()
+		words := slices.Clone(read.BootCmd[0])
+		require.Equal(t, 2, strings.Count(words[2], "/systemd/resolved.conf.d/")+strings.Count(words[2], "/usr/lib/systemd/"))
+		words[2] = strings.NewReplacer("/etc/systemd/", root+"/etc/systemd/", "/usr/lib/systemd/", root+"/usr/lib/systemd/").Replace(words[2])
+		cmd := exec.Command(words[0], words[1:]...)
+		cmd.Env = []string{"PATH=" + root + "/bin:" + os.Getenv("PATH")}
+		said, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", said)
+		assert.Empty(t, string(said))
+		text, err := os.ReadFile(settings)
+		require.NoError(t, err)
+		assert.Equal(t, "[Resolve]\nLLMNR=no\nMulticastDNS=no\n", string(text))
+		asked, err := os.ReadFile(root + "/asked")
+		if err != nil {
+			require.ErrorIs(t, err, fs.ErrNotExist)
+		}
+		return strings.Count(string(asked), "try-restart systemd-resolved.service\n")
+	}
+	assert.Zero(t, boot(), "an image without it")
+	require.NoError(t, os.RemoveAll(root+"/etc"))
+	require.NoError(t, os.MkdirAll(filepath.Dir(unit), 0o755))
+	require.NoError(t, os.WriteFile(unit, nil, 0o600))
+	assert.Equal(t, 1, boot(), "the first boot")
+	info, err := os.Stat(settings)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o644), info.Mode().Perm(), "the resolver is not root")
+	assert.Equal(t, 1, boot(), "later boots find the settings")
+	require.NoError(t, os.WriteFile(settings, nil, 0o600))
+	assert.Equal(t, 2, boot(), "a power cut left half of it")
 }
 
 func TestCloudInitThatHetznerWouldRefuse(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"homelab/internal/machine/internal/api"
+	"homelab/internal/machine/internal/authority"
 	"homelab/internal/machine/internal/lab"
 	"homelab/internal/machine/internal/substitute"
 	"homelab/internal/machine/internal/tailnet/control"
@@ -104,7 +105,11 @@ func makeImages(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	return substitute.Build(ctx, substitute.Options{Folder: args[0], Cache: cache, Progress: os.Stderr})
+	trusted, err := authority.OfCache(cache)
+	if err != nil {
+		return err
+	}
+	return substitute.Build(ctx, substitute.Options{Folder: args[0], Cache: cache, Authority: trusted.PEM(), Progress: os.Stderr})
 }
 
 // listen takes the socket over from a program that ended without removing it.

@@ -71,7 +71,7 @@ func newWorld(t *testing.T) *world {
 	home, err := os.UserCacheDir()
 	require.NoError(t, err)
 	cache := filepath.Join(home, "homelab", "machine")
-	ca, err := authority.Open(filepath.Join(cache, "authority"))
+	ca, err := authority.OfCache(cache)
 	require.NoError(t, err)
 	keys, err := sources.OpenKeys(filepath.Join(cache, "keys"))
 	require.NoError(t, err)

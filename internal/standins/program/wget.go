@@ -17,7 +17,7 @@ import (
 //
 //	wget -q -T SECONDS -O - [--post-file FILE] URL
 //
-// It does not ask whose certificate it is shown: an image does not know the rehearsal's authority.
+// Unlike GNU's it does not ask whose certificate it is shown.
 func wget(ctx context.Context, p process) error {
 	var url, posted string
 	out := p.out

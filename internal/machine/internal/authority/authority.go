@@ -38,6 +38,9 @@ const (
 	earlier = 24 * time.Hour
 )
 
+// OfCache opens the authority that all rehearsals with the same cache folder have.
+func OfCache(cache string) (*Authority, error) { return Open(filepath.Join(cache, "authority")) }
+
 // Open returns the authority that is kept in the folder, and makes it at the first call.
 func Open(folder string) (_ *Authority, err error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -122,6 +125,22 @@ func (a *Authority) Pool() *x509.CertPool {
 	return pool
 }
 
+// Sign makes a certificate for the key of a request, and for the names that it is for. It is valid for
+// 30 days, and is returned with the authority's own, as PEM.
+func (a *Authority) Sign(request *x509.CertificateRequest) ([]byte, error) {
+	if err := request.CheckSignature(); err != nil {
+		return nil, fmt.Errorf("signing for %v: %w", request.DNSNames, err)
+	}
+	if len(request.DNSNames) == 0 {
+		return nil, errors.New("making a certificate: no names")
+	}
+	leaf, err := a.certify(request.PublicKey, request.DNSNames)
+	if err != nil {
+		return nil, err
+	}
+	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf}), a.encoded...), nil
+}
+
 // Issue makes a certificate for these names or addresses. It is valid for 30 days.
 func (a *Authority) Issue(names ...string) (tls.Certificate, error) {
 	if len(names) == 0 {
@@ -131,9 +150,18 @@ func (a *Authority) Issue(names ...string) (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("making a certificate for %v: %w", names, err)
 	}
+	leaf, err := a.certify(key.Public(), names)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.Certificate{Certificate: [][]byte{leaf, a.certificate.Raw}, PrivateKey: key}, nil
+}
+
+// certify makes a server's certificate for a key.
+func (a *Authority) certify(public any, names []string) ([]byte, error) {
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("making a certificate for %v: %w", names, err)
+		return nil, fmt.Errorf("making a certificate for %v: %w", names, err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: names[0]},
@@ -147,9 +175,9 @@ func (a *Authority) Issue(names ...string) (tls.Certificate, error) {
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
-	leaf, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
+	leaf, err := x509.CreateCertificate(rand.Reader, template, a.certificate, public, a.key)
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("making a certificate for %v: %w", names, err)
+		return nil, fmt.Errorf("making a certificate for %v: %w", names, err)
 	}
-	return tls.Certificate{Certificate: [][]byte{leaf, a.certificate.Raw}, PrivateKey: key}, nil
+	return leaf, nil
 }

@@ -31,6 +31,8 @@ type Options struct {
 	Authority *authority.Authority
 	// Dial connects to an origin from an address of Cloudflare's.
 	Dial func(ctx context.Context, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error)
+	// Keep keeps what the API was told. Default: nobody does.
+	Keep func(Told) error
 	// Now is the time. Default: the computer's.
 	Now func() time.Time
 	// ErrorLog is told of failed handshakes and the like. Default: nobody is.
@@ -43,8 +45,10 @@ type Edge struct {
 	server  *http.Server
 	cache   cache
 	now     atomic.Pointer[inForce]
+	told    atomic.Pointer[Told]
 
-	changing sync.Mutex
+	// changing and telling order changes of the zone, and what the API is told.
+	changing, telling sync.Mutex
 
 	issuing sync.Mutex
 	issued  map[string]*tls.Certificate
@@ -71,6 +75,7 @@ func New(options Options) (*Edge, error) {
 		options.ErrorLog = log.New(io.Discard, "", 0)
 	}
 	e := &Edge{options: options, issued: map[string]*tls.Certificate{}}
+	e.told.Store(&Told{})
 	e.server = &http.Server{
 		Handler: e, ReadHeaderTimeout: 30 * time.Second, ErrorLog: options.ErrorLog,
 		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: e.handshake},
@@ -138,6 +143,7 @@ func (e *Edge) Edge(addresses ...netip.Addr) rehearsal.Edge {
 	out := rehearsal.Edge{
 		Addresses: addresses, Authority: string(e.options.Authority.PEM()), Hosts: []rehearsal.EdgeHost{}, NotEnforced: []string{}, Banned: []string{},
 	}
+	e.banned(&out)
 	z := e.now.Load()
 	if z == nil {
 		return out

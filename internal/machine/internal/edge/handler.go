@@ -17,11 +17,10 @@ import (
 // Cloudflare's own errors, by its numbers.
 // https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-1xxx-errors
 const (
-	errorBanned    = 1006 // the visitor's address is blocked
-	errorLimited   = 1015 // by a rate limit
-	errorNoOrigin  = 1016 // the name has no address
-	errorBlocked   = 1020 // by a rule
-	errorChallenge = 0    // a page that only a browser passes
+	errorBanned   = 1006 // the visitor's address is blocked
+	errorLimited  = 1015 // by a rate limit
+	errorNoOrigin = 1016 // the name has no address
+	errorBlocked  = 1020 // by a rule
 )
 
 // statusNoOrigin is Cloudflare's own status for its numbered errors about origins.
@@ -49,6 +48,7 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, statusNoOrigin, errorNoOrigin)
 	case !v.secure && z.secureOnly:
 		http.Redirect(w, r, "https://"+v.host()+writtenURI(r), http.StatusMovedPermanently)
+	case e.bans(w, v):
 	case z.stops(w, v, e.options.Now):
 	case r.ContentLength > z.maxUpload:
 		refuse(w, http.StatusRequestEntityTooLarge, 0)
@@ -70,6 +70,26 @@ type passing struct {
 	ray string
 }
 
+// bans answers a visitor about whom the zone has an IP access rule.
+func (e *Edge) bans(w http.ResponseWriter, v *visit) bool {
+	rule := e.told.Load().blockedBy(v.visitor)
+	switch {
+	case rule == nil:
+		return false
+	case rule.Mode == "block":
+		refuse(w, http.StatusForbidden, errorBanned)
+	default:
+		challenge(w)
+	}
+	return true
+}
+
+// challenge answers with the page that only a browser passes.
+func challenge(w http.ResponseWriter) {
+	w.Header().Set("Cf-Mitigated", "challenge")
+	refuse(w, http.StatusForbidden, 0)
+}
+
 // stops answers a request that a rule of the zone keeps from the origin.
 func (z *zone) stops(w http.ResponseWriter, v *visit, now func() time.Time) bool {
 	for _, r := range z.custom {
@@ -81,8 +101,7 @@ func (z *zone) stops(w http.ResponseWriter, v *visit, now func() time.Time) bool
 			refuse(w, http.StatusForbidden, errorBlocked)
 			return true
 		case "challenge", "js_challenge", "managed_challenge":
-			w.Header().Set("Cf-Mitigated", "challenge")
-			refuse(w, http.StatusForbidden, errorChallenge)
+			challenge(w)
 			return true
 		}
 	}
@@ -128,8 +147,11 @@ func port(r *http.Request) uint16 {
 }
 
 // newRay is the ID of a request: 16 digits, and the data centre.
-func newRay() string {
-	id := make([]byte, 8)
+func newRay() string { return newID()[:16] + "-FRA" }
+
+// newID is an ID of the API.
+func newID() string {
+	id := make([]byte, 16)
 	_, _ = rand.Read(id) // it never fails
-	return hex.EncodeToString(id) + "-FRA"
+	return hex.EncodeToString(id)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"homelab/components/images"
+	"homelab/internal/machine/internal/authority"
 	"homelab/internal/machine/internal/substitute"
 	"homelab/internal/rehearsal"
 	imagefolder "homelab/internal/substitutes"
@@ -105,10 +106,13 @@ func TestSubstitutesRunAsTheDeploymentRunsThem(t *testing.T) {
 	require.NoError(t, os.Chmod(dir, 0o755))
 	cache, err := os.UserCacheDir()
 	require.NoError(t, err)
-	made := filepath.Join(dir, "images")
-	require.NoError(t, substitute.Build(t.Context(), substitute.Options{Folder: made, Cache: filepath.Join(cache, "homelab", "machine"), Progress: t.Output()}))
+	made, cache := filepath.Join(dir, "images"), filepath.Join(cache, "homelab", "machine")
+	trusted, err := authority.OfCache(cache)
+	require.NoError(t, err)
+	options := substitute.Options{Folder: made, Cache: cache, Authority: trusted.PEM(), Progress: t.Output()}
+	require.NoError(t, substitute.Build(t.Context(), options))
 	before := archives(t, made)
-	require.NoError(t, substitute.Build(t.Context(), substitute.Options{Folder: made, Cache: filepath.Join(cache, "homelab", "machine"), Progress: t.Output()}))
+	require.NoError(t, substitute.Build(t.Context(), options))
 	assert.Equal(t, before, archives(t, made), "the same programs give the same archives")
 
 	folder, err := imagefolder.Open(made)

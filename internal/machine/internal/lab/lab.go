@@ -62,6 +62,7 @@ var (
 	tailscaleAddress = netip.MustParseAddr("203.0.113.12")
 	receiversAddress = netip.MustParseAddr("203.0.113.13")
 	vpnAddress       = netip.MustParseAddr("203.0.113.14")
+	acmeAddress      = netip.MustParseAddr("203.0.113.15")
 	operatorAddress  = netip.MustParseAddr("203.0.113.200")
 	operatorAddress6 = netip.MustParseAddr("2001:db8:ffff::200") // the next ones are rehearsal.Visitor's
 	firstBox         = netip.MustParseAddr("203.0.113.64")
@@ -106,6 +107,7 @@ type saved struct {
 	Servers []rehearsal.SavedServer `json:"servers"`
 	Boxes   []savedBox              `json:"boxes"`
 	Zone    *rehearsal.Zone         `json:"zone,omitempty"`
+	Told    *edge.Told              `json:"told,omitempty"` // to Cloudflare's API
 }
 
 type savedBox struct {
@@ -136,7 +138,7 @@ func Open(ctx context.Context, options Options) (_ *Lab, err error) {
 	if err := os.MkdirAll(rehearsal.MachineDir(options.State, ""), 0o700); err != nil {
 		return nil, err
 	}
-	if l.authority, err = authority.Open(filepath.Join(options.Cache, "authority")); err != nil {
+	if l.authority, err = authority.OfCache(options.Cache); err != nil {
 		return nil, err
 	}
 	if l.network, err = link.New(link.Options{Outbound: internet(options.Offline)}); err != nil {
@@ -203,6 +205,12 @@ func (l *Lab) load() error {
 
 // resume puts everything back that was there: the zone, boxes, and the machines that ran.
 func (l *Lab) resume(ctx context.Context) error {
+	if l.saved.Told != nil {
+		if err := l.publish(&edge.Told{}, l.saved.Told); err != nil {
+			return err
+		}
+		l.edge.Recall(*l.saved.Told)
+	}
 	if l.saved.Zone != nil {
 		if err := l.applyZone(*l.saved.Zone); err != nil {
 			return err

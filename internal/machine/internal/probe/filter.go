@@ -37,6 +37,6 @@ func FilterDoors(userData string) ([]Door, error) {
 }
 
 // ImageDoors are what Debian's image listens at by itself beside sshd: systemd-resolved's LLMNR. No
-// user data comes early enough to stop it before the network is there, so until the packet filter is
-// loaded Hetzner's firewall alone keeps strangers from it. It may be open no longer than that.
+// user data comes early enough to stop it before the network is there, so until the first command of
+// ours Hetzner's firewall alone keeps strangers from it. It may be open no longer than that.
 var ImageDoors = []Door{{Protocol: "tcp", First: 5355, Last: 5355}}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +157,27 @@ func TestRun(t *testing.T) {
 	require.NoError(t, m.Cut())
 	_, err = m.Run(t.Context(), "", "id")
 	assert.ErrorIs(t, err, qemu.ErrOff)
+}
+
+// A program that runs is not given up because the machine stands still for a while.
+func TestRunOutlastsAnAgentThatIsSilent(t *testing.T) {
+	silent := slices.Clone(agentOf)
+	silent[4] = strings.Replace(silent[4], `n=$((n + 1)); `, `n=$((n + 1)); if [ $n = 1 ]; then continue; fi; `, 1)
+	require.NotEqual(t, agentOf[4], silent[4])
+	use(t, silent...)
+	t.Cleanup(qemu.SetAgentPatience(time.Second))
+	m, err := qemu.Start(t.Context(), config(t))
+	require.NoError(t, err)
+	result, err := m.Run(t.Context(), "", "id", "-u")
+	require.NoError(t, err)
+	assert.Equal(t, qemu.Result{Code: 3, Stdout: "out", Stderr: "err"}, result)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	use(t, "exec sleep 600")
+	mute, err := qemu.Start(t.Context(), config(t))
+	require.NoError(t, err)
+	_, err = mute.Run(ctx, "", "id")
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 // started is a QEMU's command line.

@@ -1,8 +1,8 @@
 package substitute
 
 import (
-	"archive/tar"
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -38,12 +38,19 @@ func (b *builder) base(ctx context.Context) (layer, error) {
 	return l, nil
 }
 
+// addCertificates adds those of Debian's authorities, and of the rehearsal's own: whom a program
+// asks on the rehearsal's internet, it asks as it would on the real one.
 func (b *builder) addCertificates(ctx context.Context, l layer) error {
 	source, err := b.debian.file(ctx, certificates)
-	if err == nil {
-		l[certificates] = entry{kind: tar.TypeReg, mode: 0o644, source: source}
+	if err != nil {
+		return err
 	}
-	return err
+	known, err := os.ReadFile(source)
+	if err != nil {
+		return err
+	}
+	l.file(certificates, 0o644, append(known, b.Authority...))
+	return nil
 }
 
 // shell is busybox with its applets, as Alpine's images have it.

@@ -28,6 +28,9 @@ type Options struct {
 	Folder string
 	// Cache is the folder in which Debian's programs are kept. Required.
 	Cache string
+	// Authority is the certificate of the rehearsal's authority, in PEM, which images believe beside
+	// those that they come with. Required.
+	Authority []byte
 	// Progress gets lines about what takes time. Default: nobody.
 	Progress io.Writer
 }
@@ -69,8 +72,8 @@ const (
 // Build makes the folder. It needs a checkout and Go, Linux on x86-64, and the first time root,
 // debootstrap and Debian's mirror.
 func Build(ctx context.Context, o Options) (err error) {
-	if o.Folder == "" || o.Cache == "" {
-		return errors.New("images need a folder and a cache")
+	if o.Folder == "" || o.Cache == "" || len(o.Authority) == 0 {
+		return errors.New("images need a folder, a cache and an authority")
 	}
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		return fmt.Errorf("images are built for the machine on Linux on x86-64, not on %s on %s", runtime.GOOS, runtime.GOARCH)

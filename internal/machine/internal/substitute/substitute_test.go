@@ -303,5 +303,5 @@ func TestRealImagesStay(t *testing.T) {
 }
 
 func TestOptionsAreRequired(t *testing.T) {
-	require.ErrorContains(t, Build(context.Background(), Options{}), "images need a folder and a cache")
+	require.ErrorContains(t, Build(context.Background(), Options{}), "images need a folder, a cache and an authority")
 }
