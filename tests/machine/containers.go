@@ -11,50 +11,46 @@ import (
 	"strings"
 )
 
-// Container is what the program declares of a container, and what Docker runs of it, both in the
+// container is what the program declares of a container, and what Docker runs of it, both in the
 // words of the declaration. Two that are equal are the same in all that protects a server.
-type Container struct {
-	Name string // of the container, which no other has
-	User string // who runs it, as a number and that of the group; empty is the image's
-	// Privileged, ReadOnly and Init are Docker's: all rights, a root file system that cannot be
-	// written, and a first process that takes care of the others.
-	Privileged bool
-	ReadOnly   bool // see Privileged
-	Init       bool // see Privileged
-	// Added and Dropped are capabilities, without the kernel's prefix.
-	Added        []string
-	Dropped      []string // see Added
-	SecurityOpts []string // such as no-new-privileges
-	// MemoryMiB is the limit of memory, and SwapMiB that of memory and swap; 0 is none.
-	MemoryMiB   int64
-	SwapMiB     int64             // see MemoryMiB
-	Restart     string            // Docker's word for when it starts again
-	StopTimeout int               // how long it may take to stop, in seconds
-	LogDriver   string            // where its output goes
-	LogOptions  map[string]string // of the driver
+type container struct {
+	Name         string
+	User         string
+	Privileged   bool
+	ReadOnly     bool
+	Init         bool
+	Added        []string // capabilities
+	Dropped      []string // capabilities
+	SecurityOpts []string
+	MemoryMiB    int64
+	SwapMiB      int64 // memory and swap
+	Restart      string
+	StopTimeout  int // seconds
+	LogDriver    string
+	LogOptions   map[string]string
 	// Mounts are type:source:target and :ro; Devices are paths with what may be done to them.
 	Mounts  []string
-	Devices []string // see Mounts
+	Devices []string
 	// Networks are the addresses by the names of the networks; NetworkMode is set where the container
 	// has another one's.
 	Networks    map[string]string
-	NetworkMode string // see Networks
+	NetworkMode string
 	// Ports are address:port->port/protocol, and AllPorts is whether Docker chooses them.
 	Ports       []string
-	AllPorts    bool     // see Ports
-	DNS         []string // the name servers' addresses
-	Hosts       []string // names that it knows by itself: name:address
-	Healthcheck []string // the command, after Docker's word for how it is run
+	AllPorts    bool
+	DNS         []string
+	Hosts       []string
+	Healthcheck []string
 	// Entrypoint and Command are empty where the image's are taken.
 	Entrypoint []string
-	Command    []string // see Entrypoint
+	Command    []string
 }
 
-// State is what Docker says of how a container does.
-type State struct {
+// state is what Docker says of how a container does.
+type state struct {
 	// Status is running or another word of Docker's; Health is healthy, or another one.
 	Status string
-	Health string // see Status
+	Health string
 	// StartedAt is the time of its start, as Docker writes it.
 	StartedAt string
 	// OOMKilled is whether memory ran out in it.
@@ -119,9 +115,9 @@ type declaration struct {
 // containerType is the type of a container in a state.
 const containerType = "docker:index/container:Container"
 
-// Declared reads the containers that the program has declared from a stack's state, as the engine
+// readDeclared reads the containers that the program has declared from a stack's state, as the engine
 // keeps it in a folder: those inputs that the program gave, not what a provider has read since.
-func Declared(from io.Reader) (map[string]Container, error) {
+func readDeclared(from io.Reader) (map[string]container, error) {
 	var file struct {
 		Checkpoint struct {
 			Latest *struct {
@@ -144,7 +140,7 @@ func Declared(from io.Reader) (map[string]Container, error) {
 	if n := len(file.Checkpoint.Latest.Pending); n > 0 {
 		return nil, fmt.Errorf("%d operations of the stack have not ended", n)
 	}
-	out := map[string]Container{}
+	out := map[string]container{}
 	for _, r := range file.Checkpoint.Latest.Resources {
 		if r.Type != containerType || r.Delete {
 			continue
@@ -162,8 +158,8 @@ func Declared(from io.Reader) (map[string]Container, error) {
 	return out, nil
 }
 
-func (d declaration) container() Container {
-	out := Container{
+func (d declaration) container() container {
+	out := container{
 		Name: d.Name, User: d.User, Privileged: d.Privileged, ReadOnly: d.ReadOnly, Init: d.Init,
 		Added: names(d.Capabilities.Adds, capability), Dropped: names(d.Capabilities.Drops, capability), SecurityOpts: names(d.SecurityOpts),
 		MemoryMiB: d.Memory, SwapMiB: d.MemorySwap, Restart: d.Restart, StopTimeout: d.StopTimeout, LogDriver: d.LogDriver, LogOptions: options(d.LogOpts),
@@ -232,14 +228,14 @@ type inspection struct {
 	}
 }
 
-// Running reads what docker inspect says of containers. Of entrypoint and command it keeps what the
+// readRunning reads what docker inspect says of containers. Of entrypoint and command it keeps what the
 // declaration has: the rest is the image's.
-func Running(from io.Reader, declared map[string]Container) (map[string]Container, map[string]State, error) {
+func readRunning(from io.Reader, declared map[string]container) (map[string]container, map[string]state, error) {
 	var all []inspection
 	if err := json.NewDecoder(from).Decode(&all); err != nil {
 		return nil, nil, fmt.Errorf("reading what docker inspect says: %w", err)
 	}
-	containers, states := map[string]Container{}, map[string]State{}
+	containers, states := map[string]container{}, map[string]state{}
 	for _, i := range all {
 		c, err := i.container()
 		if err != nil {
@@ -252,18 +248,18 @@ func Running(from io.Reader, declared map[string]Container) (map[string]Containe
 			c.Command = []string{}
 		}
 		containers[c.Name] = c
-		state := State{Status: i.State.Status, StartedAt: i.State.StartedAt, OOMKilled: i.State.OOMKilled, ID: i.ID}
+		how := state{Status: i.State.Status, StartedAt: i.State.StartedAt, OOMKilled: i.State.OOMKilled, ID: i.ID}
 		if i.State.Health != nil {
-			state.Health = i.State.Health.Status
+			how.Health = i.State.Health.Status
 		}
-		states[c.Name] = state
+		states[c.Name] = how
 	}
 	return containers, states, nil
 }
 
-func (i inspection) container() (Container, error) {
+func (i inspection) container() (container, error) {
 	h := i.HostConfig
-	out := Container{
+	out := container{
 		Name: strings.TrimPrefix(i.Name, "/"), User: i.Config.User, Privileged: h.Privileged, ReadOnly: h.ReadonlyRootfs, Init: h.Init,
 		Added: names(h.CapAdd, capability), Dropped: names(h.CapDrop, capability), SecurityOpts: names(h.SecurityOpt),
 		MemoryMiB: h.Memory >> 20, SwapMiB: h.MemorySwap >> 20, Restart: h.RestartPolicy.Name, StopTimeout: i.Config.StopTimeout,
@@ -295,7 +291,7 @@ func (i inspection) container() (Container, error) {
 		number, protocol, _ := strings.Cut(inside, "/")
 		internal, err := strconv.Atoi(number)
 		if err != nil {
-			return Container{}, fmt.Errorf("%s publishes %q: %w", out.Name, inside, err)
+			return container{}, fmt.Errorf("%s publishes %q: %w", out.Name, inside, err)
 		}
 		for _, b := range bindings {
 			out.Ports = append(out.Ports, port(b.HostIP, b.HostPort, internal, protocol))

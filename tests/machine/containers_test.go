@@ -33,12 +33,12 @@ const inspected = `[{"Id": "abc", "Name": "/caddy",
  "NetworkSettings": {"Networks": {"caddy-proxy": {"IPAddress": "172.30.1.2"}}}}]`
 
 func TestWhatDockerRunsIsCompared(t *testing.T) {
-	declared, err := Declared(strings.NewReader(declaredState))
+	declared, err := readDeclared(strings.NewReader(declaredState))
 	require.NoError(t, err)
-	running, states, err := Running(strings.NewReader(inspected), declared)
+	running, states, err := readRunning(strings.NewReader(inspected), declared)
 	require.NoError(t, err)
 	assert.Equal(t, declared, running)
-	assert.Equal(t, map[string]State{"caddy": {Status: "running", Health: "healthy", StartedAt: "2026-11-30T18:00:00Z", ID: "abc"}}, states)
+	assert.Equal(t, map[string]state{"caddy": {Status: "running", Health: "healthy", StartedAt: "2026-11-30T18:00:00Z", ID: "abc"}}, states)
 	for what, change := range map[string][2]string{
 		"a capability more":         {`"CapAdd": ["NET_BIND_SERVICE"]`, `"CapAdd": ["NET_BIND_SERVICE", "SYS_ADMIN"]`},
 		"privileged":                {`"Privileged": false`, `"Privileged": true`},
@@ -58,7 +58,7 @@ func TestWhatDockerRunsIsCompared(t *testing.T) {
 		"another name server":       {`"Dns": ["185.12.64.1"`, `"Dns": ["8.8.8.8"`},
 	} {
 		require.Contains(t, inspected, change[0], what)
-		other, _, err := Running(strings.NewReader(strings.Replace(inspected, change[0], change[1], 1)), declared)
+		other, _, err := readRunning(strings.NewReader(strings.Replace(inspected, change[0], change[1], 1)), declared)
 		require.NoError(t, err, what)
 		assert.NotEqual(t, declared, other, what)
 	}
@@ -74,11 +74,11 @@ func TestStatesThatAreNone(t *testing.T) {
 		]}}}`: "two containers are called a",
 		`{"checkpoint": {"latest": {"resources": [{"urn": "urn:a", "type": "docker:index/container:Container", "inputs": {"name": {"ciphertext": "x"}}}]}}}`: "reading urn:a",
 	} {
-		_, err := Declared(strings.NewReader(text))
+		_, err := readDeclared(strings.NewReader(text))
 		require.ErrorContains(t, err, want)
 	}
-	_, _, err := Running(strings.NewReader("No such object"), nil)
+	_, _, err := readRunning(strings.NewReader("No such object"), nil)
 	require.ErrorContains(t, err, "docker inspect")
-	_, _, err = Running(strings.NewReader(`[{"Name": "/a", "HostConfig": {"PortBindings": {"x": []}}}]`), nil)
+	_, _, err = readRunning(strings.NewReader(`[{"Name": "/a", "HostConfig": {"PortBindings": {"x": []}}}]`), nil)
 	require.ErrorContains(t, err, `a publishes "x"`)
 }

@@ -198,28 +198,28 @@ exit 1
 }
 
 // declared are the containers of the stack's state.
-func (l *lab) declared() map[string]Container {
+func (l *lab) declared() map[string]container {
 	l.t.Helper()
 	file, err := os.Open(filepath.Join(l.state, "backend", ".pulumi", "stacks", "homelab", stack+".json"))
 	require.NoError(l.t, err)
 	defer func() { _ = file.Close() }() // it was only read
-	out, err := Declared(file)
+	out, err := readDeclared(file)
 	require.NoError(l.t, err)
 	require.NotEmpty(l.t, out)
 	return out
 }
 
 // running are all containers of the machine, also those that have stopped.
-func (l *lab) running(declared map[string]Container) (map[string]Container, map[string]State, error) {
+func (l *lab) running(declared map[string]container) (map[string]container, map[string]state, error) {
 	out, err := l.shell("docker ps --all --quiet | xargs --no-run-if-empty docker inspect")
 	if err != nil {
 		return nil, nil, err
 	}
-	return Running(strings.NewReader(out), declared)
+	return readRunning(strings.NewReader(out), declared)
 }
 
 // unwell names the containers that are not healthy, and why.
-func (l *lab) unwell(declared map[string]Container) ([]string, map[string]State) {
+func (l *lab) unwell(declared map[string]container) ([]string, map[string]state) {
 	_, states, err := l.running(declared)
 	if err != nil {
 		return []string{err.Error()}, nil
@@ -238,10 +238,10 @@ func (l *lab) unwell(declared map[string]Container) ([]string, map[string]State)
 }
 
 // healthy waits until all that is declared is healthy, and returns how it does.
-func (l *lab) healthy() map[string]State {
+func (l *lab) healthy() map[string]state {
 	l.t.Helper()
 	declared := l.declared()
-	var states map[string]State
+	var states map[string]state
 	l.eventually(boots, func() []string {
 		var problems []string
 		problems, states = l.unwell(declared)
@@ -251,7 +251,7 @@ func (l *lab) healthy() map[string]State {
 }
 
 // settled waits until all runs: containers, units, and the machine's own checks.
-func (l *lab) settled() map[string]State {
+func (l *lab) settled() map[string]state {
 	l.t.Helper()
 	states := l.healthy()
 	l.eventually(boots, func() []string {
@@ -286,7 +286,7 @@ func (l *lab) eventually(patience time.Duration, problems func() []string) {
 }
 
 // restarted are the containers that have another start now than before, sorted.
-func restarted(before, now map[string]State) []string {
+func restarted(before, now map[string]state) []string {
 	out := []string{}
 	for _, name := range slices.Sorted(maps.Keys(now)) {
 		if before[name].StartedAt != now[name].StartedAt {
