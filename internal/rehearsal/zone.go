@@ -98,7 +98,7 @@ var (
 	EdgeIPv4       = netip.MustParseAddr("104.16.0.1")
 	EdgeIPv6       = netip.MustParseAddr("2606:4700::6810:1")
 	EdgeOriginIPv4 = netip.MustParseAddr("162.158.0.1")
-	EdgeOriginIPv6 = netip.MustParseAddr("2400:cb00::1")
+	EdgeOriginIPv6 = netip.MustParseAddr("2400:cb00:16::1")
 )
 
 // Visitor and Visitor6 are who asks when nobody says who does.
