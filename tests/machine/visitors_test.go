@@ -13,6 +13,7 @@ import (
 	"net/http/cookiejar"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -213,8 +214,14 @@ func (l *lab) bans() {
 		return nil
 	})
 	neighbour.toPortal(neighbour.get(requests + "/"))
-	edge, err := l.client.Edge(l.t.Context())
-	require.NoError(l.t, err)
+	var edge rehearsal.Edge
+	l.eventually(5*time.Minute, func() []string { // Fail2ban reads the log after CrowdSec
+		var err error
+		if edge, err = l.client.Edge(l.t.Context()); err != nil || !slices.Contains(edge.Banned, "198.51.100.64") {
+			return []string{fmt.Sprintf("Cloudflare keeps out %v (%v)", edge.Banned, err)}
+		}
+		return nil
+	})
 	assert.Subset(l.t, []string{"198.51.100.63", "198.51.100.64"}, edge.Banned, "nobody else is banned at Cloudflare")
 	out, err := l.shell("docker exec crowdsec cscli decisions list --output json")
 	require.NoError(l.t, err)
