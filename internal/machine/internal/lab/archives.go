@@ -102,8 +102,8 @@ func (l *Lab) fromFolder(name string) (io.ReadCloser, error) {
 	return archive, err
 }
 
-// agentPatience is how long a machine's guest agent may take to start something.
-const agentPatience = time.Minute
+// agentPatience is how long a machine's guest agent may take to answer at all.
+const agentPatience = 3 * time.Minute
 
 // hasAddress succeeds on the machine that has an address, and the disk of archives.
 const hasAddress = `test -e "$1" && ip -oneline address show to "$2" | grep -q .`
