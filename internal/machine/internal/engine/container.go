@@ -72,7 +72,11 @@ func (s *session) run(id string, in containerInputs) error {
 	if !in.Wait {
 		return nil
 	}
-	return s.waitHealthy(id, time.Duration(or(in.WaitTimeout, 60))*time.Second)
+	patience := time.Duration(or(in.WaitTimeout, 60)) * time.Second
+	if slow := s.options.Slowness; slow != nil {
+		patience *= time.Duration(slow())
+	}
+	return s.waitHealthy(id, patience)
 }
 
 // join takes the container out of the default network and into its own.

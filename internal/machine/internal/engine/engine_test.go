@@ -173,7 +173,16 @@ func TestContainersThatFail(t *testing.T) {
 		assert.Contains(t, result.NotReady, c.want, name)
 		assert.Equal(t, result.ID, e.docker("inspect", "--format", "{{.Id}}", name), "what failed exists: the engine must know what it has to delete")
 	}
-	_, err := e.try(rehearsal.Create, containers, "", simple(m{"command": []any{"/bin/busybox", "true"}}))
+	slow := simple(m{
+		"name": "slow", "wait": true, "waitTimeout": 2, "command": []any{"/bin/busybox", "sh", "-c", "/bin/busybox sleep 4; /bin/busybox touch /dev/shm/ready; /bin/busybox sleep 600"},
+		"healthcheck": m{"tests": []any{"CMD", "/bin/busybox", "test", "-e", "/dev/shm/ready"}, "interval": "1s", "retries": 60},
+	})
+	e.options.Slowness = func() int { return 30 }
+	result, err := e.try(rehearsal.Create, containers, "", slow)
+	require.NoError(t, err)
+	assert.Empty(t, result.NotReady, "a slow machine is given more time")
+	e.options.Slowness = nil
+	_, err = e.try(rehearsal.Create, containers, "", simple(m{"command": []any{"/bin/busybox", "true"}}))
 	require.EqualError(t, err, "container exited immediately")
 	assert.NotContains(t, e.docker("ps", "--all", "--format", "{{.Names}}"), "app", "the provider removes it")
 	id, out := e.do(rehearsal.Create, containers, "", simple(m{"command": []any{"/bin/busybox", "sh", "-c", "exit 7"}, "mustRun": false}))

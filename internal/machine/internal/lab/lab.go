@@ -153,7 +153,7 @@ func Open(ctx context.Context, options Options) (_ *Lab, err error) {
 	if err := l.openEdge(); err != nil {
 		return nil, err
 	}
-	engines := engine.Options{Dial: l.dialFromHere, Offline: options.Offline}
+	engines := engine.Options{Dial: l.dialFromHere, Offline: options.Offline, Slowness: l.slowness}
 	if options.Images != nil {
 		engines.Images, engines.Load = l.fromFolder, l.loadFromShelf
 	}

@@ -174,6 +174,21 @@ func (l *Lab) switchOn(ctx context.Context, m *machine) error {
 	})
 }
 
+// emulated is how many times as long an emulated machine takes; docs/rehearsal.md has the figure.
+const emulated = 10
+
+// slowness is how many times as long as a rented machine the slowest one takes that is on.
+func (l *Lab) slowness() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.machines {
+		if m.now.on() && m.now.vm.Acceleration() == qemu.TCG {
+			return emulated
+		}
+	}
+	return 1
+}
+
 // place is a server's on the network.
 func (l *Lab) place(s rehearsal.Server) link.Machine {
 	number, _ := strconv.ParseUint(s.ID, 10, 48) // Boot has checked it
