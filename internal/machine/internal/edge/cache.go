@@ -49,7 +49,7 @@ func (c *cache) serve(w http.ResponseWriter, z *zone, v *visit, now func() time.
 		}
 	}
 	if !eligible || v.request.Method != http.MethodGet || v.request.Header.Get("Upgrade") != "" {
-		w.Header()["CF-Cache-Status"] = []string{status}
+		w.Header().Set("CF-Cache-Status", status)
 		ask(w)
 		return
 	}
@@ -58,12 +58,12 @@ func (c *cache) serve(w http.ResponseWriter, z *zone, v *visit, now func() time.
 		for name, values := range kept.header {
 			w.Header()[name] = values
 		}
-		w.Header()["CF-Cache-Status"] = []string{"HIT"}
+		w.Header().Set("CF-Cache-Status", "HIT")
 		w.WriteHeader(kept.status)
 		_, _ = w.Write(kept.body) // who does not read it has hung up
 		return
 	}
-	w.Header()["CF-Cache-Status"] = []string{"MISS"}
+	w.Header().Set("CF-Cache-Status", "MISS")
 	k := &keeper{ResponseWriter: w, before: w.Header().Clone()}
 	ask(k)
 	if lifetime := k.lifetime(); lifetime > 0 {

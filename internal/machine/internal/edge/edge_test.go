@@ -198,8 +198,8 @@ func TestARequestReachesTheOriginAsCloudflareSendsIt(t *testing.T) {
 	assert.Equal(t, []string{"cloudflare"}, answer.Header["Server"])
 	assert.Equal(t, []string{"max-age=31536000; includeSubDomains"}, answer.Header["Strict-Transport-Security"])
 	assert.Equal(t, "nosniff", answer.Header.Get("X-Content-Type-Options"))
-	assert.Equal(t, []string{"BYPASS"}, answer.Header["CF-Cache-Status"])
-	require.Len(t, answer.Header["CF-RAY"], 1)
+	assert.Equal(t, []string{"BYPASS"}, answer.Header["Cf-Cache-Status"])
+	require.Len(t, answer.Header["Cf-Ray"], 1)
 
 	require.Len(t, s.seen, 1)
 	got := s.seen[0]
@@ -210,7 +210,7 @@ func TestARequestReachesTheOriginAsCloudflareSendsIt(t *testing.T) {
 	assert.Equal(t, "/cA?q=%20;x", got.RequestURI)
 	for name, want := range map[string]string{
 		"Cf-Connecting-Ip": rehearsal.Visitor.String(), "X-Forwarded-For": "10.0.0.1, " + rehearsal.Visitor.String(), "X-Forwarded-Proto": "https",
-		"Cf-Visitor": `{"scheme":"https"}`, "Cdn-Loop": "cloudflare; loops=1", "Cf-Ipcountry": "XX", "Cf-Ray": answer.Header["CF-RAY"][0],
+		"Cf-Visitor": `{"scheme":"https"}`, "Cdn-Loop": "cloudflare; loops=1", "Cf-Ipcountry": "XX", "Cf-Ray": answer.Header["Cf-Ray"][0],
 		"Forwarded": "for=10.0.0.1", "Cookie": "a=b",
 	} {
 		assert.Equal(t, []string{want}, got.Header[name], name)
@@ -351,7 +351,7 @@ func TestOnlyWhatIsNotForbiddenIsCached(t *testing.T) {
 	})
 	ask := func(path string) string {
 		answer := s.get("https://" + host + path)
-		return strings.Join(answer.Header["CF-Cache-Status"], ",") + " " + body(t, answer)
+		return strings.Join(answer.Header["Cf-Cache-Status"], ",") + " " + body(t, answer)
 	}
 	assert.Equal(t, []string{"BYPASS 1", "BYPASS 2"}, []string{ask("/a.css"), ask("/a.css")}, "as the program declares it")
 	s.zone.Rulesets = s.zone.Rulesets[:3]

@@ -30,7 +30,7 @@ const statusNoOrigin = 530
 // https://developers.cloudflare.com/waf/concepts/#rule-execution-order
 func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ray := newRay()
-	w.Header()["CF-RAY"] = []string{ray}
+	w.Header().Set("CF-RAY", ray)
 	w.Header().Set("Server", "cloudflare")
 	z := e.now.Load()
 	visitor, err := netip.ParseAddrPort(r.RemoteAddr)
