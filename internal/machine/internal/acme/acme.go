@@ -3,6 +3,7 @@
 package acme
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
@@ -118,6 +119,13 @@ func New(options Options) (*Server, error) {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Read first: nobody waits for whoever sends slowly.
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.nonces) >= maxNonces {
@@ -169,7 +177,7 @@ func (s *Server) signed(w http.ResponseWriter, r *http.Request, f method) {
 }
 
 func (s *Server) verify(r *http.Request) (*message, *problem) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, wrong(http.StatusBadRequest, "malformed", "%v", err)
 	}

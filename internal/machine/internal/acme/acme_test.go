@@ -1,16 +1,19 @@
 package acme
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -171,4 +174,33 @@ func TestRequestsThatNobodySigned(t *testing.T) {
 		assert.Equal(t, http.StatusBadRequest, answer.StatusCode)
 		assert.NotEmpty(t, answer.Header.Get("Replay-Nonce"))
 	}
+}
+
+// Whoever sends slowly keeps nobody waiting.
+func TestASlowClientIsNotWaitedFor(t *testing.T) {
+	w := newWorld(t)
+	body, send := io.Pipe()
+	t.Cleanup(func() { _ = send.Close() })
+	begun := make(chan struct{})
+	go func() {
+		_, _ = send.Write([]byte("{")) // returns when it was read
+		close(begun)
+	}()
+	slow, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.http.URL+"/newAccount", body)
+	require.NoError(t, err)
+	go func() {
+		if answer, err := w.http.Client().Do(slow); err == nil {
+			_ = answer.Body.Close()
+		}
+	}()
+	<-begun
+	time.Sleep(100 * time.Millisecond) // until it is there
+	within, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	quick, err := http.NewRequestWithContext(within, http.MethodGet, w.http.URL+"/directory", nil)
+	require.NoError(t, err)
+	answer, err := w.http.Client().Do(quick)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	assert.Equal(t, http.StatusOK, answer.StatusCode)
 }

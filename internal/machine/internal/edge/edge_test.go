@@ -2,17 +2,11 @@ package edge
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -27,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"homelab/internal/machine/internal/authority"
+	"homelab/internal/machine/internal/edge/edgetest"
 	"homelab/internal/rehearsal"
 )
 
@@ -56,7 +51,7 @@ type stage struct {
 // declared is the zone as the program declares it, with one hostname.
 func declared(t *testing.T) (rehearsal.Zone, *x509.CertPool) {
 	t.Helper()
-	certificate, key, pool := pullCertificate(t)
+	certificate, key, pool := edgetest.PullCertificate(t)
 	rule := func(ref, action, expression string) rehearsal.ZoneRule {
 		return rehearsal.ZoneRule{Ref: ref, Description: ref, Action: action, Expression: expression, Enabled: true}
 	}
@@ -89,29 +84,6 @@ func declared(t *testing.T) (rehearsal.Zone, *x509.CertPool) {
 		},
 		OriginPulls: true, Certificates: []rehearsal.ClientCertificate{{ID: "1", Certificate: certificate, PrivateKey: key}},
 	}, pool
-}
-
-// pullCertificate makes a client certificate, and the pool that trusts it alone.
-func pullCertificate(t *testing.T) (certificate, key string, pool *x509.CertPool) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "example.com origin pull"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	require.NoError(t, err)
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	require.NoError(t, err)
-	encode := func(kind string, der []byte) string {
-		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-	}
-	parsed, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	pool = x509.NewCertPool()
-	pool.AddCert(parsed)
-	return encode("CERTIFICATE", der), encode("PRIVATE KEY", pkcs8), pool
 }
 
 // newStage starts an origin that wants the zone's client certificate, and an edge before it. names
@@ -314,7 +286,7 @@ func TestAnOriginThatIsNotTheOneMeant(t *testing.T) {
 
 	s := newStage(t, nil)
 	stranger := s.zone
-	certificate, key, _ := pullCertificate(t)
+	certificate, key, _ := edgetest.PullCertificate(t)
 	stranger.Certificates = append(stranger.Certificates, rehearsal.ClientCertificate{ID: "2", Certificate: certificate, PrivateKey: key})
 	require.NoError(t, s.edge.SetZone(stranger))
 	assert.Contains(t, []int{520, 525}, s.get("https://"+host+"/").StatusCode, "the newest certificate is shown, which this origin does not know")

@@ -7,11 +7,8 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -28,30 +25,12 @@ import (
 
 	"homelab/internal/machine/internal/acme"
 	"homelab/internal/machine/internal/edge"
+	"homelab/internal/machine/internal/edge/edgetest"
 	"homelab/internal/machine/internal/link"
 	"homelab/internal/rehearsal"
 )
 
 const requests = "requests.example.com"
-
-// clientCertificate is one for a zone to show, and the pool that trusts it alone.
-func clientCertificate(t *testing.T) (certificate, key string, pool *x509.CertPool) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "origin pull"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	require.NoError(t, err)
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	require.NoError(t, err)
-	certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	pool = x509.NewCertPool()
-	require.True(t, pool.AppendCertsFromPEM([]byte(certificate)))
-	return certificate, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})), pool
-}
 
 // origin answers in the place of a machine with what it was asked, and by whom.
 func origin(t *testing.T, l *Lab, at netip.Addr, clients *x509.CertPool) {
@@ -108,7 +87,7 @@ func TestVisitorsReachAnOriginThroughTheZone(t *testing.T) {
 	state, cache := t.TempDir(), t.TempDir()
 	l := open(t, state, cache)
 	machine := netip.MustParseAddr("198.51.100.1")
-	pull, key, clients := clientCertificate(t)
+	pull, key, clients := edgetest.PullCertificate(t)
 	zone := rehearsal.Zone{
 		Name: "example.com", Plan: "free", Settings: map[string]any{"ssl": "strict"}, OriginPulls: true,
 		Records: []rehearsal.Record{
@@ -235,7 +214,7 @@ func TestBansOutliveTheProgram(t *testing.T) {
 	state, cache := t.TempDir(), t.TempDir()
 	l := open(t, state, cache)
 	machine, banned := netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("192.0.2.77")
-	pull, key, clients := clientCertificate(t)
+	pull, key, clients := edgetest.PullCertificate(t)
 	require.NoError(t, l.SetZone(t.Context(), rehearsal.Zone{
 		ID: "0", Name: "example.com", Plan: "free", Settings: map[string]any{"ssl": "strict"}, OriginPulls: true,
 		Records:      []rehearsal.Record{{Name: requests, Type: "A", Content: machine.String(), Proxied: true}},
