@@ -100,9 +100,9 @@ func TestVisitorsReachAnOriginThroughTheZone(t *testing.T) {
 	stranger := netip.MustParseAddr("192.0.2.77")
 	code, text := visit(t, l, stranger, rehearsal.EdgeIPv4)
 	assert.Equal(t, http.StatusOK, code)
-	assert.Equal(t, "origin pull, "+rehearsal.EdgeOriginIPv4.String()+", "+stranger.String(), text)
+	assert.Equal(t, "example.com origin pull, "+rehearsal.EdgeOriginIPv4.String()+", "+stranger.String(), text)
 	_, text = visit(t, l, rehearsal.Visitor6, rehearsal.EdgeIPv6)
-	assert.Equal(t, "origin pull, "+rehearsal.EdgeOriginIPv4.String()+", "+rehearsal.Visitor6.String(), text)
+	assert.Equal(t, "example.com origin pull, "+rehearsal.EdgeOriginIPv4.String()+", "+rehearsal.Visitor6.String(), text)
 	assert.Equal(t, []string{rehearsal.EdgeIPv4.String()}, resolve(t, l, requests))
 	assert.Equal(t, []string{"100.64.0.2"}, resolve(t, l, "radarr.example.com"))
 
