@@ -73,7 +73,7 @@ test-browser: setup ## Open the audit's page, the start page and two people's se
 	@go run ./internal/toolchain/tool pulumi version >/dev/null
 	@go test -tags browser -count=1 -run InABrowser -timeout 10m ./tests/policy
 	@go -C images/home test -tags browser -count=1 -run InABrowser -timeout 10m ./internal/web
-	@go test -tags browser,chain -count=1 -run InABrowser -timeout 20m ./tests/chain
+	@go test -tags browser,chain -count=1 -run InABrowser -timeout 20m ./tests/chain ./tests/chain/internal/chromium
 
 test-images: setup ## Let the program in each pinned image check its rendered files; needs Docker and the internet
 	@go run ./internal/toolchain/tool pulumi version >/dev/null

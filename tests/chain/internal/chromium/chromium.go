@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"time"
 )
 
@@ -93,7 +92,8 @@ func (b *Browser) attach() error {
 		return err
 	}
 	b.session = attached.Session
-	return errors.Join(b.call("Page.enable", nil, nil), b.call("Network.enable", nil, nil))
+	return errors.Join(b.call("Page.enable", nil, nil), b.call("Network.enable", nil, nil),
+		b.call("Page.setLifecycleEventsEnabled", map[string]any{"enabled": true}, nil))
 }
 
 // call asks the browser for something and decodes its answer.
@@ -141,36 +141,47 @@ func (b *Browser) next(deadline time.Time) (m message, err error) {
 	return m, json.Unmarshal(bytes.TrimSuffix(text, []byte{0}), &m)
 }
 
-// Open opens an address as somebody does who types it, and returns the page once it has loaded.
+// Open opens an address as somebody does who types it, and returns the page once it has loaded. What
+// the page before still says of itself does not count: each loading has a name, its loader's.
 func (b *Browser) Open(address string) (*Page, error) {
 	b.events = nil
-	if err := b.call("Page.navigate", map[string]any{"url": address}, nil); err != nil {
+	var loading struct {
+		Loader string `json:"loaderId"`
+		Fault  string `json:"errorText"`
+	}
+	if err := b.call("Page.navigate", map[string]any{"url": address}, &loading); err != nil {
 		return nil, err
 	}
-	for deadline := time.Now().Add(patience); !slices.ContainsFunc(b.events, func(m message) bool { return m.Method == "Page.frameStoppedLoading" }); {
+	page := &Page{}
+	for deadline := time.Now().Add(patience); ; {
+		for _, m := range b.events {
+			var event struct {
+				Loader   string `json:"loaderId"`
+				Name     string
+				Type     string
+				Response struct {
+					URL    string
+					Status int
+				}
+			}
+			if json.Unmarshal(m.Params, &event) != nil || event.Loader != loading.Loader {
+				continue
+			}
+			switch {
+			case m.Method == "Network.responseReceived" && event.Type == "Document":
+				page.URL, page.Status = event.Response.URL, event.Response.Status
+			case m.Method == "Page.lifecycleEvent" && event.Name == "load" && page.Status == 0:
+				return nil, fmt.Errorf("opening %s: no answer: %s", address, loading.Fault)
+			case m.Method == "Page.lifecycleEvent" && event.Name == "load":
+				return page, b.Run("document.body ? document.body.innerText : ''", &page.Text)
+			}
+		}
 		m, err := b.next(deadline)
 		if err != nil {
 			return nil, fmt.Errorf("opening %s: %w", address, err)
 		}
-		b.events = append(b.events, m)
+		b.events = []message{m}
 	}
-	page := &Page{}
-	for _, m := range b.events {
-		var received struct {
-			Type     string
-			Response struct {
-				URL    string
-				Status int
-			}
-		}
-		if m.Method == "Network.responseReceived" && json.Unmarshal(m.Params, &received) == nil && received.Type == "Document" {
-			page.URL, page.Status = received.Response.URL, received.Response.Status
-		}
-	}
-	if page.Status == 0 {
-		return nil, fmt.Errorf("opening %s: no answer", address)
-	}
-	return page, b.Run("document.body ? document.body.innerText : ''", &page.Text)
 }
 
 // Run runs a script in the page, and decodes what it returns or promises.
