@@ -23,7 +23,14 @@ func bootFiles(v bootValues) ([]bootFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	filter, err := renderPacketFilter(packetFilter{HTTPSPort: v.HTTPSPort, SSHPort: v.SSHPort, TailscalePort: v.TailscalePort, Include: rangesFiles, Metadata: metadata})
+	model := packetFilter{
+		HTTPSPort: v.HTTPSPort, SSHPort: v.SSHPort, TailscalePort: v.TailscalePort, Metadata: metadata, Base: baseFile, Include: rangesFiles,
+	}
+	base, err := renderFilter("base.nft.tmpl", model)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := renderFilter("firewall.nft.tmpl", model)
 	if err != nil {
 		return nil, err
 	}
@@ -33,6 +40,7 @@ func bootFiles(v bootValues) ([]bootFile, error) {
 		{"/etc/apt/apt.conf.d/60homelab", "0644", unattendedUpgrades()},
 		{"/etc/default/tailscaled", "0644", fmt.Sprintf("PORT=\"%d\"\nFLAGS=\"\"\n", v.TailscalePort)},
 		{"/etc/docker/daemon.json", "0644", daemon},
+		{baseFile, "0644", base},
 		{"/etc/homelab/firewall.nft", "0644", filter},
 		{"/etc/homelab/packages", "0644", strings.Join(packages, "\n") + "\n"},
 		{nodeKeyFile, "0600", v.NodeKey},

@@ -23,20 +23,21 @@ const (
 // packetFilter is what the filter of the first boot depends on.
 type packetFilter struct {
 	HTTPSPort, SSHPort, TailscalePort int
-	// Include is the pattern of the files that fill the sets.
-	Include string
 	// Metadata is the address of the metadata service.
 	Metadata string
+	// Base is the file that lets in who administers the machine, and nobody else.
+	Base string
+	// Include is the pattern of the files that let in more.
+	Include string
 }
+
+// baseFile stands alone where the packet filter cannot be loaded as a whole.
+const baseFile = "/etc/homelab/base.nft"
 
 var templateFunctions = template.FuncMap{"join": strings.Join}
 
 var filterTemplates = template.Must(template.New("").Funcs(templateFunctions).
 	ParseFS(files, "files/*.nft.tmpl"))
-
-func renderPacketFilter(f packetFilter) (string, error) {
-	return renderFilter("firewall.nft.tmpl", f)
-}
 
 // renderRanges writes the sets' elements. What is not a range is an error: a word more in this file
 // would be a rule.

@@ -101,11 +101,8 @@ func filterOf(t *testing.T, w *workspace.Simulation) *filtered {
 
 // writeFiles puts the filter of the first boot and the deployment's files where nft finds them.
 func (f *filtered) writeFiles(w *workspace.Simulation) {
-	boot := bootFiles(f.t, w.World().Machines()[0].UserData)["/etc/homelab/firewall.nft"]
-	const include = "/opt/homelab/firewall/*.nft"
-	require.Contains(f.t, boot, include)
 	require.NoError(f.t, os.Mkdir(f.dir+"/files", 0o700))
-	require.NoError(f.t, os.WriteFile(f.dir+"/firewall.nft", []byte(strings.ReplaceAll(boot, include, f.dir+"/files/*.nft")), 0o600))
+	writeFilter(f.t, bootFiles(f.t, w.World().Machines()[0].UserData), f.dir, f.dir+"/files/*.nft", "")
 	for _, c := range w.World().Commands("") {
 		_, target, ok := strings.Cut(c.Script, " /opt/homelab/firewall/")
 		if !ok || !strings.Contains(c.Script, "homelab-file put ") {

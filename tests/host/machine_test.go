@@ -175,14 +175,26 @@ func TestTheFirstBootIsAccepted(t *testing.T) {
 	})
 }
 
+// writeFilter writes the packet filter of a first boot into a folder: it includes the files of the
+// deployment from a pattern, and ends with more.
+func writeFilter(t *testing.T, boot map[string]string, folder, files, more string) {
+	t.Helper()
+	const base, include = "/etc/homelab/base.nft", "/opt/homelab/firewall/*.nft"
+	whole := boot["/etc/homelab/firewall.nft"]
+	require.Equal(t, 2, strings.Count(whole, `include "`))
+	require.Contains(t, whole, `"`+base+`"`)
+	require.Contains(t, whole, `"`+include+`"`)
+	require.NotEmpty(t, boot[base])
+	require.NoError(t, os.WriteFile(folder+"/base.nft", []byte(boot[base]), 0o600))
+	whole = strings.NewReplacer(base, folder+"/base.nft", include, files).Replace(whole)
+	require.NoError(t, os.WriteFile(folder+"/firewall.nft", []byte(whole+more), 0o600))
+}
+
 // The packet filter, loaded into a network of its own, with a machine on its public side.
 func TestThePacketFilter(t *testing.T) {
 	b := newBoot(t)
 	dir := t.TempDir()
-	filter := b.files["/etc/homelab/firewall.nft"]
-	require.Contains(t, filter, `include "/opt/homelab/firewall/*.nft"`)
-	filter = strings.ReplaceAll(filter, "/opt/homelab/firewall/*.nft", dir+"/ranges/*.nft")
-	require.NoError(t, os.WriteFile(dir+"/firewall.nft", []byte(filter), 0o600))
+	writeFilter(t, b.files, dir, dir+"/ranges/*.nft", "")
 	require.NoError(t, os.Mkdir(dir+"/ranges", 0o700))
 	run(t, "nft", "--check", "--file", dir+"/firewall.nft")
 
@@ -208,7 +220,7 @@ func TestThePacketFilter(t *testing.T) {
 	}
 	run(t, "ip", "-n", inside, "route", "add", "default", "via", "203.0.113.1")
 	in("nft", "add", "table", "ip", "docker") // somebody else's
-	in("nft", "--file", dir+"/firewall.nft")
+	in("nft", "--file", dir+"/base.nft")
 
 	for _, port := range []string{"443", "22", "8080"} {
 		server := exec.Command("ip", "netns", "exec", inside, "python3", "-m", "http.server", port, "--directory", dir)
@@ -220,6 +232,11 @@ func TestThePacketFilter(t *testing.T) {
 		return exec.Command("ip", "netns", "exec", outside, "python3", "-c", script, from, to, port).Run() == nil
 	}
 	require.Eventually(t, func() bool { return reaches("100.64.0.1", "100.64.0.2", "8080") }, 20*time.Second, 200*time.Millisecond, "the tailnet reaches everything")
+	assert.True(t, reaches("192.0.2.9", "203.0.113.2", "22"), "SSH, with the base alone")
+	for _, port := range []string{"443", "8080"} {
+		assert.False(t, reaches("173.245.48.9", "203.0.113.2", port), "%s, with the base alone", port)
+	}
+	in("nft", "--file", dir+"/firewall.nft")
 	assert.False(t, reaches("173.245.48.9", "203.0.113.2", "443"), "no ranges yet, so nobody")
 	require.NotEmpty(t, b.ranges)
 	require.NoError(t, os.WriteFile(dir+"/ranges/cloudflare.nft", []byte(b.ranges), 0o600))

@@ -125,7 +125,7 @@ func newEngine(t *testing.T) *engine {
 	e.put("homelab-filter-proof", machine["/opt/homelab/firewall/homelab-filter-proof"], 0o755)
 	e.put("unit", machine["/etc/systemd/system/homelab-containers.service"], 0o644)
 	boot := bootFiles(t, w.World().Machines()[0].UserData)
-	e.put("firewall.nft", boot["/etc/homelab/firewall.nft"]+containersFilter(w), 0o644)
+	writeFilter(t, boot, e.dir, e.dir+"/*.nftables", containersFilter(w))
 	e.put("firewall.unit", boot["/etc/systemd/system/homelab-firewall.service"], 0o644)
 	e.put("docker", fakeDocker, 0o755)
 	e.put("systemd-notify", "#!/bin/sh\ncase $1 in --ready) : >"+e.dir+"/ready ;; *) echo \"$*\" >"+e.dir+"/status.new; mv "+e.dir+"/status.new "+e.dir+"/status; echo >>"+e.dir+"/turns ;; esac\n", 0o755)
@@ -318,7 +318,7 @@ func TestABootWithoutThePacketFilter(t *testing.T) {
 	require.NoError(t, os.Mkdir(e.dir+"/bin", 0o755))
 	require.NoError(t, os.Symlink("../docker", e.dir+"/bin/docker"))
 	for name, content := range map[string]string{
-		"homelab-firewall.service":             strings.ReplaceAll(e.read("firewall.unit"), "/etc/homelab/firewall.nft", e.dir+"/firewall.nft"),
+		"homelab-firewall.service":             strings.ReplaceAll(e.read("firewall.unit"), "/etc/homelab/", e.dir+"/"),
 		"homelab-containers.service":           strings.NewReplacer("/opt/homelab/state/", e.dir+"/", "/opt/homelab/firewall/", e.dir+"/").Replace(e.read("unit")),
 		"homelab-firewall.service.d/test.conf": "[Service]\nStandardError=append:" + e.dir + "/journal\n",
 		"homelab-containers.service.d/test.conf": "[Service]\nStandardError=append:" + e.dir + "/journal\nRestartSec=1\nEnvironment=PATH=" + e.dir + "/bin:" + machinePath +
@@ -331,8 +331,11 @@ func TestABootWithoutThePacketFilter(t *testing.T) {
 	systemctl := func(words ...string) (string, error) {
 		return m.run("", append([]string{"/usr/local/sbin/systemctl"}, words...)...)
 	}
+	tables := func() string { return m.must(t, "nft", "list", "tables") }
+	require.Empty(t, tables())
 	_, err := systemctl("start", "homelab-firewall")
 	require.Error(t, err)
+	assert.Equal(t, "table inet homelab\n", tables(), "a machine whose filter cannot be loaded is closed")
 	_, err = systemctl("start", "homelab-containers")
 	require.Error(t, err)
 	time.Sleep(3 * time.Second) // it is tried again, and must fail again
@@ -348,6 +351,15 @@ func TestABootWithoutThePacketFilter(t *testing.T) {
 	e.put("firewall.nft", good, 0o644)
 	said, err := systemctl("start", "homelab-firewall")
 	require.NoError(t, err, "%s\n%s", said, e.read("journal"))
+	all := tables()
+	assert.Greater(t, strings.Count(all, "\n"), 1)
+	e.put("firewall.nft", good+"\nadd rule inet homelab nowhere drop\n", 0o644)
+	_, err = systemctl("restart", "homelab-firewall")
+	require.Error(t, err)
+	assert.Equal(t, all, tables(), "the filter that stands is kept")
+	e.put("firewall.nft", good, 0o644)
+	m.must(t, "/usr/local/sbin/systemctl", "reset-failed", "homelab-firewall") // it was started too often
+	m.must(t, "/usr/local/sbin/systemctl", "start", "homelab-firewall")
 	require.Eventually(t, func() bool {
 		said, _ = systemctl("show", "--property=ActiveState,StatusText", "homelab-containers")
 		return strings.Contains(said, "ActiveState=active") && strings.Contains(said, "StatusText=0 of 6 containers healthy")
