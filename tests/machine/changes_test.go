@@ -5,8 +5,12 @@ package machine
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"io"
+	"net/http"
 	"regexp"
+	"strings"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -22,9 +26,74 @@ func setting(config map[string]any, path ...string) map[string]any {
 	return config
 }
 
-// blastRadius changes one thing after the other, and looks at who started again.
+// download is a large file on its way to somebody who reads slowly. finish reads the rest.
+func (l *lab) download() (finish func()) {
+	l.t.Helper()
+	request, err := http.NewRequestWithContext(l.t.Context(), http.MethodGet, films+"/web/main.jellyfin.bundle.js", nil)
+	require.NoError(l.t, err)
+	response, err := (&http.Client{Transport: l.visitor("198.51.100.61").client.Transport}).Do(request)
+	require.NoError(l.t, err)
+	l.t.Cleanup(func() { _ = response.Body.Close() })
+	require.Equal(l.t, http.StatusOK, response.StatusCode)
+	require.Greater(l.t, response.ContentLength, int64(32<<20), "too small to be on its way for long")
+	type part struct {
+		size int64
+		err  error
+	}
+	enough, slowly := make(chan struct{}), make(chan part, 1)
+	go func() {
+		var read part
+		for read.err == nil {
+			var n int64
+			n, read.err = io.CopyN(io.Discard, response.Body, 4<<10)
+			read.size += n
+			select {
+			case <-enough:
+				slowly <- read
+				return
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+		slowly <- read
+	}()
+	return func() {
+		l.t.Helper()
+		close(enough)
+		read := <-slowly
+		require.NoError(l.t, read.err, "after %d bytes", read.size)
+		rest, err := io.Copy(io.Discard, response.Body)
+		require.NoError(l.t, err, "after %d bytes", read.size+rest)
+		assert.Equal(l.t, response.ContentLength, read.size+rest)
+		assert.Greater(l.t, rest, response.ContentLength/2, "the download had nearly ended before the change")
+	}
+}
+
+// rotate has the next `up` make a secret of the stack anew.
+func (l *lab) rotate(name string) {
+	l.t.Helper()
+	out, err := l.pulumi("stack", "export").Output()
+	require.NoError(l.t, err)
+	var state struct {
+		Deployment struct {
+			Resources []struct{ URN string }
+		}
+	}
+	require.NoError(l.t, json.Unmarshal(out, &state))
+	for _, r := range state.Deployment.Resources {
+		if strings.HasSuffix(r.URN, "RandomPassword::"+name) {
+			said, err := l.pulumi("state", "taint", r.URN, "--yes").CombinedOutput()
+			require.NoError(l.t, err, "%s", said)
+			return
+		}
+	}
+	require.Failf(l.t, "no such secret", "%s", name)
+}
+
+// blastRadius changes one thing after the other, and looks at who started again. What somebody
+// downloads meanwhile arrives whole.
 func (l *lab) blastRadius() {
-	const service = "jellyseerr"
+	const service, own = "jellyseerr", "custom-exporter"
+	versions := l.ownImages()
 	for _, change := range []struct {
 		what string
 		do   func(config map[string]any)
@@ -45,6 +114,16 @@ func (l *lab) blastRadius() {
 		{"another policy at the portal and in the proxy", func(config map[string]any) {
 			setting(config, "homelab:services", service)["access"] = map[string]any{"policy": "one-factor", "groups": []any{"users"}}
 		}, []string{}},
+		{"a service of one's own", func(config map[string]any) {
+			config["homelab:customServices"] = map[string]any{"exporter": map[string]any{
+				"image": versions[0], "port": 9100, "user": "2002:2002", "health": map[string]any{"path": "/"}, "memoryMiB": 128, "hostname": "exporter",
+			}}
+		}, []string{own}},
+		{"another version of its image", func(config map[string]any) {
+			setting(config, "homelab:customServices", "exporter")["image"] = versions[1]
+		}, []string{own}},
+		{"without it again", func(config map[string]any) { delete(config, "homelab:customServices") }, []string{}},
+		{"another password of the sessions' store", func(map[string]any) { l.rotate("authelia-store-password") }, []string{"authelia", "authelia-store"}},
 		{"a service less", func(config map[string]any) {
 			setting(config, "homelab:services", service)["enabled"] = false
 		}, []string{}},
@@ -54,7 +133,9 @@ func (l *lab) blastRadius() {
 	} {
 		before := l.healthy()
 		l.configure(change.do)
+		finish := l.download()
 		l.run("up")
+		finish()
 		assert.Equal(l.t, change.who, restarted(before, l.healthy()), change.what)
 	}
 	l.nothingToChange()

@@ -83,13 +83,6 @@ func (l *lab) probed(during func(), flags ...string) {
 	assert.NoError(l.t, err, "something was open that is not declared, or could not be looked at")
 }
 
-// machineImages makes the images, or finds them made.
-func (l *lab) machineImages() {
-	l.t.Helper()
-	cmd, out := l.command(l.t.Context(), "machine", "images", l.images)
-	require.NoError(l.t, cmd.Run(), "%s", out)
-}
-
 // whatRuns compares Docker with the declaration, container by container.
 func (l *lab) whatRuns() {
 	declared := l.declared()
@@ -308,6 +301,7 @@ func (l *lab) filterBroken() {
 		}
 		return nil
 	})
+	assert.Contains(l.t, l.root("nft list chain inet homelab input"), "policy drop", "the base stands alone")
 	for range 12 {
 		out, err := l.shell("docker ps --format '{{.Names}}'")
 		require.NoError(l.t, err)

@@ -21,17 +21,24 @@ import (
 	"homelab/tests/readme"
 )
 
-// output is an output of the stack, secrets included.
-func (l *lab) output(name string) string {
+// pulumi is a command of Pulumi's own program on the stack.
+func (l *lab) pulumi(args ...string) *exec.Cmd {
 	l.t.Helper()
 	find := exec.CommandContext(l.t.Context(), "go", "run", "./internal/toolchain/tool", "path", "pulumi")
 	find.Dir = l.project
 	path, err := find.Output()
 	require.NoError(l.t, err)
-	cmd := exec.CommandContext(l.t.Context(), strings.TrimSpace(string(path)), "stack", "output", name, "--show-secrets", "--stack", stack)
+	cmd := exec.CommandContext(l.t.Context(), strings.TrimSpace(string(path)), append(args, "--stack", stack)...)
 	cmd.Dir = l.state
 	cmd.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+filepath.Join(l.state, "backend"),
 		"PULUMI_CONFIG_PASSPHRASE_FILE="+filepath.Join(l.state, "passphrase"), "PULUMI_SKIP_UPDATE_CHECK=true")
+	return cmd
+}
+
+// output is an output of the stack, secrets included.
+func (l *lab) output(name string) string {
+	l.t.Helper()
+	cmd := l.pulumi("stack", "output", name, "--show-secrets")
 	var said strings.Builder
 	cmd.Stderr = &said
 	value, err := cmd.Output()

@@ -49,6 +49,7 @@ func TestJellyfin(t *testing.T) {
 	r.answers(401, "GET", "/Startup/User", "")
 	r.answers(404, "GET", "/nothing", "")
 	r.answers(405, "POST", "/health", "")
+	assert.Len(t, r.answers(200, "GET", "/web/main.jellyfin.bundle.js", ""), bundleSize)
 	r.answers(401, "GET", "/Library/VirtualFolders", "")
 	r.answers(401, "POST", "/Users/AuthenticateByName", `{"Username":"admin","Pw":"other"}`, "Authorization", client)
 	session := field(t, r.answers(200, "POST", "/Users/AuthenticateByName", `{"Username":"admin","Pw":"secret"}`, "Authorization", client), "AccessToken")
