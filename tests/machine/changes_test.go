@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -150,22 +151,49 @@ func changed(line string) int { return len(done.FindAllString(line, 1)) }
 // cuts is how often this computer's connection is cut.
 const cuts = 20
 
+// waits is how long somebody waits for a command that says nothing any more, before he ends it.
+const waits = time.Minute
+
 // cutOff moves a network of the containers, which makes most of what is on the machine anew, and
 // cuts this computer's connection on the way, again and again, each time somewhere else. The next
 // `up` goes on where it was, and the last one ends.
 func (l *lab) cutOff() {
-	move := func(config map[string]any) { setting(config, "homelab:networks")["caddyProxy"] = "172.30.9.0/24" }
-	l.configure(move)
+	l.move("172.30.9.0/24")
 	for i := range cuts {
-		l.upCutAfter(1 + i%4)
+		out, err := l.upUntil(1+i%4, func(ctx context.Context) error { return l.client.SetAway(ctx, rehearsal.Laptop, true) })
+		require.NoError(l.t, l.client.SetAway(l.t.Context(), rehearsal.Laptop, false))
+		require.Error(l.t, err, "`up` says that all is well although it was cut off: %s", tail(out))
 	}
 	l.run("up")
 	l.nothingToChange()
 }
 
-// upCutAfter runs `up` until something on the machine was changed n times, and cuts the connection.
-// The command must end and must not say that all is well.
-func (l *lab) upCutAfter(n int) {
+// move has a network of the containers somewhere else.
+func (l *lab) move(to string) {
+	l.configure(func(config map[string]any) { setting(config, "homelab:networks")["caddyProxy"] = to })
+}
+
+// powerCutInUp moves the network, and cuts the machine's power on the way.
+func (l *lab) powerCutInUp() {
+	l.move("172.30.10.0/24")
+	before := l.boot()
+	out, err := l.upUntil(5, func(ctx context.Context) error {
+		all, err := l.client.Machines(ctx)
+		if err != nil {
+			return err
+		}
+		return l.client.SetPower(ctx, all[0].ID, rehearsal.CutPower)
+	})
+	require.Error(l.t, err, "`up` says that all is well without the machine: %s", tail(out))
+	l.machine("cut") // which switches it on
+	l.booted(before)
+	l.run("up")
+	l.nothingToChange()
+}
+
+// upUntil runs `up` until something on the machine was changed n times, does something about it, and
+// returns what the command says.
+func (l *lab) upUntil(n int, then func(context.Context) error) (string, error) {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), boots)
 	defer cancel()
@@ -174,7 +202,7 @@ func (l *lab) upCutAfter(n int) {
 	watched := io.MultiWriter(cmd.Stdout, w)
 	cmd.Stdout, cmd.Stderr = watched, watched
 	require.NoError(l.t, cmd.Start())
-	cut := make(chan bool)
+	acted := make(chan bool)
 	go func() {
 		for lines := bufio.NewScanner(progress); lines.Scan(); {
 			if n -= changed(lines.Text()); n <= 0 {
@@ -182,16 +210,15 @@ func (l *lab) upCutAfter(n int) {
 			}
 		}
 		if n <= 0 {
-			assert.NoError(l.t, l.client.SetAway(ctx, rehearsal.Laptop, true))
+			assert.NoError(l.t, then(ctx))
+			defer time.AfterFunc(waits, func() { _ = cmd.Process.Signal(os.Interrupt) }).Stop() // it may have ended
 		}
 		_, _ = io.Copy(io.Discard, progress) // the command goes on to write
-		cut <- n <= 0
+		acted <- n <= 0
 	}()
 	err := cmd.Wait()
 	_ = w.Close() // never fails
-	wasCut := <-cut
-	require.NoError(l.t, l.client.SetAway(l.t.Context(), rehearsal.Laptop, false))
-	require.True(l.t, wasCut, "`up` ended before it was cut off: %s", tail(out.String()))
-	require.Error(l.t, err, "`up` says that all is well although it was cut off")
+	require.True(l.t, <-acted, "`up` ended before anything happened: %s", tail(out.String()))
 	assert.NotContains(l.t, out.String(), "panic:")
+	return out.String(), err
 }

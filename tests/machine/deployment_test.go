@@ -60,6 +60,7 @@ func TestDeployment(t *testing.T) {
 			part{"the tailnet is away at boot", (*lab).tailnetAway},
 			part{"who starts again after a change", (*lab).blastRadius},
 			part{"this computer is cut off", (*lab).cutOff},
+			part{"the power is cut while something is deployed", (*lab).powerCutInUp},
 		)
 	})
 	// Without the filter ports refuse, to whoever gets past Hetzner's firewall; that nothing is open
