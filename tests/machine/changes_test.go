@@ -177,15 +177,16 @@ func (l *lab) move(to string) {
 func (l *lab) powerCutInUp() {
 	l.move("172.30.10.0/24")
 	before := l.boot()
-	out, err := l.upUntil(5, func(ctx context.Context) error {
+	power := func(ctx context.Context, action rehearsal.Action) error {
 		all, err := l.client.Machines(ctx)
 		if err != nil {
 			return err
 		}
-		return l.client.SetPower(ctx, all[0].ID, rehearsal.CutPower)
-	})
+		return l.client.SetPower(ctx, all[0].ID, action)
+	}
+	out, err := l.upUntil(5, func(ctx context.Context) error { return power(ctx, rehearsal.CutPower) })
 	require.Error(l.t, err, "`up` says that all is well without the machine: %s", tail(out))
-	l.machine("cut") // which switches it on
+	require.NoError(l.t, power(l.t.Context(), rehearsal.SwitchOn))
 	l.booted(before)
 	l.run("up")
 	l.nothingToChange()
