@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"homelab/internal/simcloud"
 )
@@ -109,10 +110,34 @@ func cloudsKey(path string) ([]byte, error) {
 	return key, os.WriteFile(path, key, 0o600)
 }
 
-// save keeps the simulated clouds, unless they are the caller's or of a temporary folder.
-func (s *Simulation) save() error {
+// keepEvery is how often the clouds are saved while an operation changes them.
+const keepEvery = 2 * time.Second
+
+// keepClouds saves the simulated clouds again and again until done is called, and then once more,
+// unless they are the caller's or of a temporary folder: what was made before this program was
+// killed is there afterwards, as with real clouds, but for the last moment. Only the last error
+// counts, since each save is a whole one.
+func (s *Simulation) keepClouds() (done func() error) {
 	if s.key == nil {
-		return nil
+		return func() error { return nil }
 	}
-	return s.world.Save(filepath.Join(s.dir, cloudsFile), s.key)
+	save := func() error { return s.world.Save(filepath.Join(s.dir, cloudsFile), s.key) }
+	over, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for every := time.NewTicker(keepEvery); ; {
+			select {
+			case <-over:
+				every.Stop()
+				return
+			case <-every.C:
+				_ = save() // as above
+			}
+		}
+	}()
+	return func() error {
+		close(over)
+		<-ended
+		return save()
+	}
 }

@@ -135,6 +135,7 @@ func (w *Workspace) run(ctx context.Context, name string, opts []Option,
 	w.refused.Store(nil)
 
 	began := time.Now()
+	kept := w.keep()
 	err := operate(options, collected.stream)
 	summary := &Summary{
 		SchemaVersion: SchemaVersion, Command: name, Stack: w.stackName, Simulated: w.simulated, Result: Succeeded,
@@ -147,7 +148,7 @@ func (w *Workspace) run(ctx context.Context, name string, opts []Option,
 	if err != nil {
 		err = w.failure(ctx, summary, err)
 	}
-	return summary, errors.Join(err, w.afterOperation())
+	return summary, errors.Join(err, kept())
 }
 
 // failure completes the summary of a failed operation and returns the error for its caller.

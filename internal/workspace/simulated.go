@@ -125,7 +125,7 @@ func Simulated(ctx context.Context, opts Options) (_ *Simulation, err error) {
 	sim := &Simulation{project: project, Workspace: &Workspace{
 		stackName: stackName, simulated: true, stdout: orDiscard(opts.Stdout), stderr: orDiscard(opts.Stderr),
 	}}
-	sim.afterOperation = sim.save
+	sim.keep = sim.keepClouds
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("simulating stack %s: %w", stackName, err), sim.Close())

@@ -55,10 +55,10 @@ type Workspace struct {
 	stack     *auto.Stack
 	cli       *command
 	simulated bool
-	// afterOperation runs after each operation, whatever came of it.
-	afterOperation func() error
-	stdout         io.Writer
-	stderr         io.Writer
+	// keep runs before each operation, and what it returns after it, whatever came of it.
+	keep   func() (done func() error)
+	stdout io.Writer
+	stderr io.Writer
 	// refused is what the program said of its configuration in the last operation, if anything.
 	refused atomic.Pointer[settings.Problems]
 }
@@ -103,8 +103,8 @@ func Real(ctx context.Context, opts RealOptions) (*Workspace, error) {
 	}
 	w := &Workspace{
 		dir: project, stackName: ref.name, stdout: orDiscard(opts.Stdout), stderr: orDiscard(opts.Stderr),
-		cli:            &command{path: opts.CLI, env: withPathOf(opts.CLI, os.Environ())},
-		afterOperation: func() error { return nil },
+		cli:  &command{path: opts.CLI, env: withPathOf(opts.CLI, os.Environ())},
+		keep: func() func() error { return func() error { return nil } },
 	}
 	file, err := readStackFileIfAny(w.stackFilePath())
 	if err != nil {

@@ -340,6 +340,25 @@ func TestAKeptStateIsWrittenStepByStep(t *testing.T) {
 	}
 }
 
+// So must the simulated clouds: the engine would else believe in what they do not know.
+func TestKeptCloudsAreSavedWhileTheyChange(t *testing.T) {
+	opts := options(t, threeLeaves)
+	opts.State = filepath.Join(t.TempDir(), "state")
+	opts.Program = func(string) pulumi.RunFunc {
+		return func(*pulumi.Context) error {
+			_ = os.Remove(filepath.Join(opts.State, cloudsFile)) // the first operation finds none
+			assert.Eventually(t, func() bool {
+				_, err := Kept(opts.State, nil)
+				return err == nil
+			}, 10*time.Second, 100*time.Millisecond)
+			return nil
+		}
+	}
+	w := open(t, opts)
+	up, err := w.Up(t.Context())
+	require.NoError(t, err, up.Log)
+}
+
 func TestSimulationSeesNoCredentials(t *testing.T) {
 	opts := options(t, threeLeaves)
 	opts.Env = map[string]string{"EXTRA": "yes"}
