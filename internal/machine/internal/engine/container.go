@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +47,10 @@ func createContainer(s *session) (rehearsal.DockerResult, error) {
 	if err != nil {
 		return rehearsal.DockerResult{}, err
 	}
+	if slow := s.slowness(); slow > 1 {
+		config.Labels[slownessLabel] = strconv.Itoa(slow)
+		config.Healthcheck = stretched(config.Healthcheck, slow)
+	}
 	made, err := s.api.ContainerCreate(s.ctx, client.ContainerCreateOptions{
 		Config: config, HostConfig: hostConfig, NetworkingConfig: &network.NetworkingConfig{}, Name: in.Name,
 	})
@@ -72,11 +78,60 @@ func (s *session) run(id string, in containerInputs) error {
 	if !in.Wait {
 		return nil
 	}
-	patience := time.Duration(or(in.WaitTimeout, 60)) * time.Second
-	if slow := s.options.Slowness; slow != nil {
-		patience *= time.Duration(slow())
+	return s.waitHealthy(id, time.Duration(or(in.WaitTimeout, 60)*s.slowness())*time.Second)
+}
+
+func (s *session) slowness() int {
+	if s.options.Slowness == nil {
+		return 1
 	}
-	return s.waitHealthy(id, patience)
+	return s.options.Slowness()
+}
+
+// slownessLabel says how slow the machine was when the container was made.
+const slownessLabel = "homelab.invalid/slowness"
+
+// Docker's defaults for what a health check does not say.
+const (
+	defaultInterval, defaultTimeout = 30 * time.Second, 30 * time.Second
+	defaultStartInterval            = 5 * time.Second
+)
+
+// stretched is a health check on a machine that is so many times as slow. Each check starts a program
+// in the container: as often as declared they would need more than all of an emulated machine's
+// time, and not end in theirs. While a container starts it is asked more often, or everything that
+// waits for it would take so long, too.
+func stretched(h *container.HealthConfig, slow int) *container.HealthConfig {
+	if h == nil {
+		return nil
+	}
+	factor := time.Duration(slow)
+	out := *h
+	out.Interval = cmp.Or(h.Interval, defaultInterval) * factor
+	out.Timeout = cmp.Or(h.Timeout, defaultTimeout) * factor
+	out.StartPeriod *= factor
+	out.StartInterval = cmp.Or(h.StartInterval, defaultStartInterval) * max(1, factor/4)
+	return &out
+}
+
+// asDeclared is a container's health check as it was declared, if it was stretched, and else as it is.
+func asDeclared(c *container.Config, in containerInputs) *container.HealthConfig {
+	slow, err := strconv.Atoi(c.Labels[slownessLabel])
+	if err != nil {
+		return c.Healthcheck
+	}
+	declared, err := in.config()
+	if err != nil || declared.Healthcheck == nil || c.Healthcheck == nil {
+		return c.Healthcheck
+	}
+	made := stretched(declared.Healthcheck, slow)
+	if c.Healthcheck.StartInterval == 0 {
+		made.StartInterval = 0 // an engine before Docker 25 does not know it
+	}
+	if !reflect.DeepEqual(made, c.Healthcheck) {
+		return c.Healthcheck
+	}
+	return declared.Healthcheck
 }
 
 // join takes the container out of the default network and into its own.

@@ -31,8 +31,8 @@ type Options struct {
 	// faster than the connection to its engine, and returns what `docker load` says. host is that of
 	// the call. It returns false when the machine has no such way; nil: none has.
 	Load func(ctx context.Context, host, ref string) (said string, loaded bool, err error)
-	// Slowness is how many times as long as declared a container may take until it is healthy, because
-	// the machine is that much slower than the one that it stands for. nil: as long as declared.
+	// Slowness is how many times as slow the machine is as the one that it stands for: a container may
+	// take that much longer until it is healthy, and a new one's health is asked for less often. nil: 1.
 	Slowness func() int
 	// Offline engines can pull nothing: what they lack and has no substitute is an error at once.
 	Offline bool

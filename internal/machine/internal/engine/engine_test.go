@@ -177,15 +177,20 @@ func TestContainersThatFail(t *testing.T) {
 		"name": "slow", "wait": true, "waitTimeout": 2, "command": []any{"/bin/busybox", "sh", "-c", "/bin/busybox sleep 4; /bin/busybox touch /dev/shm/ready; /bin/busybox sleep 600"},
 		"healthcheck": m{"tests": []any{"CMD", "/bin/busybox", "test", "-e", "/dev/shm/ready"}, "interval": "1s", "retries": 60},
 	})
-	e.options.Slowness = func() int { return 30 }
+	e.options.Slowness = func() int { return 10 }
 	result, err := e.try(rehearsal.Create, containers, "", slow)
 	require.NoError(t, err)
 	assert.Empty(t, result.NotReady, "a slow machine is given more time")
+	assert.Equal(t, "10s 5m0s", e.docker("inspect", "--format", "{{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.Timeout}}", "slow"), "and is asked less often")
+	assert.Equal(t, "1s", result.Outputs["healthcheck"].(healthInput).Interval, "the program knows what it has declared")
 	e.options.Slowness = nil
+	_, out := e.do(rehearsal.Read, containers, result.ID, slow)
+	assert.Equal(t, "1s", out["healthcheck"].(m)["interval"])
 	_, err = e.try(rehearsal.Create, containers, "", simple(m{"command": []any{"/bin/busybox", "true"}}))
 	require.EqualError(t, err, "container exited immediately")
 	assert.NotContains(t, e.docker("ps", "--all", "--format", "{{.Names}}"), "app", "the provider removes it")
-	id, out := e.do(rehearsal.Create, containers, "", simple(m{"command": []any{"/bin/busybox", "sh", "-c", "exit 7"}, "mustRun": false}))
+	var id string
+	id, out = e.do(rehearsal.Create, containers, "", simple(m{"command": []any{"/bin/busybox", "sh", "-c", "exit 7"}, "mustRun": false}))
 	require.Eventually(t, func() bool {
 		_, out = e.do(rehearsal.Read, containers, id, simple(m{"mustRun": false}))
 		return out["exitCode"] == 7.0

@@ -33,7 +33,7 @@ func containerOutputs(c container.InspectResponse, in containerInputs) map[strin
 	if len(h.CapAdd)+len(h.CapDrop) > 0 {
 		out["capabilities"] = capabilities{Adds: h.CapAdd, Drops: h.CapDrop}
 	}
-	if check := c.Config.Healthcheck; check != nil {
+	if check := asDeclared(c.Config, in); check != nil {
 		out["healthcheck"] = healthInput{
 			Tests: check.Test, Interval: check.Interval.String(), Timeout: check.Timeout.String(), StartPeriod: check.StartPeriod.String(),
 			StartInterval: check.StartInterval.String(), Retries: check.Retries,
