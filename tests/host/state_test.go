@@ -43,6 +43,11 @@ case "$*" in
 "inspect --type container --format {{.State.Pid}} ${6:-}")
 	cat "$6/pid" ;;
 "restart $2")
+	if [ -e "$home/slow" ]; then
+		echo exited >"$2/state"
+		echo 'Exited (0) 1 second ago' >"$2/status"
+		exit 124
+	fi
 	[ ! -e "$2/joins" ] || cp "$(cat "$2/joins")/pid" "$2/pid"
 	echo running >"$2/state"
 	echo 'Up 1 second (health: starting)' >"$2/status"
@@ -128,6 +133,7 @@ func newEngine(t *testing.T) *engine {
 	writeFilter(t, boot, e.dir, e.dir+"/*.nftables", containersFilter(w))
 	e.put("firewall.unit", boot["/etc/systemd/system/homelab-firewall.service"], 0o644)
 	e.put("docker", fakeDocker, 0o755)
+	e.busy("3.02")
 	e.put("systemd-notify", "#!/bin/sh\ncase $1 in --ready) : >"+e.dir+"/ready ;; *) echo \"$*\" >"+e.dir+"/status.new; mv "+e.dir+"/status.new "+e.dir+"/status; echo >>"+e.dir+"/turns ;; esac\n", 0o755)
 	return e
 }
@@ -166,7 +172,7 @@ func (e *engine) runs(env ...string) {
 	cmd := exec.Command("unshare", append([]string{
 		"--net", "sh", "-ec", `nft --file "$1"; shift; exec "$@"`, "sh", e.dir + "/firewall.nft", "bash", e.dir + "/homelab-containers",
 	}, strings.Fields(line)...)...)
-	cmd.Env = append(os.Environ(), append(env, "PATH="+e.dir+":"+os.Getenv("PATH"), "HOMELAB_RUN="+e.dir+"/run", "HOMELAB_CONTAINERS_INTERVAL=0.1")...)
+	cmd.Env = append(os.Environ(), append(env, "PATH="+e.dir+":"+os.Getenv("PATH"), "HOMELAB_RUN="+e.dir+"/run", "HOMELAB_PRESSURE="+e.dir+"/pressure", "HOMELAB_CONTAINERS_INTERVAL=0.1")...)
 	journal, err := os.Create(e.dir + "/journal")
 	require.NoError(e.t, err)
 	defer journal.Close()
@@ -206,6 +212,39 @@ func (e *engine) started() []string {
 func (e *engine) library() {
 	e.t.Helper()
 	require.NoError(e.t, os.MkdirAll(e.dir+"/run/gates/media", 0o755))
+}
+
+// busy sets how much of the last five minutes something has waited for a processor, in percent.
+func (e *engine) busy(percent string) {
+	e.t.Helper()
+	e.put("pressure", "some avg10=99.00 avg60=99.00 avg300="+percent+" total=3375395533\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n", 0o644)
+}
+
+// On a machine that has no time, checks fail of containers that are well.
+func TestAnUnhealthyContainerIsLeftAloneOnABusyMachine(t *testing.T) {
+	e := newEngine(t)
+	e.library()
+	e.healthy(e.names...)
+	e.busy("98.09")
+	e.runs()
+	e.shows("6 of 6 containers healthy")
+	e.becomes("crowdsec", "running", "Up 5 minutes (unhealthy)")
+	e.shows("5 of 6 containers healthy: crowdsec")
+	assert.Empty(t, e.settles())
+	assert.Empty(t, e.read("restarts"))
+	assert.Contains(t, e.read("journal"), "crowdsec is unhealthy, and the processors are busy all the time: leaving it as it is")
+}
+
+// Docker stops a container and does not start it in time: it has not ended by an operator's hand.
+func TestARestartThatStopsHalfWayGoesOn(t *testing.T) {
+	e := newEngine(t)
+	e.library()
+	e.healthy(e.names...)
+	e.runs()
+	e.shows("6 of 6 containers healthy")
+	e.put("slow", "", 0o644)
+	e.becomes("crowdsec", "running", "Up 5 minutes (unhealthy)")
+	require.Eventually(t, func() bool { return slices.Equal(e.started(), []string{"crowdsec"}) }, 20*time.Second, 50*time.Millisecond)
 }
 
 // A container that turns unhealthy is started again, and not again at once when that did not help.
