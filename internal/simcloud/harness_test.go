@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/plugin"
@@ -24,6 +25,9 @@ var goodConfig = map[string]m{
 	"tailscale":  {"oauthClientId": "id", "oauthClientSecret": "tskey-client-x"},
 }
 
+// clientIdle is when an engine's connection is closed; gRPC's default.
+var clientIdle = 30 * time.Minute
+
 // engine speaks the protocol as the real engine does, one connection per provider.
 type engine struct {
 	t      *testing.T
@@ -43,7 +47,7 @@ func clouds(t *testing.T, w *World) func(pkg string, config ...m) *engine {
 	}
 	return func(pkg string, config ...m) *engine {
 		t.Helper()
-		conn, err := grpc.NewClient("127.0.0.1:"+ports[pkg], grpc.WithTransportCredentials(insecure.NewCredentials()))
+		conn, err := grpc.NewClient("127.0.0.1:"+ports[pkg], grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithIdleTimeout(clientIdle))
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
 		e := &engine{t, pulumirpc.NewResourceProviderClient(conn)}

@@ -116,7 +116,7 @@ func (p *provider) Create(ctx context.Context, req *pulumirpc.CreateRequest) (*p
 		props, err := marshal(k.previewed(token, news))
 		return &pulumirpc.CreateResponse{Properties: props}, err
 	}
-	config, err := p.session(ctx).get()
+	config, err := p.config(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (p *provider) Read(ctx context.Context, req *pulumirpc.ReadRequest) (*pulum
 	if err != nil {
 		return nil, err
 	}
-	config, err := p.session(ctx).get()
+	config, err := p.config(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +209,7 @@ func (p *provider) Update(ctx context.Context, req *pulumirpc.UpdateRequest) (*p
 		props, err := marshal(k.previewedUpdate(token, olds, news))
 		return &pulumirpc.UpdateResponse{Properties: props}, err
 	}
-	config, err := p.session(ctx).get()
+	config, err := p.config(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +253,7 @@ func (p *provider) Delete(ctx context.Context, req *pulumirpc.DeleteRequest) (*e
 	if err != nil {
 		return nil, err
 	}
-	config, err := p.session(ctx).get()
+	config, err := p.config(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +284,7 @@ func (p *provider) Invoke(ctx context.Context, req *pulumirpc.InvokeRequest) (*p
 	if len(resp.Failures) > 0 {
 		return resp, nil
 	}
-	config, err := p.session(ctx).get()
+	config, err := p.config(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,24 @@ func TestDebugProvidersIsSorted(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
+// gRPC closes the engine's connection when nothing is asked for long, and opens another one.
+func TestAConnectionThatWasClosedForIdlenessGoesOn(t *testing.T) {
+	long, engines := idle, clientIdle
+	idle, clientIdle = 200*time.Millisecond, 300*time.Millisecond
+	t.Cleanup(func() { idle, clientIdle = long, engines })
+	connect := clouds(t, New(Options{}))
+	create := func(e *engine, name string) error {
+		_, err := e.client.Create(t.Context(), &pulumirpc.CreateRequest{Urn: urnOf("hcloud:index/sshKey:SshKey", name), Properties: e.wire(with(sshKeyIn, m{"name": name}))})
+		return err
+	}
+	first := connect("hcloud")
+	time.Sleep(3 * clientIdle) // it is looked at times that are so far apart
+	require.NoError(t, create(first, "x"))
+	second := connect("hcloud", m{"token": strings.Repeat("b", 64)})
+	time.Sleep(3 * clientIdle)
+	require.ErrorContains(t, create(second, "y"), "several providers of this package are configured differently")
+}
+
 func TestConfigurationIsRefusedWithoutCredentials(t *testing.T) {
 	connect := clouds(t, New(Options{}))
 	unknown := resource.PropertyMap{"token": resource.MakeComputed(resource.NewStringProperty(""))}

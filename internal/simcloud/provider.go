@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/plugin"
@@ -25,6 +28,10 @@ type provider struct {
 
 	world *World
 	pkg   string
+
+	mu sync.Mutex
+	// left are the configured sessions whose connection was closed because nothing was asked.
+	left []*session
 }
 
 // session is one connection of an engine: its configuration, and whether the
@@ -36,8 +43,10 @@ type session struct {
 	mu     sync.Mutex
 	config map[string]any
 	ready  bool
-	// log sends a warning to the engine; nil until the engine has attached.
-	log func(ctx context.Context, urn, message string)
+	asked  time.Time // when the last call ended
+	// address is the engine's, and log sends a warning to it; nil until the engine has attached.
+	address string
+	log     func(ctx context.Context, urn, message string)
 }
 
 func newSession(ctx context.Context) *session {
@@ -54,12 +63,60 @@ func (p *provider) session(ctx context.Context) *session {
 	return newSession(ctx)
 }
 
-func (s *session) get() (map[string]any, error) {
+// config is the configuration of the connection that a call came by.
+func (p *provider) config(ctx context.Context) (map[string]any, error) {
+	s := p.session(ctx)
+	s.mu.Lock()
+	ready, config := s.ready, s.config
+	s.mu.Unlock()
+	if ready {
+		return config, nil
+	}
+	return p.resume(s)
+}
+
+// idle is a little less than how long gRPC keeps a connection on which nothing is asked: 30 minutes,
+// which pass while a slow machine is deployed to.
+var idle = 29 * time.Minute
+
+// end notes that a connection has ended.
+func (p *provider) end(s *session) {
+	s.stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.ready {
+	if !s.ready || time.Since(s.asked) < idle {
+		return // the engine has closed it
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = append(p.left, s)
+}
+
+// resume has a connection go on where one was closed for idleness. The engine's gRPC opens another
+// one for the next call; a plugin, which is a process of its own, knows its configuration then. Which
+// of several providers calls cannot be told here, so they must be configured alike.
+func (p *provider) resume(s *session) (map[string]any, error) {
+	p.mu.Lock()
+	left := slices.Clone(p.left)
+	p.mu.Unlock()
+	if len(left) == 0 {
 		return nil, status.Error(codes.FailedPrecondition, "the provider is not configured")
 	}
+	last := left[len(left)-1]
+	for _, l := range left {
+		if !reflect.DeepEqual(l.config, last.config) {
+			return nil, status.Error(codes.FailedPrecondition, "the provider is not configured: the engine asked for nothing for so long that its connection was closed, and "+
+				"several providers of this package are configured differently")
+		}
+	}
+	if last.address != "" {
+		if err := s.attach(last.address); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config, s.ready = last.config, true
 	return s.config, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"sort"
 	"strings"
+	"time"
 
 	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
 	"google.golang.org/grpc"
@@ -36,8 +37,9 @@ func (w *World) Serve(ctx context.Context) (*Server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("listening for the simulated provider %s: %w", pkg, s.abandon(err))
 		}
-		srv := grpc.NewServer(grpc.StatsHandler(sessions{}), grpc.MaxRecvMsgSize(maxMessage))
-		pulumirpc.RegisterResourceProviderServer(srv, &provider{world: w, pkg: pkg})
+		served := &provider{world: w, pkg: pkg}
+		srv := grpc.NewServer(grpc.StatsHandler(sessions{served}), grpc.MaxRecvMsgSize(maxMessage))
+		pulumirpc.RegisterResourceProviderServer(srv, served)
 		s.ports[pkg] = l.Addr().(*net.TCPAddr).Port
 		s.servers = append(s.servers, srv)
 		go func() { _ = srv.Serve(l) }() // ends with Stop; a broken listener shows at the engine's first call
@@ -72,7 +74,7 @@ func (s *Server) Close() error {
 }
 
 // sessions gives every connection its own configuration.
-type sessions struct{}
+type sessions struct{ of *provider }
 
 // TagConn makes the session of a connection.
 func (sessions) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
@@ -82,15 +84,23 @@ func (sessions) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Conte
 // TagRPC leaves calls as they are.
 func (sessions) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
 
-// HandleRPC has nothing to do.
-func (sessions) HandleRPC(context.Context, stats.RPCStats) {}
+// HandleRPC notes when a connection was last used.
+func (h sessions) HandleRPC(ctx context.Context, s stats.RPCStats) {
+	if _, over := s.(*stats.End); !over {
+		return
+	}
+	used := h.of.session(ctx)
+	used.mu.Lock()
+	defer used.mu.Unlock()
+	used.asked = time.Now()
+}
 
 // HandleConn ends what a lost connection had under way.
-func (sessions) HandleConn(ctx context.Context, s stats.ConnStats) {
+func (h sessions) HandleConn(ctx context.Context, s stats.ConnStats) {
 	if _, over := s.(*stats.ConnEnd); !over {
 		return
 	}
 	if ended, ok := ctx.Value(sessionKey{}).(*session); ok {
-		ended.stop()
+		h.of.end(ended)
 	}
 }

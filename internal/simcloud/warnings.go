@@ -24,6 +24,7 @@ func (s *session) attach(address string) error {
 	engine := pulumirpc.NewEngineClient(conn)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.address = address
 	s.log = func(ctx context.Context, urn, message string) {
 		// An engine that is gone shows nothing any more: the operation itself will fail.
 		_, _ = engine.Log(ctx, &pulumirpc.LogRequest{Severity: pulumirpc.LogSeverity_WARNING, Urn: urn, Message: message})
