@@ -138,6 +138,17 @@ func newEngine(t *testing.T) *engine {
 	return e
 }
 
+// newWellEngine is one whose containers are all healthy, with the library there.
+func newWellEngine(t *testing.T) *engine {
+	t.Helper()
+	e := newEngine(t)
+	e.library()
+	e.healthy(e.names...)
+	e.runs()
+	e.shows("6 of 6 containers healthy")
+	return e
+}
+
 func (e *engine) put(name, content string, mode os.FileMode) {
 	e.t.Helper()
 	file := filepath.Join(e.dir, name)
@@ -222,12 +233,8 @@ func (e *engine) busy(percent string) {
 
 // On a machine that has no time, checks fail of containers that are well.
 func TestAnUnhealthyContainerIsLeftAloneOnABusyMachine(t *testing.T) {
-	e := newEngine(t)
-	e.library()
-	e.healthy(e.names...)
+	e := newWellEngine(t)
 	e.busy("98.09")
-	e.runs()
-	e.shows("6 of 6 containers healthy")
 	e.becomes("crowdsec", "running", "Up 5 minutes (unhealthy)")
 	e.shows("5 of 6 containers healthy: crowdsec")
 	assert.Empty(t, e.settles())
@@ -237,11 +244,7 @@ func TestAnUnhealthyContainerIsLeftAloneOnABusyMachine(t *testing.T) {
 
 // Docker stops a container and does not start it in time: it has not ended by an operator's hand.
 func TestARestartThatStopsHalfWayGoesOn(t *testing.T) {
-	e := newEngine(t)
-	e.library()
-	e.healthy(e.names...)
-	e.runs()
-	e.shows("6 of 6 containers healthy")
+	e := newWellEngine(t)
 	e.put("slow", "", 0o644)
 	e.becomes("crowdsec", "running", "Up 5 minutes (unhealthy)")
 	require.Eventually(t, func() bool { return slices.Equal(e.started(), []string{"crowdsec"}) }, 20*time.Second, 50*time.Millisecond)
@@ -249,11 +252,7 @@ func TestARestartThatStopsHalfWayGoesOn(t *testing.T) {
 
 // A container that turns unhealthy is started again, and not again at once when that did not help.
 func TestAnUnhealthyContainerIsStartedAgain(t *testing.T) {
-	e := newEngine(t)
-	e.library()
-	e.healthy(e.names...)
-	e.runs()
-	e.shows("6 of 6 containers healthy")
+	e := newWellEngine(t)
 	for range 2 {
 		e.becomes("crowdsec", "running", "Up 5 minutes (unhealthy)")
 		e.shows("5 of 6 containers healthy: crowdsec")
@@ -478,11 +477,7 @@ func TestWhoSeesTheLibrary(t *testing.T) {
 
 // What systemctl status shows of the containers follows what Docker says of them.
 func TestTheStateOfTheContainers(t *testing.T) {
-	e := newEngine(t)
-	e.library()
-	e.healthy(e.names...)
-	e.runs()
-	e.shows("6 of 6 containers healthy")
+	e := newWellEngine(t)
 	e.becomes("crowdsec", "running", "Up 3 seconds (health: starting)")
 	e.becomes("authelia", "exited", "Exited (1) 5 seconds ago")
 	e.shows("4 of 6 containers healthy: authelia exited, crowdsec starting")
