@@ -115,6 +115,30 @@ func TestBoxesOutliveTheProgram(t *testing.T) {
 	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "it holds passwords")
 }
 
+// Both have the same addresses, names and accounts, and the cache in common.
+func TestTwoRehearsalsSideBySideDoNotMeet(t *testing.T) {
+	cache := t.TempDir()
+	first, second := open(t, t.TempDir(), cache), open(t, t.TempDir(), cache)
+	account := media.Subaccounts[0]
+	for l, film := range map[*Lab]string{first: "a film", second: "another"} {
+		require.NoError(t, l.SetBox(t.Context(), media))
+		code, _, err := get(t, l, http.MethodPut, account, film)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusCreated, code, "nobody has put it there before")
+	}
+	require.NoError(t, first.SetAway(t.Context(), rehearsal.BoxParty(media.ID), true))
+	_, _, err := get(t, first, http.MethodGet, account, "")
+	require.Error(t, err)
+	code, text, err := get(t, second, http.MethodGet, account, "")
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, code)
+	assert.Equal(t, "another", text)
+	require.NoError(t, first.SetAway(t.Context(), rehearsal.BoxParty(media.ID), false))
+	_, text, err = get(t, first, http.MethodGet, account, "")
+	require.NoError(t, err)
+	assert.Equal(t, "a film", text)
+}
+
 // What goes into a machine's known_hosts is what a box shows, and stays with the state folder.
 func TestBoxKeysAreThoseOfTheBoxes(t *testing.T) {
 	state, cache := t.TempDir(), t.TempDir()
