@@ -145,14 +145,14 @@ func TestTheProbeSeesWhatIsOpenForAMoment(t *testing.T) {
 	g := boot(t, n)
 	r := start(t, Options{Network: n, Machine: machine.ID, Outside: everybody(nil)[:1]})
 	time.Sleep(time.Second)
-	require.NoError(t, n.SetFirewall(machine.ID, []link.Rule{{Protocol: "tcp", First: 111, Last: 111, Sources: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}}))
+	shut := g.listen(t, machine4, 111) // as long as the firewall lets anybody ask, or the machine refuses
 	begin := time.Now()
-	shut := g.listen(t, machine4, 111)
+	require.NoError(t, n.SetFirewall(machine.ID, []link.Rule{{Protocol: "tcp", First: 111, Last: 111, Sources: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}}))
 	time.Sleep(outsideInterval + time.Second)
-	shut()
 	require.NoError(t, n.SetFirewall(machine.ID, nil))
 	end := time.Now()
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // until what got in before has its answer
+	shut()
 	report := r.Stop()
 	require.Equal(t, []string{"a stranger, IPv4: tcp 111 open"}, brief(report.Forbidden))
 	assert.WithinRange(t, report.Forbidden[0].First, begin, end)
