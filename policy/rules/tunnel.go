@@ -32,6 +32,9 @@ func (g *Graph) behind(c *Resource) *Resource {
 			if name != other.Text("name") && (len(host) < 12 || !strings.HasPrefix(name, host)) {
 				continue
 			}
+			if strings.HasPrefix(other.Text("networkMode"), "container:") {
+				continue // it has the host name of the container whose network it has
+			}
 			if slices.Contains(tunnels, other) {
 				return other
 			}

@@ -33,6 +33,14 @@ func TestWhatBreaksNoRule(t *testing.T) {
 		"a preview does not know what Gluetun is told": func(s *state) {
 			s.get(docker, "gluetun").set(unknown, "envs")
 		},
+		"Docker says of a container that runs what nobody has declared": func(s *state) {
+			s.get(docker, "docker-api").set([]any{"/socket-proxy"}, "entrypoints")
+			const id = "08117d04f7c5832fd3f6549d5a6c42ef97377cf9bf1e95dfa2603af9da4bb977"
+			s.get(docker, "qbittorrent").set("container:"+id, "networkMode")
+			for _, name := range []string{"gluetun", "qbittorrent"} {
+				s.get(docker, name).set(id[:12], "hostname")
+			}
+		},
 		"OpenVPN": func(s *state) {
 			tellAlso("VPN_TYPE=openvpn")(s)
 			tellAlso("OPENVPN_ENDPOINT_PORT=443")(s)
