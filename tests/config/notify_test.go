@@ -82,3 +82,18 @@ func TestTheTestMessage(t *testing.T) {
 		})
 	}
 }
+
+// What ends without a word, such as a program that the kernel kills for its memory, is told by how
+// it ended.
+func TestAProgramOfTheTestMessageThatSaysNothing(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "docker"), "#!/bin/sh\n[ \"$3\" = wget ] || exit 137\n")
+	require.NoError(t, os.Chmod(filepath.Join(dir, "docker"), 0o755))
+	notify := "../../components/monitoring/files/homelab-notify"
+	command := exec.Command("python3", notify, "alertmanager", "HomelabTestNotification", "webhook")
+	command.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+	said, err := command.CombinedOutput()
+	require.Error(t, err)
+	want := "homelab-notify: docker exec alertmanager amtool ended with 137: it says nothing\n"
+	assert.Equal(t, want, string(said))
+}
