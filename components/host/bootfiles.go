@@ -24,7 +24,8 @@ func bootFiles(v bootValues) ([]bootFile, error) {
 		return nil, err
 	}
 	model := packetFilter{
-		HTTPSPort: v.HTTPSPort, SSHPort: v.SSHPort, TailscalePort: v.TailscalePort, Metadata: metadata, Base: baseFile, Include: rangesFiles,
+		HTTPSPort: v.HTTPSPort, SSHPort: v.SSHPort, TailscalePort: v.TailscalePort,
+		Metadata: metadata, Base: baseFile, Include: rangesFiles,
 	}
 	base, err := renderFilter("base.nft.tmpl", model)
 	if err != nil {

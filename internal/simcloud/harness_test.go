@@ -47,7 +47,8 @@ func clouds(t *testing.T, w *World) func(pkg string, config ...m) *engine {
 	}
 	return func(pkg string, config ...m) *engine {
 		t.Helper()
-		conn, err := grpc.NewClient("127.0.0.1:"+ports[pkg], grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithIdleTimeout(clientIdle))
+		plain := grpc.WithTransportCredentials(insecure.NewCredentials())
+		conn, err := grpc.NewClient("127.0.0.1:"+ports[pkg], plain, grpc.WithIdleTimeout(clientIdle))
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
 		e := &engine{t, pulumirpc.NewResourceProviderClient(conn)}

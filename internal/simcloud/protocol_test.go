@@ -45,7 +45,9 @@ func TestAConnectionThatWasClosedForIdlenessGoesOn(t *testing.T) {
 	t.Cleanup(func() { idle, clientIdle = long, engines })
 	connect := clouds(t, New(Options{}))
 	create := func(e *engine, name string) error {
-		_, err := e.client.Create(t.Context(), &pulumirpc.CreateRequest{Urn: urnOf("hcloud:index/sshKey:SshKey", name), Properties: e.wire(with(sshKeyIn, m{"name": name}))})
+		_, err := e.client.Create(t.Context(), &pulumirpc.CreateRequest{
+			Urn: urnOf("hcloud:index/sshKey:SshKey", name), Properties: e.wire(with(sshKeyIn, m{"name": name})),
+		})
 		return err
 	}
 	first := connect("hcloud")

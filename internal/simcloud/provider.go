@@ -105,8 +105,8 @@ func (p *provider) resume(s *session) (map[string]any, error) {
 	last := left[len(left)-1]
 	for _, l := range left {
 		if !reflect.DeepEqual(l.config, last.config) {
-			return nil, status.Error(codes.FailedPrecondition, "the provider is not configured: the engine asked for nothing for so long that its connection was closed, and "+
-				"several providers of this package are configured differently")
+			return nil, status.Error(codes.FailedPrecondition, "the provider is not configured: the engine asked for nothing for "+
+				"so long that its connection was closed, and several providers of this package are configured differently")
 		}
 	}
 	if last.address != "" {

@@ -183,7 +183,8 @@ func (e *engine) runs(env ...string) {
 	cmd := exec.Command("unshare", append([]string{
 		"--net", "sh", "-ec", `nft --file "$1"; shift; exec "$@"`, "sh", e.dir + "/firewall.nft", "bash", e.dir + "/homelab-containers",
 	}, strings.Fields(line)...)...)
-	cmd.Env = append(os.Environ(), append(env, "PATH="+e.dir+":"+os.Getenv("PATH"), "HOMELAB_RUN="+e.dir+"/run", "HOMELAB_PRESSURE="+e.dir+"/pressure", "HOMELAB_CONTAINERS_INTERVAL=0.1")...)
+	cmd.Env = append(os.Environ(), append(env, "PATH="+e.dir+":"+os.Getenv("PATH"), "HOMELAB_RUN="+e.dir+"/run",
+		"HOMELAB_PRESSURE="+e.dir+"/pressure", "HOMELAB_CONTAINERS_INTERVAL=0.1")...)
 	journal, err := os.Create(e.dir + "/journal")
 	require.NoError(e.t, err)
 	defer journal.Close()
@@ -228,7 +229,8 @@ func (e *engine) library() {
 // busy sets how much of the last five minutes something has waited for a processor, in percent.
 func (e *engine) busy(percent string) {
 	e.t.Helper()
-	e.put("pressure", "some avg10=99.00 avg60=99.00 avg300="+percent+" total=3375395533\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n", 0o644)
+	e.put("pressure", "some avg10=99.00 avg60=99.00 avg300="+percent+" total=3375395533\n"+
+		"full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n", 0o644)
 }
 
 // On a machine that has no time, checks fail of containers that are well.
@@ -239,7 +241,8 @@ func TestAnUnhealthyContainerIsLeftAloneOnABusyMachine(t *testing.T) {
 	e.shows("5 of 6 containers healthy: crowdsec")
 	assert.Empty(t, e.settles())
 	assert.Empty(t, e.read("restarts"))
-	assert.Contains(t, e.read("journal"), "crowdsec is unhealthy, and the processors are busy all the time: leaving it as it is")
+	want := "crowdsec is unhealthy, and the processors are busy all the time: leaving it as it is"
+	assert.Contains(t, e.read("journal"), want)
 }
 
 // Docker stops a container and does not start it in time: it has not ended by an operator's hand.
@@ -247,7 +250,8 @@ func TestARestartThatStopsHalfWayGoesOn(t *testing.T) {
 	e := newWellEngine(t)
 	e.put("slow", "", 0o644)
 	e.becomes("crowdsec", "running", "Up 5 minutes (unhealthy)")
-	require.Eventually(t, func() bool { return slices.Equal(e.started(), []string{"crowdsec"}) }, 20*time.Second, 50*time.Millisecond)
+	again := func() bool { return slices.Equal(e.started(), []string{"crowdsec"}) }
+	require.Eventually(t, again, 20*time.Second, 50*time.Millisecond)
 }
 
 // A container that turns unhealthy is started again, and not again at once when that did not help.

@@ -117,14 +117,17 @@ func (l *lab) blastRadius() {
 		}, []string{}},
 		{"a service of one's own", func(config map[string]any) {
 			config["homelab:customServices"] = map[string]any{"exporter": map[string]any{
-				"image": versions[0], "port": 9100, "user": "2002:2002", "health": map[string]any{"path": "/"}, "memoryMiB": 128, "hostname": "exporter",
+				"image": versions[0], "port": 9100, "user": "2002:2002", "health": map[string]any{"path": "/"},
+				"memoryMiB": 128, "hostname": "exporter",
 			}}
 		}, []string{own}},
 		{"another version of its image", func(config map[string]any) {
 			setting(config, "homelab:customServices", "exporter")["image"] = versions[1]
 		}, []string{own}},
 		{"without it again", func(config map[string]any) { delete(config, "homelab:customServices") }, []string{}},
-		{"another password of the sessions' store", func(map[string]any) { l.rotate("authelia-store-password") }, []string{"authelia", "authelia-store"}},
+		{"another password of the sessions' store", func(map[string]any) {
+			l.rotate("authelia-store-password")
+		}, []string{"authelia", "authelia-store"}},
 		{"a service less", func(config map[string]any) {
 			setting(config, "homelab:services", service)["enabled"] = false
 		}, []string{}},

@@ -35,11 +35,15 @@ func (l *lab) ownImages() (names [2]string) {
 	l.t.Helper()
 	index, err := substitutes.Read(l.images)
 	require.NoError(l.t, err)
-	at := slices.IndexFunc(index.Images, func(i substitutes.Image) bool { return strings.Contains(i.Image, "/node-exporter:") })
+	at := slices.IndexFunc(index.Images, func(i substitutes.Image) bool {
+		return strings.Contains(i.Image, "/node-exporter:")
+	})
 	require.GreaterOrEqual(l.t, at, 0)
 	original, err := os.ReadFile(filepath.Join(l.images, index.Images[at].Archive))
 	require.NoError(l.t, err)
-	all := slices.DeleteFunc(index.Images, func(i substitutes.Image) bool { return strings.HasPrefix(i.Image, "registry.example.com/") })
+	all := slices.DeleteFunc(index.Images, func(i substitutes.Image) bool {
+		return strings.HasPrefix(i.Image, "registry.example.com/")
+	})
 	for n := range names {
 		version := fmt.Sprint(n + 1)
 		archive, err := labelled(original, version)

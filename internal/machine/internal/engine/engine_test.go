@@ -181,7 +181,8 @@ func TestContainersThatFail(t *testing.T) {
 	result, err := e.try(rehearsal.Create, containers, "", slow)
 	require.NoError(t, err)
 	assert.Empty(t, result.NotReady, "a slow machine is given more time")
-	assert.Equal(t, "10s 5m0s", e.docker("inspect", "--format", "{{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.Timeout}}", "slow"), "and is asked less often")
+	const often = "{{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.Timeout}}"
+	assert.Equal(t, "10s 5m0s", e.docker("inspect", "--format", often, "slow"), "and is asked less often")
 	assert.Equal(t, "1s", result.Outputs["healthcheck"].(healthInput).Interval, "the program knows what it has declared")
 	e.options.Slowness = nil
 	_, out := e.do(rehearsal.Read, containers, result.ID, slow)
@@ -190,7 +191,8 @@ func TestContainersThatFail(t *testing.T) {
 	require.EqualError(t, err, "container exited immediately")
 	assert.NotContains(t, e.docker("ps", "--all", "--format", "{{.Names}}"), "app", "the provider removes it")
 	var id string
-	id, out = e.do(rehearsal.Create, containers, "", simple(m{"command": []any{"/bin/busybox", "sh", "-c", "exit 7"}, "mustRun": false}))
+	ends := simple(m{"command": []any{"/bin/busybox", "sh", "-c", "exit 7"}, "mustRun": false})
+	id, out = e.do(rehearsal.Create, containers, "", ends)
 	require.Eventually(t, func() bool {
 		_, out = e.do(rehearsal.Read, containers, id, simple(m{"mustRun": false}))
 		return out["exitCode"] == 7.0

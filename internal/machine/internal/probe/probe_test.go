@@ -147,7 +147,9 @@ func TestTheProbeSeesWhatIsOpenForAMoment(t *testing.T) {
 	time.Sleep(time.Second)
 	shut := g.listen(t, machine4, 111) // as long as the firewall lets anybody ask, or the machine refuses
 	begin := time.Now()
-	require.NoError(t, n.SetFirewall(machine.ID, []link.Rule{{Protocol: "tcp", First: 111, Last: 111, Sources: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}}))
+	hole, err := link.ParseRule("tcp", "111", []string{"0.0.0.0/0"})
+	require.NoError(t, err)
+	require.NoError(t, n.SetFirewall(machine.ID, []link.Rule{hole}))
 	time.Sleep(outsideInterval + time.Second)
 	require.NoError(t, n.SetFirewall(machine.ID, nil))
 	end := time.Now()

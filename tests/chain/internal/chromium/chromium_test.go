@@ -20,7 +20,8 @@ func TestThePageBeforeIsNotTakenForTheNextInABrowser(t *testing.T) {
 		w.Header().Set("Content-Type", "text/html")
 		switch r.URL.Path {
 		case "/restless":
-			fmt.Fprint(w, `<p>restless</p><script>setInterval(() => document.body.append(document.createElement("iframe")), 50)</script>`)
+			fmt.Fprint(w, `<p>restless</p>
+				<script>setInterval(() => document.body.append(document.createElement("iframe")), 50)</script>`)
 		case "/late":
 			time.Sleep(time.Second)
 			w.WriteHeader(http.StatusForbidden)
