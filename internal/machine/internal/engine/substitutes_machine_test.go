@@ -42,6 +42,8 @@ type trial struct {
 	health  []any
 	mounts  []any
 	envs    []any
+	// beside is a program of the image that the deployment runs in the container.
+	beside []string
 }
 
 func trials(t *testing.T, dir string) map[string]trial {
@@ -84,6 +86,7 @@ func trials(t *testing.T, dir string) map[string]trial {
 			image: images.Alertmanager, user: "2000:2000", health: wget("http://127.0.0.1:9093/-/ready"),
 			command: []any{"--config.file=/etc/alertmanager/alertmanager.yml", "--storage.path=/alertmanager", "--cluster.listen-address="},
 			mounts:  []any{bind(alertmanager, "/etc/alertmanager", true), bind(writable("alertmanager"), "/alertmanager", false)},
+			beside:  []string{"amtool", "--alertmanager.url=http://127.0.0.1:9093", "alert", "query"},
 		},
 		"blackbox": {
 			image: images.Blackbox, user: "2000:2000", health: wget("http://127.0.0.1:9115/-/healthy"),
@@ -139,6 +142,9 @@ func TestSubstitutesRunAsTheDeploymentRunsThem(t *testing.T) {
 			result, err := e.try(rehearsal.Create, containers, "", in)
 			require.NoError(t, err)
 			require.Empty(t, result.NotReady, e.docker("logs", name))
+			if each.beside != nil {
+				e.docker(append([]string{"exec", name}, each.beside...)...) // which must succeed
+			}
 			if name == "crowdsec" {
 				assert.Contains(t, e.docker("exec", name, "cscli", "bouncers", "list", "-o", "raw"), "caddy,")
 				e.docker("restart", name)

@@ -147,8 +147,8 @@ func (b *builder) monitoring() []plan {
 	for _, m := range []struct {
 		image  images.Image
 		name   string
-		binary string
 		tool   toolchain.Tool
+		beside []toolchain.Tool // that the deployment runs in the container
 		user   string
 		config ocispec.ImageConfig
 		folder string // that the image gives to its user
@@ -161,6 +161,7 @@ func (b *builder) monitoring() []plan {
 		},
 		{
 			image: images.Alertmanager, name: "alertmanager", tool: toolchain.AlertmanagerTool, user: "nobody", folder: "/alertmanager",
+			beside: []toolchain.Tool{toolchain.AmtoolTool},
 			config: ocispec.ImageConfig{Cmd: []string{"--config.file=/etc/alertmanager/alertmanager.yml", "--storage.path=/alertmanager"}},
 			note:   "Alertmanager, built without its web pages",
 		},
@@ -174,8 +175,8 @@ func (b *builder) monitoring() []plan {
 		},
 	} {
 		config := m.config
-		binary := "/bin/" + m.tool.Name
-		config.Entrypoint, config.User, config.Env = []string{binary}, m.user, []string{searchPath}
+		inside := func(tool toolchain.Tool) string { return "/bin/" + tool.Name }
+		config.Entrypoint, config.User, config.Env = []string{inside(m.tool)}, m.user, []string{searchPath}
 		if m.folder != "" {
 			config.WorkingDir, config.Volumes = m.folder, map[string]struct{}{m.folder: {}}
 		}
@@ -185,7 +186,12 @@ func (b *builder) monitoring() []plan {
 				if m.folder != "" {
 					l.folder(m.folder, 0o755, 65534, 65534)
 				}
-				return b.tool(ctx, l, binary, m.tool)
+				for _, tool := range append([]toolchain.Tool{m.tool}, m.beside...) {
+					if err := b.tool(ctx, l, inside(tool), tool); err != nil {
+						return err
+					}
+				}
+				return nil
 			},
 		})
 	}
